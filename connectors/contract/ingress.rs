@@ -1,0 +1,90 @@
+//! The way in: sources hand batches to the engine and learn when they may acknowledge them.
+
+use tokio::sync::oneshot;
+
+use super::Message;
+
+/// Where sources put messages. The engine implements it; a source never knows what stands behind it.
+#[async_trait::async_trait]
+pub trait Ingress: Send + Sync + 'static {
+    /// Offers a batch without waiting. All messages of a batch are taken, or none.
+    ///
+    /// # Errors
+    /// The batch itself, when the engine's queue is full: stop reading the connection that it came
+    /// from, wait for [`Ingress::ready`], offer it again.
+    fn try_submit(&self, batch: Batch) -> Result<(), Batch>;
+
+    /// Waits until it is worth offering a batch again.
+    async fn ready(&self);
+
+    /// Offers a batch and waits for room.
+    async fn submit(&self, mut batch: Batch) {
+        while let Err(back) = self.try_submit(batch) {
+            batch = back;
+            self.ready().await;
+        }
+    }
+}
+
+/// Messages in the order in which they were received, and the one obligation that they share.
+#[derive(Debug)]
+pub struct Batch {
+    /// At least one message.
+    pub messages: Vec<Message>,
+    /// Resolved when all messages have been accepted.
+    pub ack: Ack,
+}
+
+impl Batch {
+    /// A batch that nobody waits for.
+    #[must_use]
+    pub fn unacknowledged(messages: Vec<Message>) -> Self {
+        Self { messages, ack: Ack::none() }
+    }
+}
+
+/// The engine's side of an obligation. Dropping it without [`Ack::accept`] is a refusal: the source
+/// must not acknowledge, so that the sender sends again.
+#[derive(Debug)]
+#[must_use = "an Ack that is dropped refuses the batch"]
+pub struct Ack(Option<oneshot::Sender<()>>);
+
+impl Ack {
+    /// An obligation and the end at which a source waits for it.
+    pub fn pair() -> (Self, AckWait) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(sender)), AckWait(receiver))
+    }
+
+    /// No obligation (QoS 0).
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Says that the engine has taken responsibility for the whole batch.
+    pub fn accept(self) {
+        if let Some(sender) = self.0 {
+            // A receiver that is gone belongs to a connection that is gone: nobody to tell.
+            sender.send(()).ok();
+        }
+    }
+}
+
+/// The source's side of an obligation.
+#[derive(Debug)]
+pub struct AckWait(oneshot::Receiver<()>);
+
+/// The engine refused a batch; it must not be acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the engine did not accept the messages")]
+pub struct Nacked;
+
+impl AckWait {
+    /// Waits for the engine's decision.
+    ///
+    /// # Errors
+    /// [`Nacked`] when the obligation was dropped.
+    pub async fn wait(self) -> Result<(), Nacked> {
+        self.0.await.map_err(|_| Nacked)
+    }
+}

@@ -1,0 +1,161 @@
+//! The inbound unit: a payload that a device sent to a topic, with what is known about it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::Topic;
+
+/// MQTT's quality of service, as far as Tidegate keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub enum QoS {
+    /// At most once.
+    #[default]
+    AtMostOnce,
+    /// At least once.
+    AtLeastOnce,
+}
+
+impl QoS {
+    /// The level as MQTT numbers it: 0 or 1.
+    #[must_use]
+    pub fn level(self) -> u8 {
+        match self {
+            Self::AtMostOnce => 0,
+            Self::AtLeastOnce => 1,
+        }
+    }
+}
+
+/// The device that a message belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// The product key.
+    pub product_key: ByteString,
+    /// The device's name, unique within the product.
+    pub device_name: ByteString,
+}
+
+/// How a message came in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The source's name from the configuration; `mqtt` for the embedded broker, `http` for ingest.
+    pub source: Option<Arc<str>>,
+    /// The client id of the publisher, where the protocol has one.
+    pub client_id: Option<ByteString>,
+}
+
+/// One message. Cloning shares topic and payload.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// What it was published to.
+    pub topic: Topic,
+    /// The bytes as published.
+    pub payload: Bytes,
+    /// Unique within the daemon, increasing; 0 until the engine has taken the message.
+    pub id: u64,
+    /// When it was received, in milliseconds since 1970-01-01T00:00:00Z.
+    pub received_ms: u64,
+    /// The device as the source knows it; `None` means: read it from the topic.
+    pub device: Option<Arc<Device>>,
+    /// The quality of service it was published with.
+    pub qos: QoS,
+    /// Whether the broker keeps it as the topic's last value.
+    pub retain: bool,
+    /// MQTT 5 user properties, Kafka headers that are text, or HTTP headers chosen by the source.
+    pub properties: Option<Arc<[(ByteString, ByteString)]>>,
+    /// How it came in.
+    pub origin: Arc<Origin>,
+    /// How many times a rule has republished what led to this message; 0 from a device.
+    pub hops: u8,
+}
+
+impl Message {
+    /// A message as a device would send it, with everything else at its default.
+    #[must_use]
+    pub fn new(topic: Topic, payload: impl Into<Bytes>, received_ms: u64) -> Self {
+        Self {
+            topic,
+            payload: payload.into(),
+            id: 0,
+            received_ms,
+            device: None,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+            origin: Arc::new(Origin::default()),
+            hops: 0,
+        }
+    }
+
+    /// The product key: the source's, else the one in the topic (`/{pk}/{dn}/…`,
+    /// `/sys/{pk}/{dn}/…`, `/as/mqtt/status/{pk}/{dn}`).
+    #[must_use]
+    pub fn product_key(&self) -> Option<&str> {
+        match &self.device {
+            Some(device) => Some(&device.product_key),
+            None => device_in(&self.topic).map(|(product_key, _)| product_key),
+        }
+    }
+
+    /// The device name, found as [`Message::product_key`] is.
+    #[must_use]
+    pub fn device_name(&self) -> Option<&str> {
+        match &self.device {
+            Some(device) => Some(&device.device_name),
+            None => device_in(&self.topic).map(|(_, device_name)| device_name),
+        }
+    }
+}
+
+/// Product key and device name in a topic that starts with a slash and has both.
+fn device_in(topic: &Topic) -> Option<(&str, &str)> {
+    let rest = topic.as_str().strip_prefix('/')?;
+    let rest =
+        rest.strip_prefix("sys/").or_else(|| rest.strip_prefix("as/mqtt/status/")).unwrap_or(rest);
+    let (product_key, rest) = rest.split_once('/')?;
+    let device_name = rest.split('/').next().unwrap_or(rest);
+    (!product_key.is_empty() && !device_name.is_empty()).then_some((product_key, device_name))
+}
+
+/// Hands out message ids: the start time in milliseconds, shifted, plus a counter. They increase over
+/// restarts as long as the clock does not go back, and have 18 or 19 digits like the vendor's.
+#[derive(Debug)]
+pub struct MessageIds(AtomicU64);
+
+impl MessageIds {
+    /// Starts at a wall-clock time in milliseconds since 1970.
+    #[must_use]
+    pub fn starting_at(now_ms: u64) -> Self {
+        Self(AtomicU64::new(now_ms << 20))
+    }
+
+    /// Reserves `count` ids and returns the first.
+    pub fn reserve(&self, count: u64) -> u64 {
+        self.0.fetch_add(count, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::TopicLimits;
+
+    #[test]
+    fn the_device_is_read_from_the_topic() {
+        let device = |text: &str| {
+            let topic = Topic::parse(text, TopicLimits::default()).expect("topic");
+            let message = Message::new(topic, "", 0);
+            (message.product_key().map(str::to_owned), message.device_name().map(str::to_owned))
+        };
+        let found = (Some("pk".to_owned()), Some("dn".to_owned()));
+        assert_eq!(device("/pk/dn/user/data"), found);
+        assert_eq!(device("/pk/dn"), found);
+        assert_eq!(device("/sys/pk/dn/thing/event/property/post"), found);
+        assert_eq!(device("/as/mqtt/status/pk/dn"), found);
+        assert_eq!(device("pk/dn/x"), (None, None));
+        assert_eq!(device("/pk"), (None, None));
+    }
+}

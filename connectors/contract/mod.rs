@@ -1,0 +1,59 @@
+//! The contract between the engine and its connectors: messages, records, sources, sinks.
+//!
+//! It knows no client library, no broker and no runtime: only the data that flows and the promises
+//! that each side makes. Every connector depends on this module and on nothing else of Tidegate.
+
+mod ingress;
+mod json;
+mod message;
+mod record;
+mod sink;
+mod source;
+mod spec;
+mod template;
+mod topic;
+
+pub use ingress::{Ack, AckWait, Batch, Ingress, Nacked};
+pub use json::{Field, lookup};
+pub use message::{Device, Message, MessageIds, Origin, QoS};
+pub use record::{Body, Record};
+pub use sink::{DeliveryError, FailureKind, Outcome, Sink};
+pub use source::{Shutdown, ShutdownHandle, Source, SourceError, shutdown};
+pub use spec::{
+    AnyConnection, ConfigError, ConnectionConfig, ConnectionSpec, Connections, Env, SinkConfig,
+    SinkSpec, SourceConfig, SourceSpec, connection, sink, source,
+};
+pub use template::{PathGuard, Template, TemplateError};
+pub use topic::{Topic, TopicError, TopicFilter, TopicLimits};
+
+use std::sync::Arc;
+
+/// Where `republish` and other in-process publishers put a message: the embedded broker and the
+/// rules. The daemon passes its own implementation in; without one, `republish` is refused.
+#[async_trait::async_trait]
+pub trait Publisher: Send + Sync + 'static {
+    /// Routes a message to subscribers and to the rules again.
+    ///
+    /// # Errors
+    /// A [`DeliveryError`] when a bound is reached (hops, queue) and the message went nowhere.
+    async fn publish(&self, message: Message) -> Result<(), DeliveryError>;
+}
+
+/// What SQL may ask about the device that sent a message.
+pub trait DeviceFacts: Send + Sync {
+    /// The value of a device's tag, or `None` when the device or the tag does not exist.
+    fn tag(&self, product_key: &str, device_name: &str, key: &str) -> Option<String>;
+}
+
+/// Facts about no device: every tag is absent.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct NoFacts;
+
+impl DeviceFacts for NoFacts {
+    fn tag(&self, _: &str, _: &str, _: &str) -> Option<String> {
+        None
+    }
+}
+
+/// A shared, immutable piece of text.
+pub type Text = Arc<str>;

@@ -1,0 +1,114 @@
+//! Rules: what they are as written, whoever wrote them, and what they are compiled to.
+//!
+//! This module knows no queue and no thread: the engine runs what is compiled here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A rule as written, from a file or over the API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Unique among all rules; 4–30 characters where a CJK character counts 2.
+    pub name: String,
+    /// For people; at most 100 characters.
+    pub description: String,
+    /// A rule that is not enabled is compiled and checked, but gets no messages.
+    pub enabled: bool,
+    /// How payloads are read.
+    pub data_type: DataType,
+    /// The statement; `None` for a rule of the API that has no SQL yet.
+    pub sql: Option<Statement>,
+    /// At most ten.
+    pub actions: Vec<Action>,
+    /// Gets the envelope of what could not be delivered.
+    pub error_action: Option<Action>,
+    /// For all actions that have none of their own.
+    pub retry: Retry,
+    /// Who may change it.
+    pub owner: Owner,
+}
+
+/// How a rule reads payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DataType {
+    /// JSON documents; fields can be named.
+    #[default]
+    Json,
+    /// Bytes that are passed on or encoded, never parsed.
+    Binary,
+}
+
+/// The SQL of a rule, in one text or in the three parts that the API passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// `SELECT … FROM "…" WHERE …`.
+    Text(String),
+    /// What follows each keyword.
+    Parts {
+        /// The items.
+        select: String,
+        /// The topic filter without quotes.
+        from: String,
+        /// The predicate, if there is one.
+        filter: Option<String>,
+    },
+}
+
+/// What to do with a record: a connector and its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// For people and metrics; `None` means the connector's name.
+    pub name: Option<String>,
+    /// The name in the catalogue of sinks.
+    pub connector: String,
+    /// The settings, as the connector's schema says.
+    pub settings: serde_json::Value,
+    /// Instead of the rule's.
+    pub retry: Option<Retry>,
+    /// The longest that one delivery may take.
+    pub deadline: Duration,
+    /// Records in one delivery at most; `None` means what the sink prefers.
+    pub batch: Option<usize>,
+    /// What the error envelope calls `actionType` and `actionRegion`, for actions of the API.
+    pub vendor: Option<VendorAction>,
+}
+
+/// How an action was named in the vendor's protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VendorAction {
+    /// `OTS`, `FC`, …
+    pub kind: String,
+    /// `cn-shanghai`, …; empty when the action has none.
+    pub region: String,
+}
+
+/// The longest that one delivery may take, unless an action says otherwise.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// When to try again after a failure that can heal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// The pause before each further try; afterwards the error action gets the record.
+    pub delays: Vec<Duration>,
+}
+
+impl Default for Retry {
+    /// After 1 s, 3 s and 10 s (`aliyun` rule engine, "set data forwarding rules").
+    fn default() -> Self {
+        Self { delays: [1, 3, 10].map(Duration::from_secs).to_vec() }
+    }
+}
+
+/// Who may change a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// A rule file; read-only in the API.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line of the rule in it, from 1.
+        line: usize,
+    },
+    /// The API; kept in the store under this id.
+    Api(u64),
+}

@@ -1,0 +1,1 @@
+//! The one integration binary; `./scripts/test` starts the services that some of it uses.
