@@ -19,4 +19,6 @@
 //! - No connector retries, and none knows a rule.
 //! - No unbounded queue, recursion or retry.
 
+pub mod problem;
 pub mod rule;
+pub mod yaml;

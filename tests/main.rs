@@ -1,1 +1,4 @@
 //! The one integration binary; `./scripts/test` starts the services that some of it uses.
+
+mod connectors;
+mod services;

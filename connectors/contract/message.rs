@@ -8,8 +8,9 @@ use bytestring::ByteString;
 
 use super::Topic;
 
-/// MQTT's quality of service, as far as Tidegate keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+/// MQTT's quality of service, as far as Tidegate keeps it. In settings it is the number 0 or 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, serde::Deserialize)]
+#[serde(try_from = "u8")]
 pub enum QoS {
     /// At most once.
     #[default]
@@ -26,6 +27,32 @@ impl QoS {
             Self::AtMostOnce => 0,
             Self::AtLeastOnce => 1,
         }
+    }
+}
+
+impl TryFrom<u8> for QoS {
+    type Error = &'static str;
+
+    fn try_from(level: u8) -> Result<Self, Self::Error> {
+        match level {
+            0 => Ok(Self::AtMostOnce),
+            1 => Ok(Self::AtLeastOnce),
+            _ => Err("a quality of service is 0 or 1"),
+        }
+    }
+}
+
+impl schemars::JsonSchema for QoS {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "QoS".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "enum": [0, 1] })
     }
 }
 

@@ -3,25 +3,30 @@
 //! It knows no client library, no broker and no runtime: only the data that flows and the promises
 //! that each side makes. Every connector depends on this module and on nothing else of Tidegate.
 
+mod duration;
 mod ingress;
 mod json;
 mod message;
 mod record;
+mod secret;
 mod sink;
 mod source;
 mod spec;
+pub mod table;
 mod template;
 mod topic;
 
+pub use duration::{Period, PeriodError};
 pub use ingress::{Ack, AckWait, Batch, Ingress, Nacked};
 pub use json::{Field, lookup};
 pub use message::{Device, Message, MessageIds, Origin, QoS};
 pub use record::{Body, Record};
+pub use secret::Secret;
 pub use sink::{DeliveryError, FailureKind, Outcome, Sink};
 pub use source::{Shutdown, ShutdownHandle, Source, SourceError, shutdown};
 pub use spec::{
-    AnyConnection, ConfigError, ConnectionConfig, ConnectionSpec, Connections, Env, SinkConfig,
-    SinkSpec, SourceConfig, SourceSpec, connection, sink, source,
+    AnyConnection, ConfigError, ConnectionConfig, ConnectionSpec, Connections, Env, HOPS_MAX,
+    SinkConfig, SinkSpec, SourceConfig, SourceSpec, connection, sink, source,
 };
 pub use template::{PathGuard, Template, TemplateError};
 pub use topic::{Topic, TopicError, TopicFilter, TopicLimits};

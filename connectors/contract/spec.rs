@@ -44,6 +44,10 @@ impl ConfigError {
     }
 }
 
+/// How often a message may be republished by rules before it is refused, unless `limits:` says
+/// otherwise: enough for a chain of rules, few enough to end a loop.
+pub const HOPS_MAX: u8 = 8;
+
 /// What a connector may use when it is built.
 #[derive(Clone)]
 pub struct Env {
@@ -57,6 +61,8 @@ pub struct Env {
     pub topic_limits: TopicLimits,
     /// The largest payload that a source takes, in bytes.
     pub payload_max: usize,
+    /// How often a message may be republished, see [`HOPS_MAX`].
+    pub hops_max: u8,
 }
 
 impl Env {

@@ -97,6 +97,7 @@ impl Template {
         if !literal.is_empty() {
             parts.push(Part::Literal(literal));
         }
+        parts.shrink_to_fit();
         Ok(Self { text: text.to_owned(), parts })
     }
 
@@ -130,6 +131,20 @@ impl Template {
     /// [`TemplateError::Missing`] for a key that is missing or null, [`TemplateError::Unsafe`] for a
     /// value that the guard refuses. For that action the record is poison.
     pub fn render(&self, record: &Record, guard: PathGuard) -> Result<String, TemplateError> {
+        self.render_with(record, guard, |text, out| out.push_str(text))
+    }
+
+    /// Like [`Template::render`], with each value passed through `encode` on its way into the text
+    /// (percent-encoding, for example).
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn render_with(
+        &self,
+        record: &Record,
+        guard: PathGuard,
+        encode: impl Fn(&str, &mut String),
+    ) -> Result<String, TemplateError> {
         let mut out = String::with_capacity(self.text.len() + 16);
         for part in &self.parts {
             match part {
@@ -146,7 +161,7 @@ impl Template {
                     if text.is_empty() && guard == PathGuard::Segment {
                         return Err(TemplateError::Missing(path.clone()));
                     }
-                    out.push_str(&text);
+                    encode(&text, &mut out);
                 }
             }
         }
@@ -219,6 +234,13 @@ fn inside_string(json: &str) -> bool {
         }
     }
     inside
+}
+
+/// A template that can't be rendered makes the record poison for its action.
+impl From<TemplateError> for super::DeliveryError {
+    fn from(error: TemplateError) -> Self {
+        Self::new(super::FailureKind::Rejected, error.to_string())
+    }
 }
 
 impl fmt::Debug for Template {

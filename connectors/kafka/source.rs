@@ -1,0 +1,398 @@
+//! The `kafka` source: a member of a consumer group that commits an offset only after the engine has
+//! accepted the message. It keeps each partition's order and does not look into payloads.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
+use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::connection::{Cluster, Context};
+use super::sink::check_topic;
+use crate::contract::{
+    Ack, Batch, Body, ConfigError, Device, Env, Ingress, Message, Nacked, Origin, PathGuard, QoS,
+    Record, Shutdown, Source, SourceConfig, SourceError, Template, Topic, TopicLimits,
+};
+
+/// Messages and bytes in one batch.
+const BATCH_MAX: usize = 500;
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Batches that the engine may hold before more is read.
+const BATCHES_IN_FLIGHT: usize = 16;
+
+/// Pauses after a failure: the first, and the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a stop waits for batches that the engine still holds.
+const STOP_WAIT: Duration = Duration::from_secs(2);
+
+/// What every consumer is made with; the connection's `settings` may say otherwise.
+const DEFAULTS: [(&str, &str); 5] = [
+    ("auto.commit.interval.ms", "1000"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("fetch.message.max.bytes", "1048576"),
+];
+
+/// Reads topics of a cluster as a member of a consumer group. In the templates `topic`, `key`,
+/// `partition`, `offset` and `headers.NAME` are those of the Kafka message.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSourceSettings {
+    /// The name of a `kafka` connection.
+    connection: String,
+    /// The consumer group; its members share the work.
+    group: String,
+    /// The topics to read; one that starts with `^` is a regular expression.
+    topics: Vec<String>,
+    /// The topic that rules see.
+    #[serde(default = "slash_topic")]
+    topic: Template,
+    /// The product key of the device that sent the message; without it, it is read from the topic.
+    product_key: Option<Template>,
+    /// The name of the device; goes with `product_key`.
+    device_name: Option<Template>,
+    /// Where a group that has read nothing yet starts.
+    #[serde(default)]
+    start: Start,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Start {
+    #[default]
+    Earliest,
+    Latest,
+}
+
+fn slash_topic() -> Template {
+    Template::parse("/${topic}").expect("invariant: a constant with one closed path")
+}
+
+impl SourceConfig for KafkaSourceSettings {
+    const NAME: &'static str = "kafka";
+    const SUMMARY: &'static str = "Reads topics of a Kafka cluster as a member of a group.";
+    const EXAMPLE: &'static str = r#"{ connection: local_kafka, group: tidegate, topics: [telemetry], topic: "/a1Pk/${key}/user/${topic}" }"#;
+
+    fn build(self, name: &str, env: &Env) -> Result<Box<dyn Source>, ConfigError> {
+        if self.topics.is_empty() {
+            return Err(ConfigError::new("topics", "name at least one topic"));
+        }
+        for topic in self.topics.iter().filter(|topic| !topic.starts_with('^')) {
+            check_topic(topic).map_err(|text| ConfigError::new("topics", text))?;
+        }
+        if self.group.is_empty() {
+            return Err(ConfigError::new("group", "a group has a name"));
+        }
+        if self.product_key.is_some() != self.device_name.is_some() {
+            let text = "`product_key` and `device_name` go together: write both or none";
+            return Err(ConfigError::new("product_key", text));
+        }
+        Ok(Box::new(KafkaSource {
+            cluster: env.connections.get(&self.connection, "kafka")?,
+            mapping: Mapping {
+                only_topic: self.product_key.is_none() && self.topic.as_str() == "/${topic}",
+                limits: env.topic_limits,
+                payload_max: env.payload_max,
+                origin: Arc::new(Origin { source: Some(name.into()), client_id: None }),
+                topic: self.topic,
+                device: self.product_key.zip(self.device_name),
+            },
+            name: name.to_owned(),
+            group: self.group,
+            topics: self.topics,
+            start: self.start,
+        }))
+    }
+}
+
+struct KafkaSource {
+    cluster: Arc<Cluster>,
+    mapping: Mapping,
+    name: String,
+    group: String,
+    topics: Vec<String>,
+    start: Start,
+}
+
+type Consumer = StreamConsumer<Context>;
+
+/// The last offset of each partition of a batch.
+type Offsets = BTreeMap<(String, i32), i64>;
+
+/// Batches that the engine holds, in order.
+type Held = FuturesOrdered<BoxFuture<'static, (Result<(), Nacked>, Offsets)>>;
+
+/// Why a consumer ended.
+enum End {
+    Stopped,
+    Failed(String),
+}
+
+#[async_trait::async_trait]
+impl Source for KafkaSource {
+    async fn run(
+        self: Box<Self>,
+        ingress: Arc<dyn Ingress>,
+        mut shutdown: Shutdown,
+    ) -> Result<(), SourceError> {
+        let mut pause = PAUSE_MIN;
+        while !shutdown.is_stopped() {
+            let mut progress = false;
+            match self.consume(&*ingress, &mut shutdown, &mut progress).await {
+                End::Stopped => break,
+                End::Failed(reason) => {
+                    if progress {
+                        pause = PAUSE_MIN;
+                    }
+                    if pause == PAUSE_MIN {
+                        tracing::warn!(
+                            source = self.name,
+                            "reading from Kafka failed, trying again: {reason}"
+                        );
+                    }
+                }
+            }
+            tokio::select! {
+                () = shutdown.wait() => break,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KafkaSource {
+    fn consumer(&self) -> Result<Consumer, KafkaError> {
+        let mut config = self.cluster.client(&DEFAULTS);
+        config
+            .set("group.id", &self.group)
+            .set("enable.auto.commit", "true")
+            .set("enable.auto.offset.store", "false")
+            .set(
+                "auto.offset.reset",
+                match self.start {
+                    Start::Earliest => "earliest",
+                    Start::Latest => "latest",
+                },
+            );
+        let consumer: Consumer = config.create_with_context(Context::default())?;
+        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics)?;
+        Ok(consumer)
+    }
+
+    /// One consumer from its start to its end. A refused batch ends it: the next one starts again
+    /// behind what was accepted.
+    async fn consume(
+        &self,
+        ingress: &dyn Ingress,
+        shutdown: &mut Shutdown,
+        progress: &mut bool,
+    ) -> End {
+        let consumer = match self.consumer() {
+            Ok(consumer) => consumer,
+            Err(error) => return End::Failed(self.cluster.failure(&error, None).message),
+        };
+        let mut held = Held::new();
+        let end = self.pump(&consumer, &mut held, ingress, shutdown, progress).await;
+        if matches!(end, End::Stopped) {
+            // What is not accepted by then is read again by whoever continues.
+            let settle = async {
+                while let Some((Ok(()), offsets)) = held.next().await {
+                    store(&consumer, &offsets);
+                }
+            };
+            tokio::time::timeout(STOP_WAIT, settle).await.ok();
+        }
+        // Committing and leaving the group wait for the broker.
+        let close = move || {
+            consumer.commit_consumer_state(CommitMode::Sync).ok();
+            drop(consumer);
+        };
+        tokio::task::spawn_blocking(close).await.ok();
+        end
+    }
+
+    async fn pump(
+        &self,
+        consumer: &Consumer,
+        held: &mut Held,
+        ingress: &dyn Ingress,
+        shutdown: &mut Shutdown,
+        progress: &mut bool,
+    ) -> End {
+        let mut complained = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.wait() => return End::Stopped,
+                Some((accepted, offsets)) = held.next(), if !held.is_empty() => match accepted {
+                    Ok(()) => {
+                        *progress = true;
+                        store(consumer, &offsets);
+                    }
+                    Err(error) => return End::Failed(error.to_string()),
+                },
+                first = consumer.recv(), if held.len() < BATCHES_IN_FLIGHT => match first {
+                    Ok(first) => {
+                        complained = false;
+                        let (messages, offsets) = self.collect(consumer, first);
+                        if messages.is_empty() {
+                            held.push_back(ready((Ok(()), offsets)).boxed());
+                            continue;
+                        }
+                        let (ack, wait) = Ack::pair();
+                        held.push_back(wait.wait().map(move |accepted| (accepted, offsets)).boxed());
+                        tokio::select! {
+                            () = shutdown.wait() => return End::Stopped,
+                            () = ingress.submit(Batch { messages, ack }) => {}
+                        }
+                    }
+                    Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
+                        return End::Failed(self.cluster.failure(&error, None).message);
+                    }
+                    // librdkafka reconnects by itself.
+                    Err(error) => {
+                        let error = self.cluster.failure(&error, Some(consumer.client().context()));
+                        if !complained {
+                            tracing::warn!(source = self.name, "reading from Kafka: {error}");
+                        }
+                        complained = true;
+                    }
+                },
+            }
+        }
+    }
+
+    /// The first message and what else is there already, as one batch.
+    fn collect(&self, consumer: &Consumer, first: BorrowedMessage<'_>) -> (Vec<Message>, Offsets) {
+        let (mut messages, mut offsets) = (Vec::new(), Offsets::new());
+        let (mut count, mut bytes) = (0, 0);
+        let mut next = Some(first);
+        while let Some(message) = next {
+            count += 1;
+            bytes += message.payload_len();
+            offsets.insert((message.topic().to_owned(), message.partition()), message.offset());
+            match self.mapping.message(&message) {
+                Ok(message) => messages.push(message),
+                Err(reason) => tracing::warn!(
+                    source = self.name,
+                    topic = message.topic(),
+                    partition = message.partition(),
+                    offset = message.offset(),
+                    "skipped a Kafka message: {reason}"
+                ),
+            }
+            if count >= BATCH_MAX || bytes >= BATCH_BYTES_MAX {
+                break;
+            }
+            // An error ends the batch; it comes again when the next one is read.
+            next = consumer.recv().now_or_never().and_then(Result::ok);
+        }
+        (messages, offsets)
+    }
+}
+
+/// Marks offsets for the next commit. A partition that was taken away meanwhile is not ours to mark:
+/// its new owner reads those messages again.
+fn store(consumer: &Consumer, offsets: &Offsets) {
+    for ((topic, partition), offset) in offsets {
+        if let Err(error) = consumer.store_offset(topic, *partition, *offset) {
+            tracing::debug!(topic, partition, "offset {offset} is not stored: {error}");
+        }
+    }
+}
+
+/// How a Kafka message becomes a message of ours.
+struct Mapping {
+    topic: Template,
+    device: Option<(Template, Template)>,
+    /// Nothing but Kafka's topic is asked for.
+    only_topic: bool,
+    limits: TopicLimits,
+    payload_max: usize,
+    origin: Arc<Origin>,
+}
+
+impl Mapping {
+    fn message(&self, from: &BorrowedMessage<'_>) -> Result<Message, String> {
+        let payload = from.payload().unwrap_or_default();
+        if payload.len() > self.payload_max {
+            let most = self.payload_max;
+            return Err(format!(
+                "its payload has {} bytes, at most {most} are taken",
+                payload.len()
+            ));
+        }
+        let (topic, device) =
+            if self.only_topic { (format!("/{}", from.topic()), None) } else { self.render(from)? };
+        let topic = Topic::parse(topic, self.limits).map_err(|error| error.to_string())?;
+        Ok(Message {
+            device,
+            qos: QoS::AtLeastOnce,
+            properties: text_headers(from),
+            origin: self.origin.clone(),
+            ..Message::new(topic, Bytes::copy_from_slice(payload), now_ms())
+        })
+    }
+
+    fn render(&self, from: &BorrowedMessage<'_>) -> Result<(String, Option<Arc<Device>>), String> {
+        let headers: serde_json::Map<_, _> = text_headers(from)
+            .iter()
+            .flat_map(|headers| headers.iter())
+            .map(|(name, value)| (name.to_string(), value.to_string().into()))
+            .collect();
+        let facts = serde_json::json!({
+            "topic": from.topic(),
+            "key": from.key().and_then(|key| std::str::from_utf8(key).ok()),
+            "partition": from.partition(),
+            "offset": from.offset(),
+            "headers": headers,
+        });
+        let limits = TopicLimits { bytes: usize::MAX, levels: usize::MAX };
+        let none = Topic::parse("/", limits).map_err(|error| error.to_string())?;
+        let batch: Arc<[Message]> = vec![Message::new(none, "", 0)].into();
+        let facts = Record::new(batch, 0, "".into(), Body::Json, facts.to_string().into());
+        let render = |template: &Template| {
+            template.render(&facts, PathGuard::Segment).map_err(|error| error.to_string())
+        };
+        let device = match &self.device {
+            None => None,
+            Some((product_key, device_name)) => Some(Arc::new(Device {
+                product_key: render(product_key)?.into(),
+                device_name: render(device_name)?.into(),
+            })),
+        };
+        Ok((render(&self.topic)?, device))
+    }
+}
+
+fn text_headers(from: &BorrowedMessage<'_>) -> Option<Arc<[(ByteString, ByteString)]>> {
+    let pairs: Vec<_> = from
+        .headers()?
+        .iter()
+        .filter_map(|header| {
+            let value = std::str::from_utf8(header.value?).ok()?;
+            Some((ByteString::from(header.key), ByteString::from(value)))
+        })
+        .collect();
+    (!pairs.is_empty()).then(|| pairs.into())
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

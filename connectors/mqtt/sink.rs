@@ -1,0 +1,174 @@
+//! The `mqtt` sink: at QoS 1 a record is delivered when the broker's PUBACK for it has come, at QoS 0
+//! when it was written to the socket.
+
+use std::sync::Arc;
+
+use rumqttc::mqttbytes::v5::PubAckReason;
+use rumqttc::{PublishNotice, PublishNoticeError, PublishOptions, PublishResult};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::connection::{ExternalBroker, Link};
+use crate::contract::{
+    ConfigError, DeliveryError, Env, FailureKind, Outcome, PathGuard, QoS, Record, Sink,
+    SinkConfig, Template, Topic, TopicLimits,
+};
+
+/// Records in one call. Many, because the end of each is slow with a broker that leaves Nagle's
+/// algorithm on (Mosquitto does by default): its last PUBACKs wait up to 40 ms.
+const BATCH_MAX: usize = 500;
+
+/// More than a PUBLISH holds besides topic and payload: fixed header, lengths, packet id.
+const PACKET_REST: usize = 16;
+
+/// The longest topic that MQTT itself allows, in bytes; the other broker has its own rules.
+const TOPIC_LIMITS: TopicLimits = TopicLimits { bytes: 65_535, levels: usize::MAX };
+
+/// Publishes each record to an external broker.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MqttSinkSettings {
+    /// The name of an `mqtt` connection.
+    connection: String,
+    /// The topic; a value may not hold `/`, `+` or `#`.
+    topic: Template,
+    /// The quality of service: 0 or 1.
+    #[serde(default = "at_least_once")]
+    qos: QoS,
+    /// Whether the broker keeps the message as the topic's last value.
+    #[serde(default)]
+    retain: bool,
+}
+
+fn at_least_once() -> QoS {
+    QoS::AtLeastOnce
+}
+
+impl SinkConfig for MqttSinkSettings {
+    const NAME: &'static str = "mqtt";
+    const SUMMARY: &'static str = "Publishes each record to an external MQTT broker.";
+    const EXAMPLE: &'static str =
+        r#"{ connection: floor, topic: "plant/${device}/alert", qos: 1 }"#;
+
+    fn build(self, env: &Env) -> Result<Arc<dyn Sink>, ConfigError> {
+        if let Some(topic) = self.topic.literal() {
+            Topic::parse(topic, TOPIC_LIMITS)
+                .map_err(|error| ConfigError::new("topic", error.to_string()))?;
+        }
+        let broker = env.connections.get(&self.connection, "mqtt")?;
+        Ok(Arc::new(MqttSink { broker, settings: self }))
+    }
+}
+
+struct MqttSink {
+    broker: Arc<ExternalBroker>,
+    settings: MqttSinkSettings,
+}
+
+/// Gives a link up unless the delivery came to its end: a deadline that passes means that the broker
+/// did not confirm in time.
+struct Unfinished<'a>(Option<&'a Link>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(link) = self.0 {
+            link.give_up();
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Sink for MqttSink {
+    async fn deliver(&self, records: &[Record]) -> Vec<Outcome> {
+        let link = match self.broker.link().await {
+            Ok(link) => link,
+            Err(error) => return Outcome::all(&error, records.len()),
+        };
+        let mut guard = Unfinished(Some(&link));
+        let mut sent = Vec::with_capacity(records.len());
+        for record in records {
+            sent.push(self.send(&link, record).await);
+        }
+        let mut outcomes = Vec::with_capacity(records.len());
+        for notice in sent {
+            let confirmed = match notice {
+                Ok(notice) => confirmation(notice.wait_async().await, &link),
+                Err(error) => Err(error),
+            };
+            outcomes.push(confirmed.map_or_else(Outcome::from_error, |()| Outcome::Ok));
+        }
+        guard.0 = None;
+        outcomes
+    }
+
+    async fn check(&self) -> Result<(), DeliveryError> {
+        self.broker.link().await.map(drop)
+    }
+
+    fn resource(&self) -> String {
+        self.settings.topic.as_str().to_owned()
+    }
+
+    fn batch_max(&self) -> usize {
+        BATCH_MAX
+    }
+}
+
+impl MqttSink {
+    async fn send(&self, link: &Link, record: &Record) -> Result<PublishNotice, DeliveryError> {
+        let rejected = |text: String| DeliveryError::new(FailureKind::Rejected, text);
+        let topic = self.settings.topic.render(record, PathGuard::Segment)?;
+        Topic::parse(topic.as_str(), TOPIC_LIMITS).map_err(|error| rejected(error.to_string()))?;
+        let size = topic.len() + record.bytes().len() + PACKET_REST;
+        if size > link.packet_max() {
+            let most = link.packet_max();
+            return Err(rejected(format!("the broker takes packets of at most {most} bytes")));
+        }
+        let qos = match self.settings.qos {
+            QoS::AtMostOnce => rumqttc::QoS::AtMostOnce,
+            QoS::AtLeastOnce => rumqttc::QoS::AtLeastOnce,
+        };
+        let options = PublishOptions::new(qos).retain(self.settings.retain);
+        let queued = link.client.publish_tracked(topic, record.bytes().clone(), options).await;
+        queued.map_err(|error| gone(link, &error.to_string()))
+    }
+}
+
+/// What the broker, or the end of the connection, says about one publish (MQTT 5.0 §3.4.2.1).
+fn confirmation(
+    result: Result<PublishResult, PublishNoticeError>,
+    link: &Link,
+) -> Result<(), DeliveryError> {
+    let reason = match result {
+        Ok(PublishResult::Qos1(ack)) => ack.reason,
+        Ok(_) => return Ok(()),
+        Err(PublishNoticeError::V5PubAck(reason)) => reason,
+        Err(error @ PublishNoticeError::RetainNotSupported) => {
+            return Err(DeliveryError::new(FailureKind::Misconfigured, error.to_string()));
+        }
+        Err(error) => return Err(gone(link, &error.to_string())),
+    };
+    let kind = match reason {
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => return Ok(()),
+        PubAckReason::NotAuthorized => FailureKind::Denied,
+        PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
+            FailureKind::Rejected
+        }
+        PubAckReason::QuotaExceeded | PubAckReason::PacketIdentifierInUse => FailureKind::Busy,
+        PubAckReason::UnspecifiedError | PubAckReason::ImplementationSpecificError => {
+            FailureKind::Unreachable
+        }
+    };
+    Err(DeliveryError::new(kind, format!("the broker refused the message: {reason:?}")))
+}
+
+/// The connection ended first: why, as far as the link knows.
+fn gone(link: &Link, otherwise: &str) -> DeliveryError {
+    let mut error =
+        link.over().unwrap_or_else(|| DeliveryError::new(FailureKind::Unreachable, otherwise));
+    // What was in flight when a connection ended may still be delivered over the next one.
+    if Outcome::from_error(error.clone()) != Outcome::Retry(error.clone()) {
+        error.kind = FailureKind::Unreachable;
+    }
+    error
+}

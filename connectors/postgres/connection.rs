@@ -1,0 +1,165 @@
+//! The connection to a database: a pool that opens connections when they are needed, and what the
+//! server's errors mean. Tables belong to the sink.
+
+use std::str::FromStr as _;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+
+use crate::contract::{
+    AnyConnection, ConfigError, ConnectionConfig, DeliveryError, Env, FailureKind, Secret,
+};
+
+/// Connections to one database at most.
+const CONNECTIONS_MAX: u32 = 8;
+
+/// How long a delivery waits for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A database for `postgres` actions: either `url`, or `host` and what goes with it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresSettings {
+    /// All in one: `postgres://user:password@host:5432/database?sslmode=require`.
+    url: Option<Secret>,
+    /// The server's name or address.
+    host: Option<String>,
+    /// The server's port; 5432 without it.
+    port: Option<u16>,
+    /// The role to log in as.
+    user: Option<String>,
+    /// The role's password.
+    password: Option<Secret>,
+    /// The database; without it the one that is named like the role.
+    database: Option<String>,
+}
+
+impl ConnectionConfig for PostgresSettings {
+    const NAME: &'static str = "postgres";
+    const SUMMARY: &'static str = "A PostgreSQL database.";
+    const EXAMPLE: &'static str =
+        r#"{ host: "127.0.0.1", port: 5432, user: tidegate, password: "secret", database: plant }"#;
+
+    fn open(self, _: &Env) -> Result<AnyConnection, ConfigError> {
+        let options = match (&self.url, &self.host) {
+            (Some(url), None) => {
+                let parts = [self.port.is_some(), self.user.is_some(), self.database.is_some()];
+                if parts.contains(&true) || self.password.is_some() {
+                    return Err(ConfigError::new(
+                        "url",
+                        "put everything into `url`, or use `host`",
+                    ));
+                }
+                // The library's error could repeat the password.
+                PgConnectOptions::from_str(url.expose()).map_err(|_| {
+                    ConfigError::new(
+                        "url",
+                        "expected `postgres://user:password@host:5432/database`",
+                    )
+                })?
+            }
+            (None, Some(host)) => {
+                let mut options = PgConnectOptions::new_without_pgpass().host(host);
+                options = options.port(self.port.unwrap_or(5432));
+                if let Some(user) = &self.user {
+                    options = options.username(user);
+                }
+                if let Some(password) = &self.password {
+                    options = options.password(password.expose());
+                }
+                if let Some(database) = &self.database {
+                    options = options.database(database);
+                }
+                options
+            }
+            _ => return Err(ConfigError::new("", "name either `url` or `host`")),
+        };
+        let shown = format!(
+            "{}:{}/{}",
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or_else(|| options.get_username())
+        );
+        let options = options.application_name("tidegate");
+        Ok(Arc::new(Database { options, shown, pool: OnceLock::new() }))
+    }
+}
+
+pub(super) struct Database {
+    options: PgConnectOptions,
+    /// Host, port and database for error texts.
+    pub(super) shown: String,
+    pool: OnceLock<PgPool>,
+}
+
+impl Database {
+    pub(super) async fn acquire(
+        &self,
+    ) -> Result<sqlx::pool::PoolConnection<Postgres>, DeliveryError> {
+        let pool = self.pool.get_or_init(|| {
+            PgPoolOptions::new()
+                .max_connections(CONNECTIONS_MAX)
+                .acquire_timeout(CONNECT_TIMEOUT)
+                .connect_lazy_with(self.options.clone())
+        });
+        pool.acquire().await.map_err(|error| self.failure(error))
+    }
+
+    pub(super) fn failure(&self, error: sqlx::Error) -> DeliveryError {
+        let (kind, text) = match &error {
+            sqlx::Error::Database(inner) => {
+                let code = inner.code().unwrap_or_default();
+                (kind_of(&code), format!("{} ({code})", inner.message()))
+            }
+            sqlx::Error::PoolTimedOut => {
+                let text = format!("no connection within {CONNECT_TIMEOUT:?}");
+                (FailureKind::Unreachable, text)
+            }
+            sqlx::Error::Configuration(_) => (FailureKind::Misconfigured, error.to_string()),
+            sqlx::Error::Encode(_) => (FailureKind::Rejected, error.to_string()),
+            _ => (FailureKind::Unreachable, error.to_string()),
+        };
+        DeliveryError::new(kind, format!("postgres {}: {text}", self.shown))
+    }
+}
+
+/// What an SQLSTATE means (PostgreSQL documentation, appendix A).
+fn kind_of(code: &str) -> FailureKind {
+    match (code, code.get(..2).unwrap_or("")) {
+        ("42501", _) | (_, "28") => FailureKind::Denied,
+        // Data, constraints, a row twice in one statement, program limits, triggers that refuse.
+        (_, "21" | "22" | "23" | "44" | "54" | "P0") => FailureKind::Rejected,
+        // Serialization and deadlock, resources, locks.
+        (_, "40" | "53" | "55") => FailureKind::Busy,
+        // No such table, column, type, database or schema.
+        (_, "42" | "3D" | "3F" | "0A") => FailureKind::Misconfigured,
+        // Connection, operator intervention (shutdown), read-only standby, system and internal errors.
+        _ => FailureKind::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_mean_what_the_engine_can_do() {
+        let cases = [
+            ("22P02", FailureKind::Rejected),
+            ("23505", FailureKind::Rejected),
+            ("40P01", FailureKind::Busy),
+            ("53300", FailureKind::Busy),
+            ("57P01", FailureKind::Unreachable),
+            ("42P01", FailureKind::Misconfigured),
+            ("42501", FailureKind::Denied),
+            ("28P01", FailureKind::Denied),
+            ("", FailureKind::Unreachable),
+        ];
+        for (code, kind) in cases {
+            assert_eq!(kind_of(code), kind, "{code}");
+        }
+    }
+}

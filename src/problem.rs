@@ -1,0 +1,124 @@
+//! A finding in something that a person wrote: what is wrong, where, what was expected, what to do.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A place in a file; line and column count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The character in the line.
+    pub column: usize,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file that it was found in, if it came from a file.
+    pub file: Option<PathBuf>,
+    /// Where in the file or the text.
+    pub at: Option<Position>,
+    /// The rule that it was found in.
+    pub rule: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What was expected instead.
+    pub expected: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The SQL statement is what is wrong.
+    pub in_sql: bool,
+}
+
+impl Problem {
+    /// A finding without a place.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            file: None,
+            at: None,
+            rule: None,
+            message: message.into(),
+            expected: None,
+            hint: None,
+            in_sql: false,
+        }
+    }
+
+    /// The same finding in a file.
+    #[must_use]
+    pub fn in_file(mut self, file: &Path, at: Position) -> Self {
+        self.file = Some(file.to_owned());
+        self.at = Some(at);
+        self
+    }
+
+    /// The same finding with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same finding in a rule.
+    #[must_use]
+    pub fn rule(mut self, name: &str) -> Self {
+        self.rule.get_or_insert_with(|| name.to_owned());
+        self
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.at) {
+            (Some(file), Some(at)) => {
+                write!(f, "{}:{}:{}: ", file.display(), at.line, at.column)?;
+            }
+            (Some(file), None) => write!(f, "{}: ", file.display())?,
+            (None, Some(at)) => write!(f, "line {}, column {}: ", at.line, at.column)?,
+            (None, None) => {}
+        }
+        if let Some(rule) = &self.rule {
+            write!(f, "rule `{rule}`: ")?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(expected) = &self.expected {
+            write!(f, "; expected {expected}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "; hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The candidate that looks most like `name`, if one is near enough to be meant.
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = name.chars().count().div_ceil(3).clamp(1, 3);
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(far, _)| *far <= most)
+        .min_by_key(|(far, _)| *far)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance without regard to ASCII case.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().map(|c| c.to_ascii_lowercase()).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    // A name of more characters is close to nothing that there is.
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let keep = diagonal + usize::from(x.to_ascii_lowercase() != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = keep.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,128 @@
+//! What the catalogue declares: order, documentation, examples.
+
+use std::path::Path;
+
+use connectors::{CONNECTIONS, SINKS, SOURCES};
+use schemars::Schema;
+use serde_json::Value;
+use tidegate::yaml::Document;
+
+use super::{Folder, env, open};
+
+/// Name, summary, example and schema of every line.
+fn lines() -> Vec<(&'static str, &'static str, &'static str, &'static str, Schema)> {
+    let mut lines = Vec::new();
+    lines.extend(
+        CONNECTIONS.iter().map(|s| ("connection", s.name, s.summary, s.example, (s.schema)())),
+    );
+    lines.extend(SINKS.iter().map(|s| ("sink", s.name, s.summary, s.example, (s.schema)())));
+    lines.extend(SOURCES.iter().map(|s| ("source", s.name, s.summary, s.example, (s.schema)())));
+    lines
+}
+
+#[test]
+fn tables_are_sorted_and_names_unique() {
+    let sorted = |names: Vec<&str>| {
+        assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "not sorted: {names:?}");
+    };
+    sorted(CONNECTIONS.iter().map(|spec| spec.name).collect());
+    sorted(SINKS.iter().map(|spec| spec.name).collect());
+    sorted(SOURCES.iter().map(|spec| spec.name).collect());
+}
+
+#[test]
+fn everything_is_documented_and_refuses_unknown_keys() {
+    for (table, name, summary, example, schema) in lines() {
+        assert!(summary.ends_with('.') && summary.len() > 15, "{table} {name}: {summary}");
+        assert!(example.starts_with('{'), "{table} {name}");
+        assert_eq!(schema.get("additionalProperties"), Some(&Value::Bool(false)), "{table} {name}");
+        let fields = schema.get("properties").and_then(Value::as_object).expect("properties");
+        for (field, schema) in fields {
+            let text = schema.get("description").and_then(Value::as_str).unwrap_or("");
+            assert!(text.len() > 10, "{table} {name}: field `{field}` has no documentation");
+        }
+    }
+}
+
+/// An example as the loader of rule files reads it.
+fn parse(example: &str) -> Value {
+    let file = Path::new("example.yaml");
+    let read = Document::parse(file, example).map(|mut document| document.take());
+    read.unwrap_or_else(|problem| panic!("{example}: {problem}"))
+}
+
+#[tokio::test]
+async fn examples_are_accepted() {
+    let folder = Folder::new();
+    let base = env(folder.path());
+    for spec in CONNECTIONS {
+        (spec.open)(&parse(spec.example), &base).unwrap_or_else(|e| panic!("{}: {e}", spec.name));
+    }
+    // What the examples call their connections.
+    let names =
+        [("floor", "mqtt"), ("history", "sqlite"), ("local_kafka", "kafka"), ("plant", "postgres")];
+    let mut connections = connectors::contract::Connections::default();
+    for (name, kind) in names {
+        let spec = CONNECTIONS.iter().find(|spec| spec.name == kind).expect("the kind");
+        connections.insert(name, kind, open(kind, &parse(spec.example), &base).expect("opened"));
+    }
+    let base = connectors::contract::Env { connections: connections.into(), ..base };
+    let base = super::with_publisher(base, std::sync::Arc::new(super::local::Published::default()));
+    for spec in SINKS {
+        let built = (spec.build)(&parse(spec.example), &base);
+        let sink = built.unwrap_or_else(|error| panic!("{}: {error}", spec.name));
+        assert!(sink.batch_max() >= 1 && !sink.resource().is_empty(), "{}", spec.name);
+    }
+    for spec in SOURCES {
+        let built = (spec.build)("a_source", &parse(spec.example), &base);
+        built.map(drop).unwrap_or_else(|error| panic!("{}: {error}", spec.name));
+    }
+}
+
+#[test]
+fn a_wrong_setting_is_named_with_what_was_expected() {
+    let folder = Folder::new();
+    let base = env(folder.path());
+    let refused = |name: &str, settings: Value| match super::sink(name, &settings, &base) {
+        Ok(_) => panic!("{name} takes {settings}"),
+        Err(error) => error.to_string(),
+    };
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("json");
+    let cases = [
+        ("http", r#"{"url":"http://${host}/x"}"#, "url", "host may not hold"),
+        ("http", r#"{"url":"ftp://a/x"}"#, "url", "http://"),
+        ("http", r#"{"url":"http://a/${x"}"#, "url", "closing"),
+        ("http", r#"{"url":"http://a/","timeout":"5"}"#, "timeout", "1m30s"),
+        ("http", r#"{"url":"http://a/","headers":{"a b":"x"}}"#, "headers.a b", "header"),
+        ("republish", r#"{"topic":"/a/b"}"#, "", "tidegate run"),
+        ("sqlite", r#"{"table":"a\"b","connection":"x"}"#, "table", "letters, digits"),
+        ("sqlite", r#"{"table":"a"}"#, "connection", "`connections:`"),
+        ("kafka", r#"{"connection":"x","topic":"a b"}"#, "topic", "may not contain ' '"),
+        ("mqtt", r#"{"connection":"x","topic":"a/+"}"#, "topic", "'+'"),
+        ("mqtt", r#"{"connection":"x","topic":"a","qos":2}"#, "qos", "0 or 1"),
+        ("log", r#"{"level":"loud"}"#, "level", "`warn`"),
+    ];
+    for (name, settings, path, hint) in cases {
+        let text = refused(name, json(settings));
+        assert!(text.contains(path) && text.contains(hint), "{name} {settings}: {text}");
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let folder = Folder::new();
+    let base = env(folder.path());
+    let cases = [
+        ("postgres", r#"{"url":"postgres://u:hunter2@ho st:x/d"}"#),
+        ("kafka", r#"{"brokers":"a:1","settings":{"sasl.password":["hunter2"]}}"#),
+        ("kafka", r#"{"brokers":"a:1","settings":{"no.such.option":"hunter2"}}"#),
+        ("mqtt", r#"{"host":"a","password":"hunter2"}"#),
+    ];
+    for (kind, settings) in cases {
+        let settings: Value = serde_json::from_str(settings).expect("json");
+        let error = open(kind, &settings, &base).map(drop).expect_err("refused");
+        assert!(!error.to_string().contains("hunter2"), "{kind}: {error}");
+    }
+    let secret: connectors::contract::Secret = serde_json::from_str("\"hunter2\"").expect("secret");
+    assert_eq!(format!("{secret:?}"), "(secret)");
+}

@@ -1,0 +1,324 @@
+//! The `kafka` sink and source against a real broker, and against librdkafka's own mock for faults.
+
+use std::time::Duration;
+
+use connectors::contract::{Env, FailureKind, Outcome};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::{Value, json};
+
+use super::inbox::{Inbox, Running, texts};
+use super::suite::{self, Peer};
+use super::{Folder, binary, env, record, record_of, sink, unique, with_connection};
+use crate::services::service;
+
+pub(crate) struct KafkaPeer(Folder, pub(crate) String);
+
+impl KafkaPeer {
+    pub(crate) fn new() -> Option<Self> {
+        Some(Self(Folder::new(), service("Kafka", "TIDEGATE_TEST_KAFKA")?))
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.1);
+        config
+    }
+
+    pub(crate) async fn create(&self, topic: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("a client");
+        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let made = admin.create_topics([&topic], &AdminOptions::new()).await.expect("an answer");
+        made.into_iter().for_each(|result| drop(result.expect("a topic")));
+    }
+
+    /// The first messages of a topic with one partition.
+    pub(crate) async fn read(&self, topic: &str, count: usize) -> Vec<OwnedMessage> {
+        let mut config = self.client();
+        config.set("group.id", unique("reader")).set("auto.offset.reset", "earliest");
+        let consumer: StreamConsumer = config.create().expect("a consumer");
+        consumer.subscribe(&[topic]).expect("subscribed");
+        let mut messages = Vec::new();
+        while messages.len() < count {
+            let next = tokio::time::timeout(Duration::from_secs(30), consumer.recv()).await;
+            messages.push(next.expect("a message within 30 s").expect("no error").detach());
+        }
+        messages
+    }
+
+    pub(crate) async fn produce(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: &str,
+        payloads: &[String],
+    ) {
+        let producer: FutureProducer = self.client().create().expect("a producer");
+        let send = |payload: &String| {
+            let record = FutureRecord::to(topic).partition(partition).key(key).payload(payload);
+            producer.send_result(record).map_err(|(error, _)| error).expect("room in the queue")
+        };
+        let sent: Vec<_> = payloads.iter().map(send).collect();
+        for delivery in sent {
+            let delivered = delivery.await.expect("the producer lives");
+            delivered.map_err(|(error, _)| error).expect("produced");
+        }
+    }
+
+    /// Settings of a source on a topic of its own.
+    fn source(&self, topic: &str) -> Value {
+        json!({ "connection": "it", "group": format!("g_{topic}"), "topics": [topic] })
+    }
+}
+
+fn numbers(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|n| n.to_string()).collect()
+}
+
+#[async_trait::async_trait]
+impl Peer for KafkaPeer {
+    fn connector(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn env(&self) -> Env {
+        with_connection(env(self.0.path()), "kafka", &json!({ "brokers": self.1 }))
+    }
+
+    fn settings(&self, place: &str) -> Value {
+        json!({ "connection": "it", "topic": place, "key": "${device}" })
+    }
+
+    fn unreachable(&self) -> Option<(Env, Value)> {
+        let nobody =
+            json!({ "brokers": "127.0.0.1:1", "settings": { "message.timeout.ms": 1500 } });
+        Some((with_connection(env(self.0.path()), "kafka", &nobody), self.settings("anything")))
+    }
+
+    async fn prepare(&self, place: &str) {
+        self.create(place, 1).await;
+    }
+
+    async fn received(&self, place: &str, count: usize) -> Vec<i64> {
+        let n = |message: &OwnedMessage| {
+            let value: Value = serde_json::from_slice(message.payload()?).ok()?;
+            value["n"].as_i64()
+        };
+        self.read(place, count).await.iter().map(|message| n(message).expect("n")).collect()
+    }
+}
+
+#[tokio::test]
+async fn kafka_sink_conforms() {
+    let Some(peer) = KafkaPeer::new() else { return };
+    suite::run(&peer).await;
+}
+
+#[tokio::test]
+async fn kafka_sink_sends_keys_headers_and_bytes() {
+    let Some(peer) = KafkaPeer::new() else { return };
+    let place = unique("headers");
+    let topic = format!("{place}.a");
+    peer.create(&topic, 1).await;
+    let settings = json!({
+        "connection": "it", "topic": format!("{place}.${{to}}"), "headers": { "unit": "${u}" },
+    });
+    let kafka = sink("kafka", &settings, &peer.env()).expect("settings");
+    let good = r#"{"to":"a","u":"°C"}"#;
+    let records = [
+        record(good),
+        record_of("nodevice", good),
+        record(r#"{"to":"/x","u":""}"#),
+        record(r#"{"to":"温","u":""}"#),
+        record(r#"{"u":""}"#),
+        binary(&[0, 255]),
+    ];
+    let outcomes = kafka.deliver(&records).await;
+    assert_eq!(outcomes[..2], [Outcome::Ok, Outcome::Ok]);
+    for outcome in &outcomes[2..] {
+        assert!(matches!(outcome, Outcome::Poison(_)), "{outcome:?}");
+    }
+    let plain = json!({ "connection": "it", "topic": topic });
+    let plain = sink("kafka", &plain, &peer.env()).expect("settings");
+    assert_eq!(plain.deliver(&[binary(&[0, 255])]).await, [Outcome::Ok]);
+
+    let filled =
+        json!({ "connection": "it", "topic": topic, "payload": "{\"unit\":${u},\"x\":${x}}" });
+    let filled = sink("kafka", &filled, &peer.env()).expect("settings");
+    let outcomes = filled.deliver(&[record(good), binary(&[0, 255])]).await;
+    assert_eq!(outcomes[0], Outcome::Ok);
+    assert!(matches!(&outcomes[1], Outcome::Poison(e) if e.message.contains("payload")));
+
+    let messages = peer.read(&topic, 4).await;
+    assert_eq!((messages[0].key(), messages[1].key()), (Some(&b"dev1"[..]), None));
+    assert_eq!(messages[0].payload(), Some(good.as_bytes()));
+    assert_eq!(messages[2].payload(), Some(&[0, 255][..]));
+    assert_eq!(messages[3].payload(), Some(r#"{"unit":"°C","x":null}"#.as_bytes()));
+    let headers = messages[0].headers().expect("headers");
+    let header = |at: usize| {
+        let header = headers.get_as::<str>(at).expect("text");
+        (header.key, header.value)
+    };
+    assert_eq!(header(0), ("tidegate-rule", Some("a_rule")));
+    assert_eq!(header(1), ("tidegate-message-id", Some("7")));
+    assert_eq!(header(2), ("unit", Some("°C")));
+}
+
+#[tokio::test]
+async fn kafka_sink_tells_failures_apart() {
+    let Some(peer) = KafkaPeer::new() else { return };
+    let missing = json!({ "connection": "it", "topic": unique("nobody_made_it") });
+    let missing = sink("kafka", &missing, &peer.env()).expect("settings");
+    let outcomes = missing.deliver(&[record("{}"), record("{}")]).await;
+    for outcome in &outcomes {
+        assert!(matches!(outcome, Outcome::Misconfigured(_)), "{outcome:?}");
+    }
+    assert_eq!(missing.check().await.map_err(|e| e.kind), Err(FailureKind::Misconfigured));
+
+    let topic = unique("large");
+    peer.create(&topic, 1).await;
+    let settings = json!({ "connection": "it", "topic": topic });
+    let sink = sink("kafka", &settings, &peer.env()).expect("settings");
+    let large = record(&format!(r#"{{"x":"{}"}}"#, "y".repeat(2_000_000)));
+    let outcomes = sink.deliver(&[record("{}"), large, record("{}")]).await;
+    assert_eq!((&outcomes[0], &outcomes[2]), (&Outcome::Ok, &Outcome::Ok));
+    assert!(matches!(&outcomes[1], Outcome::Poison(_)), "{:?}", outcomes[1]);
+}
+
+#[tokio::test]
+async fn kafka_sink_waits_for_a_broker_that_comes_back() {
+    let cluster = MockCluster::new(1).expect("a mock cluster");
+    cluster.create_topic("t", 1, 1).expect("a topic");
+    let folder = Folder::new();
+    let settings = json!({
+        "brokers": cluster.bootstrap_servers(),
+        "settings": { "message.timeout.ms": 1500, "reconnect.backoff.max.ms": 100 },
+    });
+    let env = with_connection(env(folder.path()), "kafka", &settings);
+    let kafka = sink("kafka", &json!({ "connection": "it", "topic": "t" }), &env).expect("sink");
+    assert_eq!(kafka.deliver(&[record("{}")]).await, [Outcome::Ok]);
+    cluster.broker_down(1).expect("down");
+    let outcomes = kafka.deliver(&[record("{}"), record("{}")]).await;
+    for outcome in &outcomes {
+        assert!(matches!(outcome, Outcome::Retry(_)), "{outcome:?}");
+    }
+    cluster.broker_up(1).expect("up");
+    let mut outcomes = kafka.deliver(&[record("{}")]).await;
+    // The first try may still fall into a pause before reconnecting.
+    if outcomes != [Outcome::Ok] {
+        outcomes = kafka.deliver(&[record("{}")]).await;
+    }
+    assert_eq!(outcomes, [Outcome::Ok]);
+}
+
+#[test]
+fn kafka_settings_that_delivery_depends_on_are_fixed() {
+    let folder = Folder::new();
+    for option in ["acks", "enable.idempotence", "enable.auto.commit", "plugin.library.paths"] {
+        let settings = json!({ "brokers": "a:1", "settings": { option: "x" } });
+        let error =
+            super::open("kafka", &settings, &env(folder.path())).map(drop).expect_err("fixed");
+        assert_eq!(error.path, format!("settings.{option}"));
+    }
+}
+
+#[tokio::test]
+async fn kafka_source_maps_messages_and_keeps_order() {
+    let Some(peer) = KafkaPeer::new() else { return };
+    let topic = unique("mapped");
+    peer.create(&topic, 1).await;
+    peer.produce(&topic, 0, "dev9", &numbers(0, 700)).await;
+    let mut settings = peer.source(&topic);
+    settings["topic"] = "/a1Pk/${key}/user/${partition}".into();
+    settings["product_key"] = "a1Pk".into();
+    settings["device_name"] = "${key}".into();
+    let source = Running::start("kafka", &settings, &peer.env());
+    let messages = source.inbox.accept(700).await;
+    assert_eq!(texts(&messages), numbers(0, 700));
+    assert_eq!(messages[0].topic.as_str(), "/a1Pk/dev9/user/0");
+    assert_eq!(
+        (messages[0].product_key(), messages[0].device_name()),
+        (Some("a1Pk"), Some("dev9"))
+    );
+    assert_eq!(messages[0].origin.source.as_deref(), Some("plant"));
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn kafka_source_commits_only_what_was_accepted() {
+    let Some(peer) = KafkaPeer::new() else { return };
+    let topic = unique("commit");
+    peer.create(&topic, 1).await;
+    peer.produce(&topic, 0, "k", &numbers(0, 3)).await;
+    // Taken, but not accepted: stopped, they are still there.
+    let source = Running::start("kafka", &peer.source(&topic), &peer.env());
+    let batch = source.inbox.take().await;
+    assert_eq!(batch.messages[0].payload, "0");
+    source.stop().await;
+    drop(batch);
+    // Refused: they come again without a restart of the source. Then accepted.
+    let source = Running::start("kafka", &peer.source(&topic), &peer.env());
+    drop(source.inbox.take().await);
+    assert_eq!(source.inbox.accept_until("2").await, numbers(0, 3));
+    source.stop().await;
+    // Accepted: they do not come again.
+    peer.produce(&topic, 0, "k", &["last".into()]).await;
+    let source = Running::start("kafka", &peer.source(&topic), &peer.env());
+    assert_eq!(source.inbox.accept_until("last").await, ["last"]);
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn kafka_source_stops_reading_while_the_engine_is_full() {
+    let Some(peer) = KafkaPeer::new() else { return };
+    let topic = unique("full");
+    peer.create(&topic, 1).await;
+    peer.produce(&topic, 0, "k", &numbers(0, 1200)).await;
+    let inbox = Inbox::new(1);
+    let source = Running::start_into("kafka", &peer.source(&topic), &peer.env(), inbox.clone());
+    assert_eq!(texts(&inbox.accept(1200).await), numbers(0, 1200));
+    source.stop().await;
+    // Also a source that waits for room stops soon.
+    peer.produce(&topic, 0, "k", &numbers(0, 1200)).await;
+    let inbox = Inbox::new(0);
+    let source = Running::start_into("kafka", &peer.source(&topic), &peer.env(), inbox);
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn kafka_sources_of_a_group_share_and_take_over() {
+    let Some(peer) = KafkaPeer::new() else { return };
+    let topic = unique("shared");
+    peer.create(&topic, 4).await;
+    let inbox = Inbox::new(1000);
+    let start = || Running::start_into("kafka", &peer.source(&topic), &peer.env(), inbox.clone());
+    let (first, second) = (start(), start());
+    let mut wanted: Vec<String> = numbers(0, 400);
+    for partition in 0..4 {
+        let from = usize::try_from(partition).expect("small") * 50;
+        peer.produce(&topic, partition, "k", &numbers(from, from + 50)).await;
+    }
+    let mut seen: Vec<String> = Vec::new();
+    while !numbers(0, 200).iter().all(|n| seen.contains(n)) {
+        seen.extend(texts(&inbox.accept(1).await));
+    }
+    first.stop().await;
+    for partition in 0..4 {
+        let from = 200 + usize::try_from(partition).expect("small") * 50;
+        peer.produce(&topic, partition, "k", &numbers(from, from + 50)).await;
+    }
+    while !wanted.iter().all(|n| seen.contains(n)) {
+        seen.extend(texts(&inbox.accept(1).await));
+    }
+    // At least once: what moved between members may have come twice, but nothing is lost.
+    seen.sort();
+    seen.dedup();
+    wanted.sort();
+    assert_eq!(seen, wanted);
+    second.stop().await;
+}
