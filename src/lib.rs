@@ -21,4 +21,5 @@
 
 pub mod problem;
 pub mod rule;
+pub mod sql;
 pub mod yaml;

@@ -2,3 +2,4 @@
 
 mod connectors;
 mod services;
+mod sql;

@@ -28,15 +28,7 @@ pub struct Rule {
     pub owner: Owner,
 }
 
-/// How a rule reads payloads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DataType {
-    /// JSON documents; fields can be named.
-    #[default]
-    Json,
-    /// Bytes that are passed on or encoded, never parsed.
-    Binary,
-}
+pub use crate::sql::DataType;
 
 /// The SQL of a rule, in one text or in the three parts that the API passes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,158 @@
+//! The typed tree of an expression. Chains of one operator are flat, so that only real nesting is
+//! depth.
+
+use super::functions::Function;
+use super::like::Pattern;
+use super::number::Num;
+use super::set::Set;
+use super::value::{Number, Value};
+
+/// An expression. Paths and items are numbers into the query's lists.
+#[derive(Debug)]
+pub(crate) enum Expr {
+    Const(Const),
+    /// A value of the document.
+    Path(u32),
+    /// All matches of a JSONPath.
+    JsonPath(u32),
+    /// A one-element array of a value (`".a[0]"`).
+    Wrap(Box<Expr>),
+    /// The document's value, or that of a SELECT item where the document has none.
+    Alias {
+        path: Option<u32>,
+        item: u32,
+    },
+    /// The whole payload, as an argument.
+    Star,
+    Negate(Box<Expr>),
+    Not(Box<Expr>),
+    And(Vec<Expr>),
+    Or(Vec<Expr>),
+    /// From left to right, all of one precedence.
+    Arithmetic(Box<Expr>, Vec<(Arithmetic, Expr)>),
+    Compare(Comparison, Box<(Expr, Expr)>),
+    Between {
+        negated: bool,
+        parts: Box<[Expr; 3]>,
+    },
+    /// A list of constants.
+    InSet {
+        negated: bool,
+        value: Box<Expr>,
+        set: Box<Set>,
+    },
+    In {
+        negated: bool,
+        value: Box<Expr>,
+        list: Vec<Expr>,
+    },
+    Like {
+        negated: bool,
+        value: Box<Expr>,
+        pattern: Box<Pattern>,
+    },
+    /// A pattern that is no constant.
+    LikeAny {
+        negated: bool,
+        parts: Box<(Expr, Expr)>,
+    },
+    IsNull {
+        negated: bool,
+        value: Box<Expr>,
+    },
+    IsMissing {
+        negated: bool,
+        value: Box<Expr>,
+    },
+    Case(Box<Case>),
+    Call(Box<Call>),
+}
+
+/// CASE in both forms.
+#[derive(Debug)]
+pub(crate) struct Case {
+    /// What a simple CASE compares.
+    pub(crate) operand: Option<Expr>,
+    pub(crate) arms: Vec<(Expr, Expr)>,
+    pub(crate) otherwise: Option<Expr>,
+}
+
+/// A function with its arguments.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) function: &'static Function,
+    /// The paths that the function reads by itself come first.
+    pub(crate) arguments: Vec<Expr>,
+    /// The number of the call in the statement: two calls of `rand()` differ.
+    pub(crate) site: u32,
+}
+
+/// A constant of the statement.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Const {
+    /// NULL.
+    Null,
+    /// TRUE or FALSE.
+    Bool(bool),
+    /// A number and its text as JSON.
+    Number(Num, String),
+    /// Text.
+    String(String),
+}
+
+impl Const {
+    /// The constant as a value.
+    #[must_use]
+    pub fn value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Number(num, text) => Value::Number(Number { num: *num, text: Some(text) }),
+            Self::String(text) => Value::text(text.as_str()),
+        }
+    }
+}
+
+/// An operator of arithmetic or `||`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+    IntegerDivide,
+    Concat,
+}
+
+/// An operator that compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+}
+
+/// An item of the SELECT list.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// The key of the result.
+    pub(crate) key: String,
+    pub(crate) content: Content,
+    /// True when the key was written after the expression.
+    pub(crate) aliased: bool,
+}
+
+/// What an item adds to the result.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// All of the document.
+    All,
+    /// The members of an object.
+    Spread(Expr),
+    /// One value.
+    Value(Expr),
+}

@@ -1,0 +1,388 @@
+//! The functions of the language: one table, one constant each.
+//!
+//! A new function is a `const` in a file of its family and a line in [`FUNCTIONS`]. Its document, its
+//! signature and its examples are part of it; the examples run as tests.
+
+mod codec;
+mod device;
+mod java_date;
+mod json;
+mod math;
+mod string;
+mod time;
+
+use connectors::contract::Topic;
+
+use super::expr::Const;
+use super::plan::Input;
+use super::query::without_sys;
+use super::value::Value;
+use crate::problem;
+
+/// A function of SQL.
+pub struct Function {
+    /// As it is written in documents; found without regard to case.
+    pub name: &'static str,
+    /// Other names that find it: those of AWS IoT and EMQX where they mean the same.
+    pub aliases: &'static [&'static str],
+    /// The heading that it stands under.
+    pub family: &'static str,
+    /// Name and arguments: `substring(text, start[, end])`.
+    pub signature: &'static str,
+    /// The arguments, those that may be left out last.
+    pub params: &'static [Param],
+    /// What any number of further arguments are.
+    pub rest: Option<Kind>,
+    /// What it gives.
+    pub result: Kind,
+    /// What it makes of NULL and MISSING arguments.
+    pub nulls: Nulls,
+    /// Top-level keys of the document that it reads by itself; their values are the first arguments
+    /// of `eval`.
+    pub reads: &'static [&'static str],
+    /// True when, as an item without alias, it adds the members of its result instead of one key.
+    pub spreads: bool,
+    /// One or two sentences.
+    pub summary: &'static str,
+    /// At least one; all run as tests.
+    pub examples: &'static [Example],
+    /// Looks at the arguments that are constants when the statement is compiled.
+    pub check: Check,
+    /// Computes the result from arguments of the right kind and number.
+    pub eval: Eval,
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.signature)
+    }
+}
+
+/// See [`Function::check`]; `None` is an argument that is no constant.
+pub type Check = fn(&[Option<&Const>]) -> Result<(), Problem>;
+
+/// See [`Function::eval`].
+pub type Eval = for<'a> fn(&[Value<'a>], &Site<'a>) -> Result<Value<'a>, Fault>;
+
+/// An argument.
+#[derive(Debug, Clone, Copy)]
+pub struct Param {
+    /// As in the signature.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// False when it may be left out.
+    pub required: bool,
+}
+
+const fn required(name: &'static str, kind: Kind) -> Param {
+    Param { name, kind, required: true }
+}
+
+const fn optional(name: &'static str, kind: Kind) -> Param {
+    Param { name, kind, required: false }
+}
+
+/// What an argument takes or a function gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything.
+    Any,
+    /// BOOLEAN.
+    Boolean,
+    /// NUMBER, or a STRING that reads as one.
+    Number,
+    /// STRING; a NUMBER or BOOLEAN counts as its text.
+    Text,
+    /// OBJECT.
+    Object,
+    /// `*`, the whole payload as bytes, or text.
+    Payload,
+}
+
+/// What a function makes of NULL and MISSING arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// MISSING with a MISSING argument, else NULL with a NULL one.
+    Propagate,
+    /// It looks for itself.
+    Own,
+}
+
+/// An example: an expression, the payload, and the value that comes out.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// The expression.
+    pub sql: &'static str,
+    /// The payload of the message.
+    pub payload: &'static str,
+    /// The result as JSON; `None` is MISSING.
+    pub result: Option<&'static str>,
+}
+
+const fn example(sql: &'static str, payload: &'static str, result: &'static str) -> Example {
+    Example { sql, payload, result: Some(result) }
+}
+
+const fn missing(sql: &'static str, payload: &'static str) -> Example {
+    Example { sql, payload, result: None }
+}
+
+/// A constant argument that can never work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub expected: String,
+}
+
+/// Nothing to check.
+const NO_CHECK: Check = |_| Ok(());
+
+/// Why a call has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// A stable word for metrics.
+    pub code: &'static str,
+    /// What happened, with the values.
+    pub message: String,
+    /// True when the run of the rule is off for this message.
+    pub aborts: bool,
+}
+
+impl Fault {
+    /// A fault that makes the value MISSING.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), aborts: false }
+    }
+
+    /// An operand or argument of a type that does not fit.
+    #[must_use]
+    pub fn wrong_type(what: &str, wanted: &str, value: &Value<'_>) -> Self {
+        Self::new("wrong_type", format!("`{what}` takes {wanted}, not {}", shown(value)))
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn because(mut self, hint: &str) -> Self {
+        self.message.push_str("; ");
+        self.message.push_str(hint);
+        self
+    }
+
+    /// The same, ending the run of the rule for this message.
+    #[must_use]
+    pub fn aborting(mut self) -> Self {
+        self.aborts = true;
+        self
+    }
+}
+
+/// The type of a value, and the value itself when it is short.
+fn shown(value: &Value<'_>) -> String {
+    match value.as_text() {
+        Some(text) => format!("{} {}", value.type_name(), super::lex::shorten(&text)),
+        None => value.type_name().to_owned(),
+    }
+}
+
+/// Where a call happens.
+pub struct Site<'a> {
+    pub(crate) input: &'a Input<'a>,
+    pub(crate) payload: &'a [u8],
+    pub(crate) time_zone: &'a jiff::tz::TimeZone,
+    pub(crate) call: u32,
+}
+
+impl<'a> Site<'a> {
+    /// The payload as published.
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// The topic; that of a system topic without `/sys`, as it is forwarded.
+    #[must_use]
+    pub fn topic(&self) -> Option<&'a str> {
+        let topic: &'a Topic = &self.input.message.topic;
+        self.input.has_topic.then(|| without_sys(topic.as_str()))
+    }
+
+    /// Bits that depend on the message, the rule and the place of the call alone: evaluating a
+    /// message again gives the same.
+    #[must_use]
+    pub fn random(&self, draw: u64) -> u64 {
+        // FNV-1a over the rule's name, then the finalizer of SplitMix64 for every part: both are
+        // fixed for all time, unlike the standard library's hashers.
+        let mut state = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in self.input.rule.bytes() {
+            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        for part in [self.input.message.id, u64::from(self.call), draw] {
+            state = mix(state ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        }
+        state
+    }
+}
+
+fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+impl Function {
+    /// The fewest and the most arguments; `usize::MAX` when there is no most.
+    #[must_use]
+    pub fn arity(&self) -> (usize, usize) {
+        let least = self.params.iter().filter(|param| param.required).count();
+        (least, if self.rest.is_some() { usize::MAX } else { self.params.len() })
+    }
+
+    /// What the argument at an index takes.
+    #[must_use]
+    pub fn kind(&self, index: usize) -> Kind {
+        self.params.get(index).map_or(self.rest.unwrap_or(Kind::Any), |param| param.kind)
+    }
+}
+
+impl Kind {
+    /// What users call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any value",
+            Self::Boolean => "a BOOLEAN",
+            Self::Number => "a NUMBER",
+            Self::Text => "a STRING",
+            Self::Object => "an OBJECT",
+            Self::Payload => "`*` or a STRING",
+        }
+    }
+
+    /// Makes a value what an argument takes. NULL and MISSING pass.
+    ///
+    /// # Errors
+    /// `wrong_type` when it cannot be.
+    pub(crate) fn coerce(self, function: &str, value: &mut Value<'_>) -> Result<(), Fault> {
+        if value.is_null() {
+            return Ok(());
+        }
+        let fits = match (self, &*value) {
+            (Self::Any, _)
+            | (Self::Boolean, Value::Bool(_))
+            | (Self::Number, Value::Number(_))
+            | (Self::Text, Value::String(_))
+            | (Self::Payload, Value::Binary(_) | Value::String(_)) => true,
+            (Self::Object, Value::Json(text)) => text.starts_with('{'),
+            (Self::Number, Value::String(_)) => match value.as_num() {
+                Some(num) => {
+                    *value = Value::number(num);
+                    true
+                }
+                None => false,
+            },
+            (Self::Text | Self::Payload, Value::Number(_) | Value::Bool(_)) => {
+                let text = value.as_text().unwrap_or_default().into_owned();
+                *value = Value::text(text);
+                true
+            }
+            _ => false,
+        };
+        if fits { Ok(()) } else { Err(Fault::wrong_type(function, self.name(), value)) }
+    }
+}
+
+/// All functions, sorted by name without regard to case.
+pub const FUNCTIONS: &[Function] = &[
+    math::ABS,
+    math::ASIN,
+    device::ATTRIBUTE,
+    string::CONCAT,
+    math::COS,
+    math::COSH,
+    codec::CRYPTO,
+    device::DEVICE_NAME,
+    string::ENDSWITH,
+    math::EXP,
+    math::FLOOR,
+    math::LOG,
+    string::LOWER,
+    device::MESSAGE_ID,
+    math::MOD,
+    json::NANVL,
+    device::NEWUUID,
+    codec::PAYLOAD,
+    math::POWER,
+    device::RAND,
+    string::REPLACE,
+    math::SIN,
+    math::SINH,
+    string::SUBSTRING,
+    math::TAN,
+    math::TANH,
+    json::THING_PROPERTY_FLAT_MAP,
+    time::TIMESTAMP,
+    time::TIMESTAMP_UTC,
+    codec::TO_BASE64,
+    codec::TO_HEX,
+    device::TOPIC,
+    string::UPPER,
+];
+
+/// Finds a function by its name or an alias, without regard to case.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Function> {
+    let same = |other: &str| other.eq_ignore_ascii_case(name);
+    FUNCTIONS
+        .iter()
+        .find(|function| same(function.name) || function.aliases.iter().any(|a| same(a)))
+}
+
+/// The function whose name is closest to one that does not exist, when it is close.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static Function> {
+    let near = problem::nearest(name, FUNCTIONS.iter().map(|function| function.name))?;
+    find(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_complete() {
+        let names: Vec<String> =
+            FUNCTIONS.iter().map(|function| function.name.to_ascii_lowercase()).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        let mut all: Vec<&str> = Vec::new();
+        for function in FUNCTIONS {
+            let name = function.name;
+            assert!(function.signature.starts_with(&format!("{name}(")), "{name}: signature");
+            assert!(!function.summary.is_empty() && !function.family.is_empty(), "{name}: summary");
+            assert!(!function.examples.is_empty(), "{name}: examples");
+            let required = function.params.iter().map(|param| param.required);
+            assert!(required.clone().is_sorted_by(|a, b| a >= b), "{name}: optional last");
+            for param in function.params {
+                assert!(function.signature.contains(param.name), "{name}: {}", param.name);
+            }
+            all.push(name);
+            all.extend(function.aliases);
+        }
+        let count = all.len();
+        all.sort_by_key(|name| name.to_ascii_lowercase());
+        all.dedup_by_key(|name| name.to_ascii_lowercase());
+        assert_eq!(all.len(), count, "a name is used twice");
+    }
+
+    #[test]
+    fn close_names_are_found() {
+        assert_eq!(nearest("devicename").map(|f| f.name), Some("deviceName"));
+        assert_eq!(nearest("substr").map(|f| f.name), None);
+        assert_eq!(nearest("substrng").map(|f| f.name), Some("substring"));
+        assert_eq!(nearest("uper").map(|f| f.name), Some("upper"));
+        assert_eq!(nearest("frobnicate").map(|f| f.name), None);
+    }
+}

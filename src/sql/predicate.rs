@@ -1,0 +1,254 @@
+//! WHERE as a flat program of tests and jumps.
+//!
+//! Only TRUE fires, so that NOT moves to the leaves and UNKNOWN needs no place in the program: a
+//! leaf asks whether its answer is the wanted one, and UNKNOWN never is.
+
+use super::eval::{Context, compare};
+use super::expr::{Comparison, Const, Expr};
+use super::like::Pattern;
+use super::number::Num;
+use super::set::Set;
+use super::value::Value;
+
+/// A compiled condition.
+#[derive(Debug)]
+pub(crate) struct Program {
+    instructions: Vec<Instruction>,
+    entry: u32,
+}
+
+#[derive(Debug)]
+struct Instruction {
+    test: Test,
+    /// The answer that leads to `hit`; FALSE or TRUE, never UNKNOWN.
+    want: bool,
+    hit: u32,
+    miss: u32,
+}
+
+/// Jump targets that end the program.
+const ACCEPT: u32 = u32::MAX;
+const REJECT: u32 = u32::MAX - 1;
+
+/// A leaf. All but `Other` look at one value of the document and constants.
+#[derive(Debug)]
+enum Test {
+    Number { path: u32, op: Comparison, num: Num },
+    Range { path: u32, low: Num, high: Num },
+    Text { path: u32, op: Comparison, text: String },
+    In { path: u32, set: Box<Set> },
+    Like { path: u32, pattern: Box<Pattern> },
+    IsNull { path: u32 },
+    IsMissing { path: u32 },
+    True { path: u32 },
+    Other(Expr),
+}
+
+impl Program {
+    /// Compiles a condition.
+    pub(crate) fn new(condition: Expr) -> Self {
+        let mut program = Self { instructions: Vec::new(), entry: ACCEPT };
+        program.entry = program.emit(condition, true, ACCEPT, REJECT);
+        program.instructions.shrink_to_fit();
+        program
+    }
+
+    /// True when the condition is TRUE.
+    pub(crate) fn fires<'a>(&'a self, context: &mut Context<'a, '_>) -> bool {
+        let mut at = self.entry;
+        while let Some(instruction) = self.instructions.get(at as usize) {
+            let answer = instruction.test.answer(context);
+            at = if answer == Some(instruction.want) { instruction.hit } else { instruction.miss };
+        }
+        at == ACCEPT
+    }
+
+    /// Appends a condition and returns where it starts. Behind it the program goes to `hit` when the
+    /// answer is `want`, else to `miss`.
+    fn emit(&mut self, expr: Expr, want: bool, hit: u32, miss: u32) -> u32 {
+        match (expr, want) {
+            (Expr::Not(inner), _) => self.emit(*inner, !want, hit, miss),
+            // NOT (a AND b) is NOT a OR NOT b.
+            (Expr::And(list), true) | (Expr::Or(list), false) => {
+                list.into_iter().rev().fold(hit, |next, part| self.emit(part, want, next, miss))
+            }
+            (Expr::Or(list), true) | (Expr::And(list), false) => {
+                list.into_iter().rev().fold(miss, |next, part| self.emit(part, want, hit, next))
+            }
+            (expr, _) => {
+                if let Some(answer) = known(&expr) {
+                    return if answer == Some(want) { hit } else { miss };
+                }
+                let (test, negated) = Test::new(expr);
+                let place = u32::try_from(self.instructions.len())
+                    .expect("invariant: the nodes of a statement are bounded");
+                self.instructions.push(Instruction { test, want: want != negated, hit, miss });
+                place
+            }
+        }
+    }
+}
+
+/// The answer of a condition on constants alone.
+fn known(expr: &Expr) -> Option<Option<bool>> {
+    match expr {
+        Expr::Const(constant) => Some(constant.value().truth()),
+        Expr::Compare(op, sides) => match &**sides {
+            (Expr::Const(a), Expr::Const(b)) => Some(compare(*op, a.value().relate(&b.value()))),
+            _ => None,
+        },
+        Expr::InSet { negated, value, set } => match &**value {
+            Expr::Const(value) => {
+                Some(set.contains(&value.value()).map(|answer| answer != *negated))
+            }
+            _ => None,
+        },
+        Expr::IsNull { negated, value } => match &**value {
+            Expr::Const(value) => Some(Some(value.value().is_null() != *negated)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The operator with its sides exchanged.
+fn mirrored(op: Comparison) -> Comparison {
+    match op {
+        Comparison::Less => Comparison::Greater,
+        Comparison::LessEqual => Comparison::GreaterEqual,
+        Comparison::Greater => Comparison::Less,
+        Comparison::GreaterEqual => Comparison::LessEqual,
+        same => same,
+    }
+}
+
+impl Test {
+    /// A test for an expression, and whether it asks the opposite.
+    fn new(expr: Expr) -> (Self, bool) {
+        match expr {
+            Expr::Path(path) => (Self::True { path }, false),
+            Expr::Compare(op, sides) => (Self::compare(op, *sides), false),
+            Expr::Between { negated, parts } => match *parts {
+                [
+                    Expr::Path(path),
+                    Expr::Const(Const::Number(low, _)),
+                    Expr::Const(Const::Number(high, _)),
+                ] => (Self::Range { path, low, high }, negated),
+                parts => {
+                    let parts = Box::new(parts);
+                    (Self::Other(Expr::Between { negated, parts }), false)
+                }
+            },
+            Expr::InSet { negated, value, set } => match *value {
+                Expr::Path(path) => (Self::In { path, set }, negated),
+                value => {
+                    let value = Box::new(value);
+                    (Self::Other(Expr::InSet { negated, value, set }), false)
+                }
+            },
+            Expr::Like { negated, value, pattern } => match *value {
+                Expr::Path(path) => (Self::Like { path, pattern }, negated),
+                value => {
+                    let value = Box::new(value);
+                    (Self::Other(Expr::Like { negated, value, pattern }), false)
+                }
+            },
+            Expr::IsNull { negated, value } => match *value {
+                Expr::Path(path) => (Self::IsNull { path }, negated),
+                value => {
+                    let value = Box::new(value);
+                    (Self::Other(Expr::IsNull { negated, value }), false)
+                }
+            },
+            Expr::IsMissing { negated, value } => match *value {
+                Expr::Path(path) => (Self::IsMissing { path }, negated),
+                value => {
+                    let value = Box::new(value);
+                    (Self::Other(Expr::IsMissing { negated, value }), false)
+                }
+            },
+            expr => (Self::Other(expr), false),
+        }
+    }
+
+    fn compare(op: Comparison, sides: (Expr, Expr)) -> Self {
+        match sides {
+            (Expr::Path(path), Expr::Const(Const::Number(num, _))) => {
+                Self::Number { path, op, num }
+            }
+            (Expr::Const(Const::Number(num, _)), Expr::Path(path)) => {
+                Self::Number { path, op: mirrored(op), num }
+            }
+            (Expr::Path(path), Expr::Const(Const::String(text))) => Self::Text { path, op, text },
+            (Expr::Const(Const::String(text)), Expr::Path(path)) => {
+                Self::Text { path, op: mirrored(op), text }
+            }
+            sides => Self::Other(Expr::Compare(op, Box::new(sides))),
+        }
+    }
+
+    /// The answer for a message; `None` is UNKNOWN.
+    #[inline]
+    fn answer<'a>(&'a self, context: &mut Context<'a, '_>) -> Option<bool> {
+        match self {
+            Self::Number { path, op, num } => match context.number(*path) {
+                Some(value) => Some(ordered(*op, value.compare(*num))),
+                None => compare(*op, context.path(*path).relate(&Value::number(*num))),
+            },
+            Self::Range { path, low, high } => {
+                let value = match context.number(*path) {
+                    Some(value) => value,
+                    // Text that reads as a number; anything else has no order.
+                    None => context.path(*path).as_num()?,
+                };
+                Some(value.compare(*low).is_ge() && value.compare(*high).is_le())
+            }
+            Self::Text { path, op, text } => match plain(context.raw(*path)?) {
+                Some(value) => Some(ordered(*op, value.cmp(text.as_bytes()))),
+                None => compare(*op, context.path(*path).relate(&Value::text(text.as_str()))),
+            },
+            Self::In { path, set } => match context.number(*path) {
+                Some(value) => set.number(value),
+                None => match plain(context.raw(*path)?) {
+                    Some(text) => set.string(text),
+                    None => set.contains(&context.path(*path)),
+                },
+            },
+            Self::Like { path, pattern } => match plain(context.raw(*path)?) {
+                Some(text) => Some(pattern.matches(text)),
+                None => {
+                    let value = context.path(*path);
+                    context.like(&value, pattern)
+                }
+            },
+            Self::IsNull { path } => {
+                Some(context.raw(*path).is_none_or(|raw| raw.first() == Some(&b'n')))
+            }
+            Self::IsMissing { path } => Some(context.raw(*path).is_none()),
+            Self::True { path } => match context.raw(*path)?.first() {
+                Some(b't') => Some(true),
+                Some(b'f') => Some(false),
+                _ => None,
+            },
+            Self::Other(expr) => context.truth(expr),
+        }
+    }
+}
+
+fn ordered(op: Comparison, order: std::cmp::Ordering) -> bool {
+    match op {
+        Comparison::Equal => order.is_eq(),
+        Comparison::NotEqual => order.is_ne(),
+        Comparison::Less => order.is_lt(),
+        Comparison::LessEqual => order.is_le(),
+        Comparison::Greater => order.is_gt(),
+        Comparison::GreaterEqual => order.is_ge(),
+    }
+}
+
+/// The text of a JSON string that has no escapes.
+#[inline]
+fn plain(raw: &[u8]) -> Option<&[u8]> {
+    let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    memchr::memchr(b'\\', inner).is_none().then_some(inner)
+}

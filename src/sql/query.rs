@@ -1,0 +1,354 @@
+//! One statement, compiled: immutable, shared by all threads.
+
+use std::ops::Range;
+
+use connectors::contract::{Body, Topic, TopicFilter, TopicLimits};
+use jsonpath_rust::parser::model::JpQuery;
+
+use super::error::{Error, Position, Warning};
+use super::eval::Context;
+use super::expr::{Content, Expr, Item};
+use super::lex::{Lexed, lex};
+use super::lower::{Lowering, too_deep};
+use super::measure::Measure;
+use super::path::Path;
+use super::plan::Verdict;
+use super::predicate::Program;
+use super::project::{self, Projection};
+use super::statement::{self, RawItem, Shape, What};
+use super::{DataType, Options};
+
+/// A compiled statement.
+#[derive(Debug)]
+pub struct Query {
+    data_type: DataType,
+    filter: TopicFilter,
+    items: Vec<Item>,
+    projection: Projection,
+    condition: Option<Program>,
+    paths: Vec<Path>,
+    json_paths: Vec<JpQuery>,
+    warnings: Vec<Warning>,
+    time_zone: jiff::tz::TimeZone,
+}
+
+impl Query {
+    /// Compiles `SELECT … FROM "…" [WHERE …]`.
+    ///
+    /// # Errors
+    /// What is wrong, where in the text, what was expected, and a hint.
+    pub fn compile(text: &str, options: &Options) -> Result<Self, Error> {
+        let lexed = lex(text, &options.limits)?;
+        let parts = statement::split(&lexed)?;
+        let condition = parts.filter.map(|range| (&lexed, range));
+        let filter = topic_filter(&parts.topic.0, parts.topic.1, options)?;
+        build((&lexed, parts.select), condition, filter, options).map_err(|(_, error)| error)
+    }
+
+    /// Compiles the three parts of a statement: the items, the topic filter without quotes, and the
+    /// condition. An empty condition counts as none.
+    ///
+    /// # Errors
+    /// As [`Query::compile`]; the message names the part, and the position is relative to it.
+    pub fn from_parts(
+        select: &str,
+        from: &str,
+        filter: Option<&str>,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let named = |part: &str| {
+            let part = part.to_owned();
+            move |mut error: Error| {
+                error.message = format!("in {part}: {}", error.message);
+                error
+            }
+        };
+        let start = Position { line: 1, column: 1 };
+        let topic = topic_filter(from, start, options).map_err(named("the topic filter"))?;
+        let items = lex(select, &options.limits).map_err(named("SELECT"))?;
+        let range = statement::trimmed(&items, 0..items.lexemes.len()).map_err(named("SELECT"))?;
+        let condition = filter
+            .map(|text| {
+                let lexed = lex(text, &options.limits)?;
+                let range = statement::trimmed(&lexed, 0..lexed.lexemes.len())?;
+                Ok((lexed, range))
+            })
+            .transpose()
+            .map_err(named("WHERE"))?;
+        let condition = condition.as_ref().map(|(lexed, range)| (lexed, range.clone()));
+        build((&items, range), condition, topic, options)
+            .map_err(|(part, error)| named(part)(error))
+    }
+
+    /// The topics that the rule reads. A leading `/sys` before `/{pk}/{dn}/thing/` is gone: both
+    /// spellings name the forwarded document.
+    #[must_use]
+    pub fn filter(&self) -> &TopicFilter {
+        &self.filter
+    }
+
+    /// True when the rule reads a topic, in either spelling of a system topic.
+    #[must_use]
+    pub fn matches(&self, topic: &Topic) -> bool {
+        match forwarded(topic) {
+            Some(topic) => self.filter.matches(&topic),
+            None => self.filter.matches(topic),
+        }
+    }
+
+    /// How payloads are read.
+    #[must_use]
+    pub fn data_type(&self) -> DataType {
+        self.data_type
+    }
+
+    /// What is allowed but probably not meant.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The keys that a record can have, in order; `None` when the document decides (`*`, `a.*`).
+    #[must_use]
+    pub fn output_keys(&self) -> Option<Vec<String>> {
+        let mut keys: Vec<String> = Vec::with_capacity(self.items.len());
+        for item in &self.items {
+            if !matches!(item.content, Content::Value(_)) {
+                return None;
+            }
+            if !keys.contains(&item.key) {
+                keys.push(item.key.clone());
+            }
+        }
+        Some(keys)
+    }
+
+    /// The paths that the statement names, JSONPath aside.
+    #[must_use]
+    pub fn paths(&self) -> &[Path] {
+        &self.paths
+    }
+
+    pub(crate) fn json_paths(&self) -> &[JpQuery] {
+        &self.json_paths
+    }
+
+    pub(crate) fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    pub(crate) fn time_zone(&self) -> &jiff::tz::TimeZone {
+        &self.time_zone
+    }
+
+    /// The expression of an item that has one.
+    pub(crate) fn value_of(&self, item: usize) -> Option<&Expr> {
+        match &self.items.get(item)?.content {
+            Content::Value(expr) => Some(expr),
+            _ => None,
+        }
+    }
+
+    /// WHERE, then SELECT.
+    pub(crate) fn run<'a>(&'a self, context: &mut Context<'a, '_>, out: &mut Vec<u8>) -> Verdict {
+        let fires = self.condition.as_ref().is_none_or(|condition| condition.fires(context));
+        if context.aborted {
+            return Verdict::Aborted;
+        }
+        if !fires {
+            return Verdict::Filtered;
+        }
+        project::write(context, &self.items, &self.projection, out);
+        match (context.aborted, &self.projection) {
+            (true, _) => Verdict::Aborted,
+            (false, Projection::Payload) if self.data_type == DataType::Binary => {
+                Verdict::Selected(Body::Binary)
+            }
+            (false, _) => Verdict::Selected(Body::Json),
+        }
+    }
+}
+
+/// Checks a topic filter and takes the `/sys` of a system topic away.
+fn topic_filter(text: &str, at: Position, options: &Options) -> Result<TopicFilter, Error> {
+    let text = without_sys(text);
+    let filter = TopicFilter::parse(text.to_owned(), options.topic_limits).map_err(|error| {
+        Error::at(at, error.to_string())
+            .expected("a topic filter")
+            .hint("`+` stands for one level, `#` for all that follow: \"/product/+/user/#\"")
+    })?;
+    if options.data_type == DataType::Binary && is_system(text) {
+        return Err(Error::at(at, "a binary rule cannot read a system topic")
+            .expected("a custom topic")
+            .hint("system topics carry JSON: use `data_type: json`"));
+    }
+    Ok(filter)
+}
+
+/// The topic under which rules know a system topic: without the leading `/sys`. `None` for a topic
+/// that keeps its name.
+#[must_use]
+pub fn forwarded(topic: &Topic) -> Option<Topic> {
+    let short = without_sys(topic.as_str());
+    if short.len() == topic.as_str().len() {
+        return None;
+    }
+    let limits = TopicLimits { bytes: short.len(), levels: usize::MAX };
+    Topic::parse(short.to_owned(), limits).ok()
+}
+
+/// A topic or filter without the `/sys` before `/{pk}/{dn}/thing/`.
+pub(crate) fn without_sys(text: &str) -> &str {
+    match text.strip_prefix("/sys") {
+        Some(rest) if is_system(rest) => rest,
+        _ => text,
+    }
+}
+
+/// True for `/{pk}/{dn}/thing/…`.
+fn is_system(text: &str) -> bool {
+    let mut levels = text.split('/');
+    levels.next() == Some("") && levels.nth(2) == Some("thing") && levels.next().is_some()
+}
+
+/// An error and the part that it is in.
+type PartError = (&'static str, Error);
+
+fn build(
+    select: (&Lexed<'_>, Range<usize>),
+    condition: Option<(&Lexed<'_>, Range<usize>)>,
+    filter: TopicFilter,
+    options: &Options,
+) -> Result<Query, PartError> {
+    let mut lowering = Lowering::new(options.data_type, options.limits);
+    let select_part = |error| ("SELECT", error);
+    let (mut items, measures) = items(select.0, select.1, &mut lowering).map_err(select_part)?;
+    let condition = match condition {
+        Some((lexed, range)) if !range.is_empty() => {
+            let at = lexed.lexemes[range.start].at;
+            let condition = parse_condition(lexed, range, &mut lowering, &measures, at)
+                .map_err(|error| ("WHERE", error))?;
+            Some(Program::new(condition))
+        }
+        _ => None,
+    };
+    // Queries are many and live long: nothing is kept for growth.
+    items.shrink_to_fit();
+    lowering.paths.shrink_to_fit();
+    lowering.paths.iter_mut().for_each(|path| path.steps.shrink_to_fit());
+    Ok(Query {
+        data_type: options.data_type,
+        filter,
+        projection: Projection::new(&items),
+        items,
+        condition,
+        paths: lowering.paths,
+        json_paths: lowering.json_paths,
+        warnings: lowering.warnings,
+        time_zone: options.time_zone.clone(),
+    })
+}
+
+fn parse_condition(
+    lexed: &Lexed<'_>,
+    range: Range<usize>,
+    lowering: &mut Lowering,
+    items: &[Measure],
+    at: Position,
+) -> Result<Expr, Error> {
+    let parsed = statement::parse(lexed, range)?;
+    let condition = lowering.lower(&parsed, at)?;
+    check(&condition, items, lowering, at)?;
+    Ok(condition)
+}
+
+/// Holds an expression with its aliases against the limits.
+fn check(
+    expr: &Expr,
+    items: &[Measure],
+    lowering: &Lowering,
+    at: Position,
+) -> Result<Measure, Error> {
+    let measure = Measure::of(expr, items);
+    if measure.depth > lowering.limits.depth {
+        return Err(too_deep(at, &lowering.limits));
+    }
+    if measure.nodes > lowering.limits.nodes {
+        let message = format!(
+            "with its aliases the expression has more than {} parts",
+            lowering.limits.nodes
+        );
+        return Err(Error::at(at, message)
+            .expected(format!("at most {} parts", lowering.limits.nodes))
+            .hint("name the fields instead of aliases"));
+    }
+    Ok(measure)
+}
+
+fn items(
+    lexed: &Lexed<'_>,
+    range: Range<usize>,
+    lowering: &mut Lowering,
+) -> Result<(Vec<Item>, Vec<Measure>), Error> {
+    let mut items: Vec<Item> = Vec::new();
+    let mut measures = Vec::new();
+    let raw = statement::items(lexed, range, &lowering.limits)?;
+    let count = raw.len();
+    for raw in raw {
+        let at = lexed.lexemes[raw.expr.start].at;
+        let item = item(lexed, raw, lowering, count, at)?;
+        let measure = match &item.content {
+            Content::All => Measure::default(),
+            Content::Spread(expr) | Content::Value(expr) => check(expr, &measures, lowering, at)?,
+        };
+        measures.push(measure);
+        if item.aliased && matches!(item.content, Content::Value(_)) {
+            let index = u32::try_from(items.len()).unwrap_or(u32::MAX);
+            lowering.aliases.push((item.key.clone(), index));
+        }
+        items.push(item);
+    }
+    Ok((items, measures))
+}
+
+fn item(
+    lexed: &Lexed<'_>,
+    raw: RawItem,
+    lowering: &mut Lowering,
+    count: usize,
+    at: Position,
+) -> Result<Item, Error> {
+    let aliased = raw.alias.is_some();
+    if raw.shape == Shape::All {
+        if count > 1 && lowering.data_type == DataType::Binary {
+            return Err(Error::at(at, "`*` stands alone in a binary rule")
+                .expected("`*` alone, or functions")
+                .hint("to_base64(*) puts the payload beside other items"));
+        }
+        return Ok(Item { key: "*".into(), content: Content::All, aliased });
+    }
+    let source = {
+        let all = &lexed.lexemes[raw.expr.clone()];
+        let start = all.first().map_or(0, |lexeme| lexeme.start);
+        lexed.source(start, all.last().map_or(start, |lexeme| lexeme.end)).to_owned()
+    };
+    let parsed = statement::parse(lexed, raw.expr)?;
+    let expr = lowering.lower(&parsed, at)?;
+    let path = match parsed.names.as_slice() {
+        [name] if matches!(name.what, What::Quoted(_)) => Some(name.text.clone()),
+        _ => None,
+    }
+    .filter(|_| matches!(parsed.expr, sqlparser::ast::Expr::Identifier(_)));
+    if raw.shape == Shape::Spread {
+        let (Expr::Path(_) | Expr::Alias { .. }) = expr else {
+            return Err(Error::at(at, "only an object of the document can be spread")
+                .expected("a path such as `a.b.*`")
+                .hint("write the path without index wildcards or wrapping"));
+        };
+        return Ok(Item { key: source, content: Content::Spread(expr), aliased });
+    }
+    let spreads = matches!(&expr, Expr::Call(call) if call.function.spreads) && !aliased;
+    let key = raw.alias.or(path).unwrap_or(source);
+    let content = if spreads { Content::Spread(expr) } else { Content::Value(expr) };
+    Ok(Item { key, content, aliased })
+}

@@ -1,0 +1,196 @@
+//! The values of an evaluation and how they compare.
+//!
+//! Arrays and objects stay JSON text; they are taken apart only where a comparison needs it.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use super::json;
+use super::number::Num;
+
+/// A value while a statement is evaluated. It borrows from the payload, the statement or the message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// Nothing there.
+    Missing,
+    /// JSON's `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(Number<'a>),
+    /// Text.
+    String(Cow<'a, str>),
+    /// An array or object, as valid JSON text.
+    Json(Cow<'a, str>),
+    /// The payload of a message as bytes: what `*` is as an argument.
+    Binary(&'a [u8]),
+}
+
+/// A number, with its text where it was written somewhere.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number<'a> {
+    /// The value.
+    pub num: Num,
+    /// The text as it was written; `None` when it was computed.
+    pub text: Option<&'a str>,
+}
+
+/// What `a <op> b` knows about two values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// They compare.
+    Ordered(Ordering),
+    /// Equal, but there is no order.
+    Same,
+    /// Not equal, and there is no order.
+    Different,
+    /// NULL or MISSING is involved.
+    Unknown,
+}
+
+impl<'a> Value<'a> {
+    /// A computed number; MISSING has to be handled by the caller where it is not finite.
+    #[must_use]
+    pub fn number(num: Num) -> Self {
+        Self::Number(Number { num, text: None })
+    }
+
+    /// Computed text.
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::String(text.into())
+    }
+
+    /// Reads a JSON value that is known to be valid.
+    #[must_use]
+    pub fn read(raw: &'a [u8]) -> Self {
+        let text = || std::str::from_utf8(raw).unwrap_or("null");
+        match raw.first() {
+            None => Self::Missing,
+            Some(b'n') => Self::Null,
+            Some(b't') => Self::Bool(true),
+            Some(b'f') => Self::Bool(false),
+            Some(b'"') => Self::String(json::decode(raw)),
+            Some(b'{' | b'[') => Self::Json(Cow::Borrowed(text())),
+            Some(_) => match Num::parse(raw) {
+                Some(num) => Self::Number(Number { num, text: Some(text()) }),
+                None => Self::Missing,
+            },
+        }
+    }
+
+    /// What users call the type.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Missing => "MISSING",
+            Self::Null => "NULL",
+            Self::Bool(_) => "BOOLEAN",
+            Self::Number(_) => "NUMBER",
+            Self::String(_) => "STRING",
+            Self::Json(text) if text.starts_with('[') => "ARRAY",
+            Self::Json(_) => "OBJECT",
+            Self::Binary(_) => "BINARY",
+        }
+    }
+
+    /// True for MISSING and NULL.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Missing | Self::Null)
+    }
+
+    /// A NUMBER, or a STRING that reads as one.
+    #[must_use]
+    pub fn as_num(&self) -> Option<Num> {
+        match self {
+            Self::Number(number) => Some(number.num),
+            Self::String(text) => Num::parse(text.as_bytes()),
+            _ => None,
+        }
+    }
+
+    /// The text of a STRING, NUMBER or BOOLEAN.
+    #[must_use]
+    pub fn as_text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::String(text) => Some(Cow::Borrowed(text)),
+            Self::Number(Number { text: Some(text), .. }) => Some(Cow::Borrowed(text)),
+            Self::Number(Number { num, .. }) => Some(Cow::Owned(num.text())),
+            Self::Bool(true) => Some(Cow::Borrowed("true")),
+            Self::Bool(false) => Some(Cow::Borrowed("false")),
+            _ => None,
+        }
+    }
+
+    /// As a predicate: BOOLEAN counts as itself, everything else is UNKNOWN.
+    #[must_use]
+    pub fn truth(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// How two values compare.
+    #[must_use]
+    pub fn relate(&self, other: &Self) -> Relation {
+        match (self, other) {
+            (Self::Missing | Self::Null, _) | (_, Self::Missing | Self::Null) => Relation::Unknown,
+            (Self::Number(a), Self::Number(b)) => Relation::Ordered(a.num.compare(b.num)),
+            // UTF-8 sorts as code points do.
+            (Self::String(a), Self::String(b)) => Relation::Ordered(a.as_bytes().cmp(b.as_bytes())),
+            (Self::Number(a), Self::String(b)) => Num::parse(b.as_bytes())
+                .map_or(Relation::Different, |b| Relation::Ordered(a.num.compare(b))),
+            (Self::String(a), Self::Number(b)) => Num::parse(a.as_bytes())
+                .map_or(Relation::Different, |a| Relation::Ordered(a.compare(b.num))),
+            (Self::Bool(a), Self::Bool(b)) => Relation::same(a == b),
+            (Self::Json(a), Self::Json(b)) => Relation::same(json::equal(a, b)),
+            (Self::Binary(a), Self::Binary(b)) => Relation::same(a == b),
+            _ => Relation::Different,
+        }
+    }
+
+    /// Appends the value as JSON. MISSING (and bytes, which have no JSON form) is nothing: callers
+    /// leave such items out.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Missing | Self::Binary(_) => {}
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Bool(true) => out.extend_from_slice(b"true"),
+            Self::Bool(false) => out.extend_from_slice(b"false"),
+            Self::Number(Number { text: Some(text), .. }) | Self::Json(Cow::Borrowed(text)) => {
+                out.extend_from_slice(text.as_bytes());
+            }
+            Self::Number(Number { num, .. }) => num.write(out),
+            Self::Json(Cow::Owned(text)) => out.extend_from_slice(text.as_bytes()),
+            Self::String(text) => json::write_string(text, out),
+        }
+    }
+}
+
+impl Relation {
+    fn same(same: bool) -> Self {
+        if same { Self::Same } else { Self::Different }
+    }
+
+    /// The answer to `=`; `None` is UNKNOWN.
+    #[must_use]
+    pub fn equal(self) -> Option<bool> {
+        match self {
+            Self::Ordered(order) => Some(order.is_eq()),
+            Self::Same => Some(true),
+            Self::Different => Some(false),
+            Self::Unknown => None,
+        }
+    }
+
+    /// The order, where there is one.
+    #[must_use]
+    pub fn order(self) -> Option<Ordering> {
+        match self {
+            Self::Ordered(order) => Some(order),
+            _ => None,
+        }
+    }
+}
