@@ -19,6 +19,7 @@
 //! - No connector retries, and none knows a rule.
 //! - No unbounded queue, recursion or retry.
 
+pub mod broker;
 pub mod problem;
 pub mod rule;
 pub mod sql;

@@ -1,0 +1,386 @@
+//! Bytes to packets. Topics, payloads and texts are slices of the bytes they came in.
+//!
+//! Nothing here panics or allocates more than the bytes that are there, whatever they are.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::packet::{
+    Ack, ConnAck, Connect, Disconnect, Packet, Publish, Reason, SubAck, Subscribe, SubscribeTo,
+    Unsubscribe, Version, Will,
+};
+use super::properties::{Place, Properties};
+
+/// Why bytes are no packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes cannot be read as a packet (MQTT 5.0 §1.2, Malformed Packet).
+    #[error("malformed packet: {0}")]
+    Malformed(&'static str),
+    /// The packet can be read but is not allowed (MQTT 5.0 §1.2, Protocol Error).
+    #[error("protocol error: {0}")]
+    Protocol(&'static str),
+    /// The packet is larger than allowed.
+    #[error("the packet has {got} bytes, at most {most} are allowed")]
+    TooLarge {
+        /// Bytes of the whole packet.
+        got: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// CONNECT asks for a protocol that is not spoken here.
+    #[error("protocol level {0} is not supported, use 4 (MQTT 3.1.1) or 5")]
+    Version(u8),
+}
+
+impl DecodeError {
+    /// The reason code of MQTT 5.0 for this error.
+    #[must_use]
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Malformed(_) => Reason::MALFORMED,
+            Self::Protocol(_) => Reason::PROTOCOL_ERROR,
+            Self::TooLarge { .. } => Reason::PACKET_TOO_LARGE,
+            Self::Version(_) => Reason::UNSUPPORTED_VERSION,
+        }
+    }
+}
+
+const SHORT: DecodeError = DecodeError::Malformed("the packet ends too early");
+
+/// The length in bytes of the packet at the start of `bytes`, header included, or `None` while the
+/// header is incomplete. The packet itself need not be there.
+///
+/// # Errors
+/// [`DecodeError::Malformed`] when the length has more than four bytes (MQTT 5.0 §1.5.5), and
+/// [`DecodeError::TooLarge`] when it is above `most`.
+pub fn frame_len(bytes: &[u8], most: usize) -> Result<Option<usize>, DecodeError> {
+    let mut len = 0_usize;
+    for at in 0..4 {
+        let Some(&byte) = bytes.get(1 + at) else { return Ok(None) };
+        len |= usize::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            let got = len + at + 2;
+            if got > most {
+                return Err(DecodeError::TooLarge { got, most });
+            }
+            return Ok(Some(got));
+        }
+    }
+    Err(DecodeError::Malformed("the remaining length has more than four bytes"))
+}
+
+/// Decodes one packet that fills `frame` exactly.
+///
+/// # Errors
+/// A [`DecodeError`] that names what is wrong.
+pub fn decode(frame: &Bytes, version: Version) -> Result<Packet, DecodeError> {
+    decode_in(frame, 0, frame.len(), version)
+}
+
+/// Decodes the packet that fills `chunk[start..end]` exactly. CONNECT ignores `version`.
+///
+/// # Errors
+/// A [`DecodeError`] that names what is wrong.
+pub fn decode_in(
+    chunk: &Bytes,
+    start: usize,
+    end: usize,
+    version: Version,
+) -> Result<Packet, DecodeError> {
+    let mut from = Reader { chunk, at: start, end: end.min(chunk.len()) };
+    let first = from.byte()?;
+    let len = from.var()? as usize;
+    if len != from.left() {
+        return Err(SHORT);
+    }
+    let flags = first & 0x0f;
+    let expected = match first >> 4 {
+        3 => flags,
+        6 | 8 | 10 => 2,
+        _ => 0,
+    };
+    if flags != expected {
+        return Err(DecodeError::Malformed("reserved flags of the header are set"));
+    }
+    let packet = match first >> 4 {
+        1 => Packet::Connect(Box::new(connect(&mut from)?)),
+        2 => Packet::ConnAck(conn_ack(&mut from, version)?),
+        3 => Packet::Publish(publish(&mut from, flags, version)?),
+        4 => Packet::PubAck(ack(&mut from, version)?),
+        5 => Packet::PubRec(ack(&mut from, version)?),
+        6 => Packet::PubRel(ack(&mut from, version)?),
+        7 => Packet::PubComp(ack(&mut from, version)?),
+        8 => Packet::Subscribe(subscribe(&mut from, version)?),
+        9 => Packet::SubAck(sub_ack(&mut from, version, true)?),
+        10 => Packet::Unsubscribe(unsubscribe(&mut from, version)?),
+        11 => Packet::UnsubAck(sub_ack(&mut from, version, version == Version::V5)?),
+        12 => Packet::PingReq,
+        13 => Packet::PingResp,
+        14 => Packet::Disconnect(disconnect(&mut from, version, Place::Disconnect)?),
+        15 if version == Version::V5 => Packet::Auth(disconnect(&mut from, version, Place::Auth)?),
+        _ => return Err(DecodeError::Malformed("unknown packet type")),
+    };
+    if from.is_empty() { Ok(packet) } else { Err(DecodeError::Malformed("the packet is too long")) }
+}
+
+fn connect(from: &mut Reader<'_>) -> Result<Connect, DecodeError> {
+    let protocol = from.text()?;
+    let level = from.byte()?;
+    let version = match (&*protocol, level) {
+        ("MQTT", 4) => Version::V311,
+        ("MQTT", 5) => Version::V5,
+        ("MQTT" | "MQIsdp", other) => return Err(DecodeError::Version(other)),
+        _ => return Err(DecodeError::Malformed("the protocol name is not MQTT")),
+    };
+    let flags = from.byte()?;
+    if flags & 1 != 0 {
+        return Err(DecodeError::Malformed("the reserved flag of CONNECT is set"));
+    }
+    let keep_alive_s = from.short()?;
+    let properties = from.properties(version, Place::Connect)?;
+    let client_id = from.text()?;
+    let will = if flags & 0x04 != 0 {
+        let qos = (flags >> 3) & 3;
+        if qos == 3 {
+            return Err(DecodeError::Malformed("the will has QoS 3"));
+        }
+        let properties = from.properties(version, Place::Will)?;
+        let (topic, payload) = (from.text()?, from.binary()?);
+        Some(Will { topic, payload, qos, retain: flags & 0x20 != 0, properties })
+    } else if flags & 0x38 != 0 {
+        return Err(DecodeError::Malformed("flags of a will without a will"));
+    } else {
+        None
+    };
+    if flags & 0xc0 == 0x40 && version == Version::V311 {
+        return Err(DecodeError::Malformed("a password without a user name"));
+    }
+    let username = if flags & 0x80 != 0 { Some(from.text()?) } else { None };
+    let password = if flags & 0x40 != 0 { Some(from.binary()?) } else { None };
+    let clean_start = flags & 2 != 0;
+    Ok(Connect {
+        version,
+        clean_start,
+        keep_alive_s,
+        client_id,
+        will,
+        username,
+        password,
+        properties,
+    })
+}
+
+fn conn_ack(from: &mut Reader<'_>, version: Version) -> Result<ConnAck, DecodeError> {
+    let flags = from.byte()?;
+    if flags > 1 {
+        return Err(DecodeError::Malformed("reserved flags of CONNACK are set"));
+    }
+    let reason = Reason(from.byte()?);
+    let properties = from.properties(version, Place::ConnAck)?;
+    Ok(ConnAck { session_present: flags == 1, reason, properties })
+}
+
+fn publish(from: &mut Reader<'_>, flags: u8, version: Version) -> Result<Publish, DecodeError> {
+    let qos = (flags >> 1) & 3;
+    let dup = flags & 8 != 0;
+    if qos == 3 {
+        return Err(DecodeError::Malformed("QoS 3"));
+    }
+    if dup && qos == 0 {
+        return Err(DecodeError::Malformed("DUP with QoS 0"));
+    }
+    let topic = from.text()?;
+    let packet_id = if qos > 0 { from.packet_id()? } else { 0 };
+    let properties = from.properties(version, Place::Publish)?;
+    let payload = from.rest();
+    Ok(Publish { dup, qos, retain: flags & 1 != 0, topic, packet_id, payload, properties })
+}
+
+fn ack(from: &mut Reader<'_>, version: Version) -> Result<Ack, DecodeError> {
+    let packet_id = from.packet_id()?;
+    let (reason, properties) = from.reason(version, Place::Ack)?;
+    Ok(Ack { packet_id, reason, properties })
+}
+
+fn subscribe(from: &mut Reader<'_>, version: Version) -> Result<Subscribe, DecodeError> {
+    let packet_id = from.packet_id()?;
+    let properties = from.properties(version, Place::Subscribe)?;
+    let mut filters = Vec::new();
+    while !from.is_empty() {
+        let filter = from.text()?;
+        let options = from.byte()?;
+        let reserved = if version == Version::V5 { 0xc0 } else { 0xfc };
+        if options & reserved != 0 || options & 3 == 3 {
+            return Err(DecodeError::Malformed("reserved options of a subscription are set"));
+        }
+        let retain_handling = (options >> 4) & 3;
+        if retain_handling == 3 {
+            return Err(DecodeError::Protocol("retain handling must be 0, 1 or 2"));
+        }
+        filters.push(SubscribeTo {
+            filter,
+            qos: options & 3,
+            no_local: options & 4 != 0,
+            retain_as_published: options & 8 != 0,
+            retain_handling,
+        });
+    }
+    if filters.is_empty() {
+        return Err(DecodeError::Protocol("SUBSCRIBE without a topic filter"));
+    }
+    Ok(Subscribe { packet_id, filters, properties })
+}
+
+fn unsubscribe(from: &mut Reader<'_>, version: Version) -> Result<Unsubscribe, DecodeError> {
+    let packet_id = from.packet_id()?;
+    let properties = from.properties(version, Place::Unsubscribe)?;
+    let mut filters = Vec::new();
+    while !from.is_empty() {
+        filters.push(from.text()?);
+    }
+    if filters.is_empty() {
+        return Err(DecodeError::Protocol("UNSUBSCRIBE without a topic filter"));
+    }
+    Ok(Unsubscribe { packet_id, filters, properties })
+}
+
+fn sub_ack(
+    from: &mut Reader<'_>,
+    version: Version,
+    has_reasons: bool,
+) -> Result<SubAck, DecodeError> {
+    let packet_id = from.packet_id()?;
+    let properties = from.properties(version, Place::SubAck)?;
+    let rest = if has_reasons { from.rest() } else { Bytes::new() };
+    let reasons = rest.iter().map(|&byte| Reason(byte)).collect();
+    Ok(SubAck { packet_id, reasons, properties })
+}
+
+fn disconnect(
+    from: &mut Reader<'_>,
+    version: Version,
+    place: Place,
+) -> Result<Disconnect, DecodeError> {
+    let (reason, properties) = from.reason(version, place)?;
+    Ok(Disconnect { reason, properties })
+}
+
+/// A position in a chunk and the end of the packet in it.
+pub(super) struct Reader<'a> {
+    chunk: &'a Bytes,
+    at: usize,
+    end: usize,
+}
+
+impl Reader<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.at >= self.end
+    }
+
+    fn left(&self) -> usize {
+        self.end.saturating_sub(self.at)
+    }
+
+    /// Moves on by `len` bytes and returns where they start.
+    fn skip(&mut self, len: usize) -> Result<usize, DecodeError> {
+        if len > self.left() {
+            return Err(SHORT);
+        }
+        let start = self.at;
+        self.at += len;
+        Ok(start)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let start = self.skip(N)?;
+        self.chunk.get(start..start + N).and_then(|part| part.try_into().ok()).ok_or(SHORT)
+    }
+
+    fn slice(&mut self, len: usize) -> Result<Bytes, DecodeError> {
+        let start = self.skip(len)?;
+        Ok(self.chunk.slice(start..start + len))
+    }
+
+    fn rest(&mut self) -> Bytes {
+        let start = self.at.min(self.end);
+        self.at = self.end;
+        self.chunk.slice(start..self.end)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, DecodeError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(super) fn short(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(super) fn long(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// A variable byte integer (MQTT 5.0 §1.5.5).
+    pub(super) fn var(&mut self) -> Result<u32, DecodeError> {
+        let mut value = 0;
+        for shift in [0, 7, 14, 21] {
+            let byte = self.byte()?;
+            value |= u32::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::Malformed("a variable byte integer has more than four bytes"))
+    }
+
+    pub(super) fn binary(&mut self) -> Result<Bytes, DecodeError> {
+        let len = usize::from(self.short()?);
+        self.slice(len)
+    }
+
+    /// A UTF-8 string (MQTT 5.0 §1.5.4): well formed and without NUL.
+    pub(super) fn text(&mut self) -> Result<ByteString, DecodeError> {
+        let bytes = self.binary()?;
+        if memchr::memchr(0, &bytes).is_some() {
+            return Err(DecodeError::Malformed("a text holds NUL"));
+        }
+        ByteString::try_from(bytes).map_err(|_| DecodeError::Malformed("a text is not UTF-8"))
+    }
+
+    fn packet_id(&mut self) -> Result<u16, DecodeError> {
+        match self.short()? {
+            0 => Err(DecodeError::Protocol("packet identifier 0")),
+            id => Ok(id),
+        }
+    }
+
+    /// A reader of the next `len` bytes alone.
+    pub(super) fn part(&mut self, len: usize) -> Result<Self, DecodeError> {
+        let start = self.skip(len)?;
+        Ok(Self { chunk: self.chunk, at: start, end: start + len })
+    }
+
+    fn properties(&mut self, version: Version, place: Place) -> Result<Properties, DecodeError> {
+        match version {
+            Version::V311 => Ok(Properties::default()),
+            Version::V5 => Properties::decode(self, place),
+        }
+    }
+
+    /// A reason code and properties, both of which may be left out at the end of a packet.
+    fn reason(
+        &mut self,
+        version: Version,
+        place: Place,
+    ) -> Result<(Reason, Properties), DecodeError> {
+        if self.is_empty() || version == Version::V311 {
+            return Ok((Reason::SUCCESS, Properties::default()));
+        }
+        let reason = Reason(self.byte()?);
+        if self.is_empty() {
+            return Ok((reason, Properties::default()));
+        }
+        Ok((reason, Properties::decode(self, place)?))
+    }
+}

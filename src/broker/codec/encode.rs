@@ -1,0 +1,237 @@
+//! Packets to bytes, appended to a buffer so that many packets leave in one write.
+//!
+//! It does not check that a packet makes sense: whoever builds one does.
+
+use super::packet::{Ack, ConnAck, Connect, Disconnect, Packet, Reason, SubAck, Version};
+use super::properties::Properties;
+
+/// The most bytes that a text or a piece of binary data has on the wire (MQTT 5.0 §1.5.4). What is
+/// longer is cut here, so whoever takes texts from elsewhere checks them first.
+pub(super) const TEXT_MAX: usize = u16::MAX as usize;
+
+/// A PUBLISH without topic and payload, as the broker sends it.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishHead<'a> {
+    /// Possibly sent before.
+    pub dup: bool,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// The RETAIN flag.
+    pub retain: bool,
+    /// The packet identifier; ignored with QoS 0.
+    pub packet_id: u16,
+    /// Properties, ignored by MQTT 3.1.1.
+    pub properties: &'a Properties,
+}
+
+/// Appends a packet.
+pub fn encode(packet: &Packet, version: Version, out: &mut Vec<u8>) {
+    let mut body = Vec::new();
+    let first = match packet {
+        Packet::Connect(connect) => put_connect(connect, &mut body),
+        Packet::ConnAck(ack) => put_conn_ack(ack, version, &mut body),
+        Packet::Publish(publish) => {
+            let head = PublishHead {
+                dup: publish.dup,
+                qos: publish.qos,
+                retain: publish.retain,
+                packet_id: publish.packet_id,
+                properties: &publish.properties,
+            };
+            return encode_publish(head, &publish.topic, &publish.payload, version, out);
+        }
+        Packet::PubAck(ack) => put_ack(0x40, ack, version, &mut body),
+        Packet::PubRec(ack) => put_ack(0x50, ack, version, &mut body),
+        Packet::PubRel(ack) => put_ack(0x62, ack, version, &mut body),
+        Packet::PubComp(ack) => put_ack(0x70, ack, version, &mut body),
+        Packet::Subscribe(subscribe) => {
+            put_short(&mut body, subscribe.packet_id);
+            put_properties(&mut body, &subscribe.properties, version);
+            for to in &subscribe.filters {
+                put_binary(&mut body, to.filter.as_bytes());
+                body.push(
+                    to.qos
+                        | u8::from(to.no_local) << 2
+                        | u8::from(to.retain_as_published) << 3
+                        | to.retain_handling << 4,
+                );
+            }
+            0x82
+        }
+        Packet::SubAck(ack) => put_sub_ack(0x90, ack, true, version, &mut body),
+        Packet::Unsubscribe(unsubscribe) => {
+            put_short(&mut body, unsubscribe.packet_id);
+            put_properties(&mut body, &unsubscribe.properties, version);
+            for filter in &unsubscribe.filters {
+                put_binary(&mut body, filter.as_bytes());
+            }
+            0xa2
+        }
+        Packet::UnsubAck(ack) => put_sub_ack(0xb0, ack, version == Version::V5, version, &mut body),
+        Packet::PingReq => 0xc0,
+        Packet::PingResp => 0xd0,
+        Packet::Disconnect(end) => put_disconnect(0xe0, end, version, &mut body),
+        Packet::Auth(end) => put_disconnect(0xf0, end, version, &mut body),
+    };
+    out.push(first);
+    put_var(out, u32::try_from(body.len()).unwrap_or(u32::MAX));
+    out.extend_from_slice(&body);
+}
+
+/// Appends a PUBACK (MQTT 5.0 §3.4).
+pub fn encode_puback(packet_id: u16, reason: Reason, version: Version, out: &mut Vec<u8>) {
+    let [high, low] = packet_id.to_be_bytes();
+    if version == Version::V311 || reason == Reason::SUCCESS {
+        out.extend_from_slice(&[0x40, 2, high, low]);
+    } else {
+        out.extend_from_slice(&[0x40, 3, high, low, reason.0]);
+    }
+}
+
+/// Appends a PUBLISH (MQTT 5.0 §3.3).
+pub fn encode_publish(
+    head: PublishHead<'_>,
+    topic: &str,
+    payload: &[u8],
+    version: Version,
+    out: &mut Vec<u8>,
+) {
+    let body = body_len(head, topic, payload, version);
+    out.reserve(body + 5);
+    out.push(0x30 | u8::from(head.dup) << 3 | head.qos << 1 | u8::from(head.retain));
+    put_var(out, u32::try_from(body).unwrap_or(u32::MAX));
+    put_binary(out, topic.as_bytes());
+    if head.qos > 0 {
+        put_short(out, head.packet_id);
+    }
+    put_properties(out, head.properties, version);
+    out.extend_from_slice(payload);
+}
+
+/// Bytes that [`encode_publish`] would append.
+#[must_use]
+pub fn publish_len(head: PublishHead<'_>, topic: &str, payload: &[u8], version: Version) -> usize {
+    let body = body_len(head, topic, payload, version);
+    1 + var_len(body) + body
+}
+
+fn body_len(head: PublishHead<'_>, topic: &str, payload: &[u8], version: Version) -> usize {
+    let properties = match version {
+        Version::V311 => 0,
+        Version::V5 => {
+            let len = head.properties.encoded_len();
+            len + var_len(len)
+        }
+    };
+    let id = if head.qos > 0 { 2 } else { 0 };
+    2 + topic.len().min(TEXT_MAX) + id + properties + payload.len()
+}
+
+fn put_connect(connect: &Connect, body: &mut Vec<u8>) -> u8 {
+    put_binary(body, b"MQTT");
+    body.push(if connect.version == Version::V5 { 5 } else { 4 });
+    let mut flags = u8::from(connect.clean_start) << 1;
+    if let Some(will) = &connect.will {
+        flags |= 4 | will.qos << 3 | u8::from(will.retain) << 5;
+    }
+    flags |= u8::from(connect.password.is_some()) << 6 | u8::from(connect.username.is_some()) << 7;
+    body.push(flags);
+    put_short(body, connect.keep_alive_s);
+    put_properties(body, &connect.properties, connect.version);
+    put_binary(body, connect.client_id.as_bytes());
+    if let Some(will) = &connect.will {
+        put_properties(body, &will.properties, connect.version);
+        put_binary(body, will.topic.as_bytes());
+        put_binary(body, &will.payload);
+    }
+    if let Some(username) = &connect.username {
+        put_binary(body, username.as_bytes());
+    }
+    if let Some(password) = &connect.password {
+        put_binary(body, password);
+    }
+    0x10
+}
+
+fn put_conn_ack(ack: &ConnAck, version: Version, body: &mut Vec<u8>) -> u8 {
+    body.push(u8::from(ack.session_present));
+    body.push(ack.reason.0);
+    put_properties(body, &ack.properties, version);
+    0x20
+}
+
+fn put_ack(first: u8, ack: &Ack, version: Version, body: &mut Vec<u8>) -> u8 {
+    put_short(body, ack.packet_id);
+    put_reason(ack.reason, &ack.properties, version, body);
+    first
+}
+
+fn put_sub_ack(
+    first: u8,
+    ack: &SubAck,
+    has_reasons: bool,
+    version: Version,
+    body: &mut Vec<u8>,
+) -> u8 {
+    put_short(body, ack.packet_id);
+    put_properties(body, &ack.properties, version);
+    if has_reasons {
+        body.extend(ack.reasons.iter().map(|reason| reason.0));
+    }
+    first
+}
+
+fn put_disconnect(first: u8, end: &Disconnect, version: Version, body: &mut Vec<u8>) -> u8 {
+    put_reason(end.reason, &end.properties, version, body);
+    first
+}
+
+/// The reason and the properties, left out where MQTT 5.0 allows it.
+fn put_reason(reason: Reason, properties: &Properties, version: Version, body: &mut Vec<u8>) {
+    if version == Version::V311 || (reason == Reason::SUCCESS && properties.is_empty()) {
+        return;
+    }
+    body.push(reason.0);
+    if !properties.is_empty() {
+        put_properties(body, properties, version);
+    }
+}
+
+fn put_properties(out: &mut Vec<u8>, properties: &Properties, version: Version) {
+    if version == Version::V311 {
+        return;
+    }
+    put_var(out, u32::try_from(properties.encoded_len()).unwrap_or(u32::MAX));
+    properties.encode(out);
+}
+
+fn put_short(out: &mut Vec<u8>, value: u16) {
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+/// Bytes that [`put_var`] writes for a value.
+pub(super) fn var_len(value: usize) -> usize {
+    match value {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    }
+}
+
+/// A variable byte integer (MQTT 5.0 §1.5.5); the largest there is stands for what is larger.
+pub(super) fn put_var(out: &mut Vec<u8>, value: u32) {
+    let mut value = value.min(0x0fff_ffff);
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Two bytes of length and the bytes, cut at [`TEXT_MAX`].
+pub(super) fn put_binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    put_short(out, len);
+    out.extend_from_slice(bytes.get(..usize::from(len)).unwrap_or(bytes));
+}

@@ -1,0 +1,303 @@
+//! From an accepted connection to a client with a session: CONNECT, authentication, CONNACK.
+//!
+//! What the client sends after CONNECT is not looked at here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use connectors::contract::{Message, Origin, QoS, Topic};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::codec::{
+    self, ConnAck, Connect, DecodeError, Name, Packet, Properties, Reason, Value, Version, Will,
+};
+use super::connection::{close_gently, read_some, write_all};
+use super::core::Core;
+use super::counters::add;
+use super::hooks::{ConnectInfo, Identity, Refusal};
+use super::route::Publication;
+use super::session::{Online, Testament};
+use super::sessions::{Attached, Wish};
+
+/// Bytes of a CONNECT at most, whatever larger packets are allowed later: nobody is known yet.
+const CONNECT_BYTES: usize = 128 << 10;
+
+/// A client that was let in.
+pub(super) struct Greeted {
+    pub version: Version,
+    pub attached: Attached,
+    pub identity: Arc<Identity>,
+    pub origin: Arc<Origin>,
+    pub peer: SocketAddr,
+    pub keep_alive_s: u16,
+    /// The session expiry of CONNECT in seconds; DISCONNECT may not raise it from 0.
+    pub expiry_s: u32,
+    /// CONNACK, to be written first.
+    pub output: Vec<u8>,
+    /// What the client sent after CONNECT.
+    pub input: BytesMut,
+}
+
+/// Reads CONNECT and answers it. `None` when the connection has been dealt with and is to be dropped.
+pub(super) async fn handshake<IO>(core: &Core, io: &mut IO, peer: SocketAddr) -> Option<Greeted>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let timeout = core.limits.connect_timeout();
+    let Ok(outcome) = tokio::time::timeout(timeout, admit(core, io, peer)).await else {
+        add(&core.counters.connect_timeouts, 1);
+        tracing::debug!(%peer, "no complete CONNECT in time");
+        return None;
+    };
+    match outcome {
+        Ok(greeted) => Some(greeted),
+        Err(None) => None,
+        Err(Some((version, refusal))) => {
+            add(&core.counters.connects_refused, 1);
+            tracing::debug!(%peer, reason = refusal.reason.0, "client refused: {refusal}");
+            let answer = conn_ack(version, false, refusal.reason, Properties::default());
+            write_all(io, &answer, core.limits.close_timeout()).await;
+            close_gently(io, core.limits.close_timeout()).await;
+            None
+        }
+    }
+}
+
+/// `Err(None)`: close without an answer.
+async fn admit<IO>(
+    core: &Core,
+    io: &mut IO,
+    peer: SocketAddr,
+) -> Result<Greeted, Option<(Version, Refusal)>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let (frame, input) = read_connect(core, io).await?;
+    let connect = understand(core, &frame)?;
+    let version = connect.version;
+    let refuse =
+        |reason, message: &str| Some((version, Refusal { reason, message: message.into() }));
+    check(core, &connect).map_err(|(reason, message)| refuse(reason, message))?;
+    let assigned = connect.client_id.is_empty();
+    let client_id = match assigned {
+        true => ByteString::from(format!("auto-{}", uuid::Uuid::new_v4().simple())),
+        // Copies, here and below: what lives long must not keep the buffer it was read with.
+        false => ByteString::from(&*connect.client_id),
+    };
+    let info = ConnectInfo {
+        client_id,
+        username: connect.username.as_deref().map(ByteString::from),
+        password: connect.password.as_deref().map(Bytes::copy_from_slice),
+        peer,
+        version,
+    };
+    let identity = core.hooks.authenticator.authenticate(&info).await;
+    let identity = Arc::new(identity.map_err(|refusal| Some((version, refusal)))?);
+    let origin = Arc::new(Origin {
+        source: Some(core.source.clone()),
+        client_id: Some(identity.client_id.clone()),
+    });
+    let will = match &connect.will {
+        Some(will) => Some(testament(core, will, &identity, &origin).map_err(|reason| {
+            add(&core.counters.refused_acl, usize::from(reason == Reason::NOT_AUTHORIZED));
+            refuse(reason, "the will's topic is not acceptable or not allowed for this client")
+        })?),
+        None => None,
+    };
+    let expiry_s = session_expiry(core, &connect);
+    let wish = Wish {
+        client_id: identity.client_id.clone(),
+        clean_start: connect.clean_start,
+        expiry_s,
+        online: online(core, &connect, &identity, peer),
+        will,
+    };
+    let attached = core.attach(wish).map_err(|reason| refuse(reason, "no more sessions"))?;
+    let properties = greeting(core, &connect, &identity, assigned, expiry_s);
+    let output = conn_ack(version, attached.present, Reason::SUCCESS, properties);
+    Ok(Greeted {
+        version,
+        attached,
+        identity,
+        origin,
+        peer,
+        keep_alive_s: connect.keep_alive_s,
+        expiry_s,
+        output,
+        input,
+    })
+}
+
+/// Decodes CONNECT, or finds the version in which a refusal is understood.
+fn understand(core: &Core, frame: &Bytes) -> Result<Box<Connect>, Option<(Version, Refusal)>> {
+    match codec::decode(frame, Version::V5) {
+        Ok(Packet::Connect(connect)) => Ok(connect),
+        Err(error @ DecodeError::Version(level)) => {
+            // A client of MQTT 3 understands only a CONNACK of its own version.
+            let version = if level < 5 { Version::V311 } else { Version::V5 };
+            let message = error.to_string();
+            Err(Some((version, Refusal { reason: Reason::UNSUPPORTED_VERSION, message })))
+        }
+        _ => {
+            add(&core.counters.protocol_errors, 1);
+            Err(None)
+        }
+    }
+}
+
+/// Reads until the first packet is complete; it must be CONNECT (MQTT-3.1.0-1).
+async fn read_connect<IO>(
+    core: &Core,
+    io: &mut IO,
+) -> Result<(Bytes, BytesMut), Option<(Version, Refusal)>>
+where
+    IO: AsyncRead + Unpin,
+{
+    let most = CONNECT_BYTES.min(core.limits.packet_bytes as usize);
+    let mut input = BytesMut::new();
+    loop {
+        let len = match input.first() {
+            Some(first) if first >> 4 != 1 => Err(DecodeError::Protocol("not CONNECT")),
+            _ => codec::frame_len(&input, most),
+        };
+        match len {
+            Ok(Some(len)) if len <= input.len() => {
+                // A copy of what follows: the rest of the buffer would keep CONNECT in memory.
+                let rest = BytesMut::from(input.get(len..).unwrap_or_default());
+                input.truncate(len);
+                return Ok((input.freeze(), rest));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                add(&core.counters.protocol_errors, 1);
+                tracing::debug!("connection closed before CONNECT: {error}");
+                return Err(None);
+            }
+        }
+        match read_some(io, &mut input).await {
+            Ok(0) | Err(_) => return Err(None),
+            Ok(count) => add(&core.counters.bytes_received, count),
+        }
+    }
+}
+
+/// What can be refused without asking anybody.
+fn check(core: &Core, connect: &Connect) -> Result<(), (Reason, &'static str)> {
+    if connect.client_id.len() > core.limits.client_id_bytes {
+        return Err((Reason::CLIENT_ID_NOT_VALID, "the client identifier is too long"));
+    }
+    if connect.client_id.chars().any(char::is_control) {
+        return Err((Reason::CLIENT_ID_NOT_VALID, "the client identifier has control characters"));
+    }
+    // MQTT-3.1.3-8 of MQTT 3.1.1: no session can be found again under no name.
+    if connect.client_id.is_empty() && connect.version == Version::V311 && !connect.clean_start {
+        return Err((Reason::CLIENT_ID_NOT_VALID, "a kept session needs a client identifier"));
+    }
+    if connect.properties.get(Name::AuthMethod).is_some() {
+        return Err((Reason::BAD_AUTH_METHOD, "enhanced authentication is not offered"));
+    }
+    if connect.version == Version::V5 && connect.will.as_ref().is_some_and(|will| will.qos == 2) {
+        return Err((Reason::QOS_NOT_SUPPORTED, "the will has QoS 2"));
+    }
+    Ok(())
+}
+
+/// The will as it will be published. QoS 2, which MQTT 3.1.1 cannot be told about, becomes 1.
+fn testament(
+    core: &Core,
+    will: &Will,
+    identity: &Arc<Identity>,
+    origin: &Arc<Origin>,
+) -> Result<Box<Testament>, Reason> {
+    let topic = Topic::parse(&*will.topic, core.topics).map_err(|_| Reason::TOPIC_INVALID)?;
+    if !core.hooks.acl.publish(identity, &topic) {
+        return Err(Reason::NOT_AUTHORIZED);
+    }
+    let mut message = Message::new(topic, Bytes::copy_from_slice(&will.payload), core.now_ms());
+    message.qos = if will.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+    message.retain = will.retain;
+    message.device.clone_from(&identity.device);
+    message.origin = Arc::clone(origin);
+    let delay_s = will.properties.number(Name::WillDelay).unwrap_or(0);
+    let expiry_s = will.properties.number(Name::MessageExpiry);
+    let publication = Publication::new(message, will.properties.copied());
+    Ok(Box::new(Testament { publication, delay_s, expiry_s }))
+}
+
+/// How long the session is kept without a connection, in seconds.
+fn session_expiry(core: &Core, connect: &Connect) -> u32 {
+    let wanted = match connect.version {
+        Version::V5 => connect.properties.number(Name::SessionExpiry).unwrap_or(0),
+        Version::V311 if connect.clean_start => 0,
+        Version::V311 => u32::MAX,
+    };
+    wanted.min(core.limits.session_expiry_s)
+}
+
+fn online(core: &Core, connect: &Connect, identity: &Arc<Identity>, peer: SocketAddr) -> Online {
+    let number = |name| connect.properties.number(name).map(|value| value as usize);
+    Online {
+        identity: Arc::clone(identity),
+        peer,
+        version: connect.version,
+        connected_ms: core.now_ms(),
+        inflight: number(Name::ReceiveMaximum)
+            .unwrap_or(usize::from(u16::MAX))
+            .min(usize::from(core.limits.inflight.max(1))),
+        packet_bytes: number(Name::MaximumPacket).unwrap_or(usize::MAX),
+    }
+}
+
+/// The properties of CONNACK (MQTT 5.0 §3.2.2.3). Topic aliases are not offered: the default is 0.
+fn greeting(
+    core: &Core,
+    connect: &Connect,
+    identity: &Identity,
+    assigned: bool,
+    expiry_s: u32,
+) -> Properties {
+    let mut properties = Properties::default()
+        .with(Name::ReceiveMaximum, Value::Short(core.limits.receive_max.max(1)))
+        .with(Name::MaximumQoS, Value::Byte(1))
+        .with(Name::MaximumPacket, Value::Long(core.limits.packet_bytes));
+    if expiry_s != connect.properties.number(Name::SessionExpiry).unwrap_or(0) {
+        properties.push(Name::SessionExpiry, Value::Long(expiry_s));
+    }
+    if assigned {
+        properties.push(Name::AssignedClientId, Value::Text(identity.client_id.clone()));
+    }
+    properties
+}
+
+fn conn_ack(
+    version: Version,
+    session_present: bool,
+    reason: Reason,
+    properties: Properties,
+) -> Vec<u8> {
+    let reason = match version {
+        Version::V5 => reason,
+        Version::V311 => return_code(reason),
+    };
+    let mut out = Vec::new();
+    codec::encode(
+        &Packet::ConnAck(ConnAck { session_present, reason, properties }),
+        version,
+        &mut out,
+    );
+    out
+}
+
+/// The return code of MQTT 3.1.1 §3.2.2.3 that comes nearest to a reason code.
+fn return_code(reason: Reason) -> Reason {
+    Reason(match reason {
+        Reason::SUCCESS => 0,
+        Reason::UNSUPPORTED_VERSION => 1,
+        Reason::CLIENT_ID_NOT_VALID => 2,
+        Reason::BAD_CREDENTIALS => 4,
+        Reason::NOT_AUTHORIZED | Reason::BAD_AUTH_METHOD | Reason::TOPIC_INVALID => 5,
+        _ => 3,
+    })
+}

@@ -1,0 +1,185 @@
+//! Where the daemon decides for the broker: who may connect, publish and subscribe, and what is
+//! told when a client comes and goes.
+//!
+//! No hook sees messages: those go to the contract's `Ingress`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use connectors::contract::{Device, Message, Topic, TopicFilter};
+
+use super::codec::{Reason, Version};
+
+/// What a client says about itself in CONNECT.
+#[derive(Debug, Clone)]
+pub struct ConnectInfo {
+    /// The client identifier; one that the broker made up when the client sent none.
+    pub client_id: ByteString,
+    /// The user name.
+    pub username: Option<ByteString>,
+    /// The password: any bytes.
+    pub password: Option<Bytes>,
+    /// Where the connection comes from.
+    pub peer: SocketAddr,
+    /// The protocol.
+    pub version: Version,
+}
+
+/// Who a client is, as an [`Authenticator`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The client identifier that the session is kept under.
+    pub client_id: ByteString,
+    /// The user name, if the client sent one.
+    pub username: Option<ByteString>,
+    /// The device; every message of the connection then belongs to it.
+    pub device: Option<Arc<Device>>,
+}
+
+/// Why a client is not let in. The text is for the log; the client gets the code only.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The reason code of MQTT 5.0; MQTT 3.1.1 clients get the nearest return code.
+    pub reason: Reason,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Refusal {
+    /// User name or password is wrong.
+    #[must_use]
+    pub fn bad_credentials(message: impl Into<String>) -> Self {
+        Self { reason: Reason::BAD_CREDENTIALS, message: message.into() }
+    }
+}
+
+/// Decides who may connect.
+#[async_trait::async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// Says who the client is. Runs within the connect timeout.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the reason that CONNACK carries.
+    async fn authenticate(&self, info: &ConnectInfo) -> Result<Identity, Refusal>;
+}
+
+/// Decides what a client may publish and subscribe to. Called for every message: must be quick.
+pub trait Acl: Send + Sync + 'static {
+    /// True when the client may publish to the topic, its will included.
+    fn publish(&self, identity: &Identity, topic: &Topic) -> bool;
+
+    /// True when the client may subscribe to the filter (without `$share/…/`).
+    fn subscribe(&self, identity: &Identity, filter: &TopicFilter) -> bool;
+}
+
+/// A client that has connected.
+#[derive(Debug, Clone)]
+pub struct Connected {
+    /// Who.
+    pub identity: Arc<Identity>,
+    /// From where.
+    pub peer: SocketAddr,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// A client whose connection has ended.
+#[derive(Debug, Clone)]
+pub struct Disconnected {
+    /// Who.
+    pub identity: Arc<Identity>,
+    /// From where.
+    pub peer: SocketAddr,
+    /// When the broker noticed, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// When the client was last heard, in milliseconds since 1970.
+    pub last_seen_ms: u64,
+    /// Why; [`Reason::SUCCESS`] when the client said goodbye.
+    pub reason: Reason,
+}
+
+/// Is told when clients come and go, and may turn that into a message, which the broker then sends
+/// to subscribers and to the engine. A client whose session is taken over by a new connection with
+/// the same identifier has not gone: only `connected` is called, again.
+pub trait Lifecycle: Send + Sync + 'static {
+    /// After CONNACK was decided.
+    fn connected(&self, event: &Connected) -> Option<Message>;
+
+    /// After the session was left.
+    fn disconnected(&self, event: &Disconnected) -> Option<Message>;
+}
+
+/// The decisions that the daemon passes in.
+#[derive(Clone)]
+pub struct Hooks {
+    /// Who may connect.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Who may publish and subscribe where.
+    pub acl: Arc<dyn Acl>,
+    /// What happens when clients come and go.
+    pub lifecycle: Arc<dyn Lifecycle>,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        let all = Arc::new(AllowAll);
+        Self { authenticator: all.clone(), acl: all.clone(), lifecycle: all }
+    }
+}
+
+/// Lets everybody in and everything through, and says nothing about comings and goings. A user name
+/// of the form `{device name}&{product key}` makes the client that device; nothing proves it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllowAll;
+
+#[async_trait::async_trait]
+impl Authenticator for AllowAll {
+    async fn authenticate(&self, info: &ConnectInfo) -> Result<Identity, Refusal> {
+        Ok(Identity {
+            client_id: info.client_id.clone(),
+            username: info.username.clone(),
+            device: info.username.as_deref().and_then(device_of),
+        })
+    }
+}
+
+impl Acl for AllowAll {
+    fn publish(&self, _: &Identity, _: &Topic) -> bool {
+        true
+    }
+
+    fn subscribe(&self, _: &Identity, _: &TopicFilter) -> bool {
+        true
+    }
+}
+
+impl Lifecycle for AllowAll {
+    fn connected(&self, _: &Connected) -> Option<Message> {
+        None
+    }
+
+    fn disconnected(&self, _: &Disconnected) -> Option<Message> {
+        None
+    }
+}
+
+impl Identity {
+    /// The device that a user name of the vendor's form `{device name}&{product key}` claims.
+    #[must_use]
+    pub fn device_in_username(username: &str) -> Option<Arc<Device>> {
+        device_of(username)
+    }
+}
+
+fn device_of(username: &str) -> Option<Arc<Device>> {
+    let (device_name, product_key) = username.split_once('&')?;
+    let usable = |part: &str| {
+        !part.is_empty() && !part.contains(['/', '+', '#', '&']) && !part.contains(char::is_control)
+    };
+    (usable(device_name) && usable(product_key)).then(|| {
+        Arc::new(Device { product_key: product_key.into(), device_name: device_name.into() })
+    })
+}

@@ -1,0 +1,324 @@
+//! What the packets of a client mean: messages, subscriptions, acknowledgements, the goodbye.
+//!
+//! Nothing here waits: what has to wait is left in the connection's state.
+
+use std::sync::{Arc, PoisonError};
+
+use bytes::{Buf, BytesMut};
+use connectors::contract::{Ack as Promise, Batch, Message, QoS, Topic};
+use smallvec::SmallVec;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::codec::{
+    self, DecodeError, Disconnect, Name, Packet, Properties, Publish, Reason, SubAck, Subscribe,
+    SubscribeTo, Unsubscribe, Version,
+};
+use super::connection::{Close, Connection, Owed};
+use super::counters::add;
+use super::route::Publication;
+use super::session::{Outgoing, Wakers};
+use super::sessions::Leave;
+use super::trie::{Subscription, Wanted};
+
+/// What one read has led to beside the state of the connection.
+#[derive(Default)]
+struct Round {
+    wakers: Wakers,
+    /// PUBACKs of the client.
+    acknowledged: SmallVec<[u16; 16]>,
+    /// Messages for the engine.
+    received: usize,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+    /// Takes the complete packets of what was read and keeps the rest. Messages before an error are
+    /// taken all the same.
+    pub(super) fn absorb(&mut self, input: BytesMut) -> Result<(), Close> {
+        let chunk = input.freeze();
+        let most = self.core.limits.packet_bytes as usize;
+        let mut round = Round::default();
+        let mut at = 0;
+        self.needed = 0;
+        let outcome = loop {
+            let left = chunk.get(at..).unwrap_or_default();
+            let len = match codec::frame_len(left, most) {
+                Ok(Some(len)) => len,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(self.broken(error)),
+            };
+            if len > left.len() {
+                self.needed = len;
+                break Ok(());
+            }
+            let outcome = codec::decode_in(&chunk, at, at + len, self.version)
+                .map_err(|error| self.broken(error))
+                .and_then(|packet| self.handle(packet, &mut round));
+            at += len;
+            if outcome.is_err() {
+                break outcome;
+            }
+        };
+        let mut chunk = chunk;
+        chunk.advance(at);
+        if outcome.is_ok() && !chunk.is_empty() {
+            self.input.extend_from_slice(&chunk);
+        }
+        self.close_round(round);
+        outcome
+    }
+
+    fn close_round(&mut self, round: Round) {
+        for waker in round.wakers {
+            waker.wake();
+        }
+        if !round.acknowledged.is_empty() {
+            self.session.acknowledge(self.generation, &round.acknowledged, &self.core);
+        }
+        let answers = std::mem::take(&mut self.answers);
+        let messages = std::mem::take(&mut self.batch);
+        if messages.is_empty() {
+            if !answers.is_empty() {
+                self.owed.push_back(Owed { decision: None, answers });
+            }
+            return;
+        }
+        add(&self.core.counters.messages_received, round.received);
+        if answers.is_empty() {
+            return self.offer(Batch::unacknowledged(messages));
+        }
+        let (ack, decision) = Promise::pair();
+        self.owed.push_back(Owed { decision: Some(Box::pin(decision.wait())), answers });
+        self.offer(Batch { messages, ack });
+    }
+
+    fn broken(&self, error: DecodeError) -> Close {
+        let note = match error {
+            DecodeError::Malformed(note) | DecodeError::Protocol(note) => note,
+            DecodeError::TooLarge { .. } => "the packet is larger than allowed",
+            _ => "the packet cannot be read",
+        };
+        self.wrong(error.reason(), note)
+    }
+
+    fn wrong(&self, reason: Reason, note: &'static str) -> Close {
+        add(&self.core.counters.protocol_errors, 1);
+        Close::Broker(reason, note)
+    }
+
+    fn handle(&mut self, packet: Packet, round: &mut Round) -> Result<(), Close> {
+        match packet {
+            Packet::Publish(publish) => self.publish(publish, round),
+            Packet::PubAck(ack) => {
+                round.acknowledged.push(ack.packet_id);
+                Ok(())
+            }
+            Packet::Subscribe(subscribe) => self.subscribe(subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
+            Packet::PingReq => {
+                codec::encode(&Packet::PingResp, self.version, &mut self.output);
+                Ok(())
+            }
+            Packet::Disconnect(end) => Err(self.goodbye(&end)),
+            // QoS 2 was never agreed on, so that PUBREC, PUBREL and PUBCOMP have no place either.
+            _ => Err(self.wrong(Reason::PROTOCOL_ERROR, "a client may not send this packet now")),
+        }
+    }
+
+    fn publish(&mut self, publish: Publish, round: &mut Round) -> Result<(), Close> {
+        let Publish { qos, retain, topic, packet_id, payload, properties, .. } = publish;
+        if qos == 2 {
+            add(&self.core.counters.refused_qos2, 1);
+            return Err(self.wrong(Reason::QOS_NOT_SUPPORTED, "QoS 2 is not offered"));
+        }
+        if qos == 1 {
+            self.unacknowledged += 1;
+            let window = usize::from(self.core.limits.receive_max.max(1));
+            if self.unacknowledged > window && self.version == Version::V5 {
+                return Err(self.wrong(Reason::RECEIVE_MAXIMUM, "more than the receive maximum"));
+            }
+        }
+        self.check_properties(&properties)?;
+        let Ok(topic) = Topic::parse(topic, self.core.topics) else {
+            return self.refuse_topic(qos, packet_id);
+        };
+        let refusal = if payload.len() > self.core.payload_max {
+            Some((&self.core.counters.refused_payload, Reason::QUOTA_EXCEEDED))
+        } else if !self.core.hooks.acl.publish(&self.identity, &topic) {
+            Some((&self.core.counters.refused_acl, Reason::NOT_AUTHORIZED))
+        } else {
+            None
+        };
+        if let Some((counter, reason)) = refusal {
+            add(counter, 1);
+            tracing::debug!(client = %self.identity.client_id, %topic, ?reason, "a message is refused");
+            // MQTT-3.3.5-2 of MQTT 3.1.1: acknowledge or close. A closed client would only repeat.
+            if qos == 1 {
+                self.answers.push((packet_id, reason));
+            }
+            return Ok(());
+        }
+        let publication = Publication::new(
+            Message {
+                topic,
+                payload,
+                id: 0,
+                received_ms: self.core.now_ms(),
+                device: self.identity.device.clone(),
+                qos: if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+                retain,
+                properties: None,
+                origin: Arc::clone(&self.origin),
+                hops: 0,
+            },
+            properties,
+        );
+        let delivered = self.core.route(&publication, self.session.number, &mut round.wakers);
+        if qos == 1 {
+            let reason =
+                if delivered.not_retained { Reason::QUOTA_EXCEEDED } else { Reason::SUCCESS };
+            self.answers.push((packet_id, reason));
+        }
+        self.batch.push(publication.message);
+        round.received += 1;
+        Ok(())
+    }
+
+    /// What a client may not say in PUBLISH (MQTT 5.0 §3.3.2.3).
+    fn check_properties(&self, properties: &Properties) -> Result<(), Close> {
+        if properties.is_empty() {
+            return Ok(());
+        }
+        if properties.get(Name::TopicAlias).is_some() {
+            return Err(self.wrong(Reason::TOPIC_ALIAS_INVALID, "topic aliases are not offered"));
+        }
+        if properties.get(Name::SubscriptionId).is_some() {
+            let note = "only the broker sends subscription identifiers in PUBLISH";
+            return Err(self.wrong(Reason::PROTOCOL_ERROR, note));
+        }
+        let reply = properties.text(Name::ResponseTopic);
+        if reply.is_some_and(|topic| topic.is_empty() || topic.contains(['+', '#'])) {
+            return Err(self.wrong(Reason::PROTOCOL_ERROR, "the response topic is no topic name"));
+        }
+        Ok(())
+    }
+
+    /// A topic name that is not acceptable: refused where the protocol can say so, else the end.
+    fn refuse_topic(&mut self, qos: u8, packet_id: u16) -> Result<(), Close> {
+        add(&self.core.counters.refused_topic, 1);
+        if qos == 1 && self.version == Version::V5 {
+            self.answers.push((packet_id, Reason::TOPIC_INVALID));
+            return Ok(());
+        }
+        Err(Close::Broker(Reason::TOPIC_INVALID, "the topic name is not acceptable"))
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Close> {
+        let id = subscribe.properties.number(Name::SubscriptionId);
+        let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        for (at, to) in subscribe.filters.iter().enumerate() {
+            let outcome = match at < self.core.limits.filters_per_packet {
+                true => self.subscribe_to(to, id)?,
+                false => Err(Reason::QUOTA_EXCEEDED),
+            };
+            reasons.push(match outcome {
+                Ok(qos) => Reason(qos.level()),
+                Err(_) if self.version == Version::V311 => Reason::UNSPECIFIED,
+                Err(reason) => reason,
+            });
+        }
+        let packet_id = subscribe.packet_id;
+        let ack = SubAck { packet_id, reasons, properties: Properties::default() };
+        codec::encode(&Packet::SubAck(ack), self.version, &mut self.output);
+        Ok(())
+    }
+
+    /// One topic filter: the granted QoS or why not.
+    fn subscribe_to(
+        &self,
+        to: &SubscribeTo,
+        id: Option<u32>,
+    ) -> Result<Result<QoS, Reason>, Close> {
+        let Ok(wanted) = Wanted::parse(&to.filter, self.core.topics) else {
+            return Ok(Err(Reason::FILTER_INVALID));
+        };
+        if wanted.group.is_some() && to.no_local {
+            let note = "a shared subscription cannot be No Local (MQTT-3.8.3-4)";
+            return Err(self.wrong(Reason::PROTOCOL_ERROR, note));
+        }
+        if !self.core.hooks.acl.subscribe(&self.identity, &wanted.filter) {
+            return Ok(Err(Reason::NOT_AUTHORIZED));
+        }
+        let qos = if to.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+        let subscription = Subscription {
+            session: Arc::clone(&self.session),
+            qos,
+            id,
+            no_local: to.no_local,
+            retain_as_published: to.retain_as_published,
+        };
+        let is_new = match self.core.subscribe(self.generation, &to.filter, &wanted, subscription) {
+            Ok(is_new) => is_new,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let wants_retained = match to.retain_handling {
+            0 => true,
+            1 => is_new,
+            _ => false,
+        };
+        if wants_retained && wanted.group.is_none() {
+            self.queue_retained(&wanted, qos, id);
+        }
+        Ok(Ok(qos))
+    }
+
+    /// Queues the retained messages for a filter; they are written after SUBACK, which is in the
+    /// buffer before the queue is looked at again.
+    fn queue_retained(&self, wanted: &Wanted, qos: QoS, id: Option<u32>) {
+        let found = {
+            let kept = self.core.retained.read().unwrap_or_else(PoisonError::into_inner);
+            kept.find(&wanted.filter, self.core.now_ms())
+        };
+        let mut wakers = Wakers::new();
+        for routed in found {
+            let ids = id.into_iter().collect();
+            let outgoing = Outgoing { qos: qos.min(routed.qos), routed, retain: true, ids };
+            self.session.push(outgoing, &self.core, &mut wakers);
+        }
+        wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Close> {
+        let end = |filter: &bytestring::ByteString| match self.core.unsubscribe(
+            &self.session,
+            self.generation,
+            filter,
+        ) {
+            true => Reason::SUCCESS,
+            false => Reason::NO_SUBSCRIPTION_EXISTED,
+        };
+        let ack = SubAck {
+            packet_id: unsubscribe.packet_id,
+            reasons: unsubscribe.filters.iter().map(end).collect(),
+            properties: Properties::default(),
+        };
+        codec::encode(&Packet::UnsubAck(ack), self.version, &mut self.output);
+        Ok(())
+    }
+
+    fn goodbye(&self, end: &Disconnect) -> Close {
+        let wanted = end.properties.number(Name::SessionExpiry);
+        if wanted.is_some_and(|seconds| seconds > 0) && !self.may_raise_expiry {
+            let note = "DISCONNECT cannot keep a session that CONNECT did not keep";
+            return self.wrong(Reason::PROTOCOL_ERROR, note);
+        }
+        let most = self.core.limits.session_expiry_s;
+        Close::Goodbye {
+            reason: end.reason,
+            leave: Leave {
+                // Only a normal disconnection makes the will void (MQTT 5.0 §3.14.4).
+                will_is_void: end.reason == Reason::SUCCESS,
+                expiry_s: wanted.map(|seconds| seconds.min(most)),
+            },
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Every bound of the broker, with its default. Zero is no special value anywhere.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The bounds of the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at the same time; one more is closed at once.
+    pub connections: usize,
+    /// Sessions, those of absent clients included; one more is refused with CONNACK.
+    pub sessions: usize,
+    /// Milliseconds from the accepted connection to a complete CONNECT and its authentication.
+    pub connect_timeout_ms: u64,
+    /// Bytes of a packet from a client, header included; also announced to MQTT 5 clients.
+    pub packet_bytes: u32,
+    /// Bytes of a client identifier.
+    pub client_id_bytes: usize,
+    /// QoS 1 messages of one client that wait for the engine. MQTT 5 clients are told (Receive
+    /// Maximum); from MQTT 3.1.1 clients nothing more is read until the engine has accepted some.
+    pub receive_max: u16,
+    /// QoS 1 messages sent to one client and not yet acknowledged by it.
+    pub inflight: u16,
+    /// Messages that wait for one client. What arrives when the queue is full is dropped and counted.
+    pub queue_messages: usize,
+    /// Bytes that wait for one client or are unacknowledged by it, at 64 bytes plus topic and
+    /// payload per message. What arrives when the queue is full is dropped and counted.
+    pub queue_bytes: usize,
+    /// Bytes that wait for all clients together, counted in the same way.
+    pub queue_bytes_total: usize,
+    /// Subscriptions of one client.
+    pub subscriptions: usize,
+    /// Topic filters in one SUBSCRIBE or UNSUBSCRIBE.
+    pub filters_per_packet: usize,
+    /// Seconds that the session of an absent client is kept at most; sessions of MQTT 3.1.1 clients
+    /// without Clean Session are kept as long as this.
+    pub session_expiry_s: u32,
+    /// Retained messages.
+    pub retained_messages: usize,
+    /// Bytes of all retained messages, at 64 bytes plus topic and payload each.
+    pub retained_bytes: usize,
+    /// Milliseconds in which a connection that ends may still send what is in its buffer; also the
+    /// time that connections have to end when the broker stops.
+    pub close_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            sessions: 100_000,
+            connect_timeout_ms: 10_000,
+            packet_bytes: 1_114_112,
+            client_id_bytes: 256,
+            receive_max: 1_024,
+            inflight: 256,
+            queue_messages: 10_000,
+            queue_bytes: 4 << 20,
+            queue_bytes_total: 256 << 20,
+            subscriptions: 1_000,
+            filters_per_packet: 100,
+            session_expiry_s: 86_400,
+            retained_messages: 100_000,
+            retained_bytes: 64 << 20,
+            close_timeout_ms: 3_000,
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    pub(super) fn close_timeout(&self) -> Duration {
+        Duration::from_millis(self.close_timeout_ms)
+    }
+}

@@ -1,0 +1,213 @@
+//! From a published message to the queues of those who subscribed to it, and to the retained ones.
+//!
+//! This path does not know the engine: a subscriber gets a message whatever the rules do.
+
+use std::borrow::Cow;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use connectors::contract::{Message, QoS, Topic};
+
+use super::codec::{Name, Properties, Value};
+use super::core::Core;
+use super::counters::add;
+use super::retained::Kept;
+use super::session::{Outgoing, Pushed, Wakers};
+
+/// What became of a published message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delivered {
+    /// Sessions that it was queued for.
+    pub queued: usize,
+    /// Sessions that could not take it: queue full, or QoS 0 and the client absent.
+    pub dropped: usize,
+    /// It was to be retained, and there was no room.
+    pub not_retained: bool,
+}
+
+/// A message with what only MQTT knows of it.
+#[derive(Debug, Clone)]
+pub(super) struct Publication {
+    pub message: Message,
+    /// What is passed on to MQTT 5 subscribers (MQTT 5.0 §3.3.2.3).
+    pub properties: Properties,
+    pub expires_ms: Option<u64>,
+}
+
+/// A message as it waits in queues; many queues share one.
+#[derive(Debug)]
+pub(super) struct Routed {
+    pub topic: Topic,
+    pub payload: Bytes,
+    pub properties: Properties,
+    pub expires_ms: Option<u64>,
+    /// The publisher's QoS.
+    pub qos: QoS,
+    /// Bytes that it counts for in limits; at least 64.
+    pub size: usize,
+}
+
+/// What a message counts for beside its topic, payload and properties, in bytes.
+const OVERHEAD: usize = 64;
+
+impl Publication {
+    /// A message from inside the daemon; its properties become user properties.
+    pub(super) fn from_message(message: Message) -> Self {
+        let mut properties = Properties::default();
+        let fits = |text: &ByteString| text.len() <= usize::from(u16::MAX);
+        for (key, value) in message.properties.iter().flat_map(|list| list.iter()) {
+            if fits(key) && fits(value) {
+                properties.push(Name::User, Value::Pair(key.clone(), value.clone()));
+            }
+        }
+        Self { message, properties, expires_ms: None }
+    }
+
+    /// Takes over the properties of a PUBLISH or a will: those that are passed on, the expiry, and
+    /// the user properties, which the engine sees too.
+    pub(super) fn new(mut message: Message, mut properties: Properties) -> Self {
+        let mut expires_ms = None;
+        if !properties.is_empty() {
+            if let Some(seconds) = properties.number(Name::MessageExpiry) {
+                expires_ms = Some(message.received_ms.saturating_add(u64::from(seconds) * 1_000));
+            }
+            properties.retain(|property| {
+                matches!(
+                    property.name,
+                    Name::PayloadFormat
+                        | Name::ContentType
+                        | Name::ResponseTopic
+                        | Name::CorrelationData
+                        | Name::User
+                )
+            });
+            let user: Vec<_> =
+                properties.user().map(|(key, value)| (key.clone(), value.clone())).collect();
+            if !user.is_empty() {
+                message.properties = Some(user.into());
+            }
+        }
+        Self { message, properties, expires_ms }
+    }
+
+    fn routed(&self) -> Routed {
+        let message = &self.message;
+        let size = OVERHEAD
+            + message.topic.as_str().len()
+            + message.payload.len()
+            + self.properties.encoded_len();
+        Routed {
+            topic: message.topic.clone(),
+            payload: message.payload.clone(),
+            properties: self.properties.clone(),
+            expires_ms: self.expires_ms,
+            qos: message.qos,
+            size,
+        }
+    }
+
+    /// The same in memory of its own: a small message must not keep the buffer of up to 64 KiB that
+    /// it was read with.
+    fn copied(&self, core: &Core) -> Routed {
+        let mut routed = self.routed();
+        let text = ByteString::from(routed.topic.as_str());
+        if let Ok(topic) = Topic::parse(text, core.topics) {
+            routed.topic = topic;
+        }
+        routed.payload = Bytes::copy_from_slice(&routed.payload);
+        routed.properties = routed.properties.copied();
+        routed
+    }
+}
+
+impl Routed {
+    /// The properties of the PUBLISH to a subscriber: what was published, what is left of the
+    /// expiry at `now_ms`, and the identifiers of the subscriptions.
+    pub(super) fn properties_for(&self, ids: &[u32], now_ms: u64) -> Cow<'_, Properties> {
+        if ids.is_empty() && self.expires_ms.is_none() {
+            return Cow::Borrowed(&self.properties);
+        }
+        let mut properties = self.properties.clone();
+        if let Some(at) = self.expires_ms {
+            let left = at.saturating_sub(now_ms).div_ceil(1_000);
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            properties.push(Name::MessageExpiry, Value::Long(left));
+        }
+        for &id in ids {
+            properties.push(Name::SubscriptionId, Value::Var(id));
+        }
+        Cow::Owned(properties)
+    }
+}
+
+impl Core {
+    /// Queues a message for all who subscribed to its topic, and keeps it when it is retained.
+    /// Never waits. `from` is the number of the publisher's session, 0 for nobody. The caller wakes
+    /// the `wakers` after the last message of a batch.
+    pub(super) fn route(
+        &self,
+        publication: &Publication,
+        from: u64,
+        wakers: &mut Wakers,
+    ) -> Delivered {
+        let mut delivered = Delivered::default();
+        let message = &publication.message;
+        if message.retain {
+            delivered.not_retained = self.keep(publication) == Kept::Full;
+        }
+        let targets =
+            self.trie.read().unwrap_or_else(PoisonError::into_inner).matches(&message.topic, from);
+        let (mut shared, mut copied) = (None, None);
+        for target in targets {
+            let qos = target.qos.min(message.qos);
+            let needs_copy = qos == QoS::AtLeastOnce || target.session.is_backlogged();
+            let routed = if needs_copy {
+                copied.get_or_insert_with(|| Arc::new(publication.copied(self)))
+            } else {
+                shared.get_or_insert_with(|| Arc::new(publication.routed()))
+            };
+            let outgoing = Outgoing {
+                routed: Arc::clone(routed),
+                qos,
+                retain: message.retain && target.retain_as_published,
+                ids: target.ids,
+            };
+            match target.session.push(outgoing, self, wakers) {
+                Pushed::Queued => delivered.queued += 1,
+                Pushed::Dropped => delivered.dropped += 1,
+            }
+        }
+        delivered
+    }
+
+    /// Routes one message and wakes who got it.
+    pub(super) fn route_now(&self, publication: &Publication, from: u64) -> Delivered {
+        let mut wakers = Wakers::new();
+        let delivered = self.route(publication, from, &mut wakers);
+        for waker in wakers {
+            waker.wake();
+        }
+        delivered
+    }
+
+    /// Keeps a retained message, or forgets the topic's when the payload is empty.
+    fn keep(&self, publication: &Publication) -> Kept {
+        let message = &publication.message;
+        let fresh = (!message.payload.is_empty()).then(|| Arc::new(publication.copied(self)));
+        let mut retained = self.retained.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = match fresh {
+            None => {
+                retained.clear(&message.topic);
+                Kept::Yes
+            }
+            Some(fresh) => retained.keep(fresh, &self.limits, message.received_ms),
+        };
+        self.counters.retained.store(retained.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        drop(retained);
+        if kept == Kept::Full {
+            add(&self.counters.refused_retained, 1);
+        }
+        kept
+    }
+}

@@ -1,0 +1,297 @@
+//! The broker as the daemon sees it: listening, stopping, and a handle for what is in the daemon.
+//!
+//! It opens no listener and starts no signal handling: both are passed in.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use bytestring::ByteString;
+use connectors::contract::{Ingress, Message, Shutdown, TopicLimits};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use super::codec::{Reason, Version};
+use super::connection::Connection;
+use super::core::Core;
+use super::counters::{Counters, Snapshot, add, sub};
+use super::handshake::handshake;
+use super::hooks::{Hooks, Identity};
+use super::limits::Limits;
+use super::route::{Delivered, Publication};
+
+/// Tells the time in milliseconds since 1970-01-01T00:00:00Z.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What a broker is made with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The bounds of the broker.
+    pub limits: Limits,
+    /// The bounds of topic names and filters, which the whole daemon shares.
+    pub topics: TopicLimits,
+    /// Bytes of a payload, which the whole daemon shares. MQTT 5 clients get reason 0x97 for a larger
+    /// one; what MQTT 3.1.1 clients send is acknowledged, dropped and counted.
+    pub payload_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { limits: Limits::default(), topics: TopicLimits::default(), payload_max: 1 << 20 }
+    }
+}
+
+/// The embedded MQTT broker.
+#[derive(Debug)]
+pub struct Broker {
+    core: Arc<Core>,
+}
+
+/// A broker as other parts of the daemon use it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct BrokerHandle {
+    core: Arc<Core>,
+}
+
+/// A client that is connected.
+#[derive(Debug, Clone)]
+pub struct ClientInfo {
+    /// Who.
+    pub identity: Arc<Identity>,
+    /// From where.
+    pub peer: SocketAddr,
+    /// The protocol.
+    pub version: Version,
+    /// Since when, in milliseconds since 1970.
+    pub connected_ms: u64,
+    /// How many subscriptions the session has.
+    pub subscriptions: usize,
+}
+
+/// How long accepting pauses after an error such as "too many open files".
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl Broker {
+    /// A broker without connections. Messages of clients go to `ingress`.
+    #[must_use]
+    pub fn new(config: Config, hooks: Hooks, ingress: Arc<dyn Ingress>, clock: Clock) -> Self {
+        let core = Core {
+            limits: config.limits,
+            topics: config.topics,
+            payload_max: config.payload_max,
+            hooks,
+            ingress,
+            clock,
+            source: Arc::from("mqtt"),
+            counters: Counters::default(),
+            trie: RwLock::default(),
+            retained: RwLock::default(),
+            sessions: Mutex::default(),
+            next_session: 1.into(),
+            deadlines: Mutex::default(),
+            deadline_added: Notify::new(),
+            live: 0.into(),
+            none_live: Notify::new(),
+        };
+        Self { core: Arc::new(core) }
+    }
+
+    /// A handle for other parts of the daemon.
+    #[must_use]
+    pub fn handle(&self) -> BrokerHandle {
+        BrokerHandle { core: Arc::clone(&self.core) }
+    }
+
+    /// Accepts MQTT clients until told to stop. Then tells the connected ones (DISCONNECT 0x8B for
+    /// MQTT 5) and returns when they are gone or [`Limits::close_timeout_ms`] has passed. A broker
+    /// that has stopped takes no more clients.
+    ///
+    /// # Errors
+    /// Only when the listener has no local address; errors of single connections are counted.
+    pub async fn serve(&self, listener: TcpListener, shutdown: Shutdown) -> io::Result<()> {
+        let address = listener.local_addr()?;
+        tracing::debug!(%address, "mqtt broker listens");
+        let accepting = async {
+            let mut stop = shutdown.clone();
+            tokio::select! {
+                () = self.accept(&listener, &shutdown) => {}
+                () = stop.wait() => {}
+            }
+        };
+        tokio::join!(accepting, self.tend(shutdown.clone()));
+        drop(listener);
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Publishes delayed wills and ends old sessions until told to stop. [`Broker::serve`] does this
+    /// itself; only who passes all connections to [`Broker::serve_stream`] calls it.
+    pub async fn tend(&self, shutdown: Shutdown) {
+        self.core.tend(shutdown).await;
+    }
+
+    /// Serves one client over any stream, such as TLS, until its connection ends.
+    pub async fn serve_stream<IO>(&self, io: IO, peer: SocketAddr, shutdown: Shutdown)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if let Some(live) = Live::enter(&self.core) {
+            serve_client(live, io, peer, shutdown).await;
+        }
+    }
+
+    async fn accept(&self, listener: &TcpListener, shutdown: &Shutdown) {
+        let mut failing = false;
+        loop {
+            let (io, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!("cannot accept MQTT connections: {error}");
+                    }
+                    failing = true;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            failing = false;
+            add(&self.core.counters.connections_accepted, 1);
+            // Without TCP_NODELAY it still works, only with delays.
+            io.set_nodelay(true).ok();
+            if let Some(live) = Live::enter(&self.core) {
+                tokio::spawn(serve_client(live, io, peer, shutdown.clone()));
+            }
+        }
+    }
+
+    /// Closes all connections and waits for their end, for a limited time.
+    async fn stop(&self) {
+        let sessions: Vec<_> = {
+            let mut sessions = self.core.lock_sessions();
+            sessions.closing = true;
+            sessions.by_client.values().cloned().collect()
+        };
+        for session in sessions {
+            session.kick(Reason::SERVER_SHUTTING_DOWN);
+        }
+        let gone = async {
+            loop {
+                let none = self.core.none_live.notified();
+                if self.core.live.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                none.await;
+            }
+        };
+        if tokio::time::timeout(self.core.limits.close_timeout(), gone).await.is_err() {
+            let left = self.core.live.load(Ordering::Acquire);
+            tracing::warn!(left, "mqtt connections did not end in time");
+        }
+    }
+}
+
+impl BrokerHandle {
+    /// Sends a message to the subscribers of its topic and keeps it when it is retained. Never
+    /// waits, and does not hand the message to the engine: the caller does when rules are to see it.
+    #[must_use = "what could not be queued is told here"]
+    pub fn publish(&self, message: &Message) -> Delivered {
+        self.core.route_now(&Publication::from_message(message.clone()), 0)
+    }
+
+    /// True while a client with this identifier is connected.
+    #[must_use]
+    pub fn is_online(&self, client_id: &str) -> bool {
+        let sessions = self.core.lock_sessions();
+        sessions.by_client.get(client_id).is_some_and(|session| session.is_online())
+    }
+
+    /// Closes the connection of a client, with DISCONNECT 0x98 (administrative action) for MQTT 5;
+    /// false when it is not connected.
+    pub fn kick(&self, client_id: &str) -> bool {
+        let session = self.core.lock_sessions().by_client.get(client_id).cloned();
+        session.is_some_and(|session| session.kick(Reason::ADMINISTRATIVE))
+    }
+
+    /// The clients that are connected, in no order.
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        let sessions: Vec<_> = self.core.lock_sessions().by_client.values().cloned().collect();
+        let info = |session: &Arc<super::session::Session>| {
+            let state = session.lock();
+            state.online.as_ref().map(|online| ClientInfo {
+                identity: Arc::clone(&online.identity),
+                peer: online.peer,
+                version: online.version,
+                connected_ms: online.connected_ms,
+                subscriptions: state.subscriptions.len(),
+            })
+        };
+        sessions.iter().filter_map(info).collect()
+    }
+
+    /// Identifiers of all sessions, those of absent clients included.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<ByteString> {
+        self.core.lock_sessions().by_client.keys().cloned().collect()
+    }
+
+    /// What the broker has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    /// What the broker has counted, at this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.core.counters.snapshot()
+    }
+}
+
+/// One of the connections that are allowed at the same time.
+struct Live(Arc<Core>);
+
+impl Live {
+    fn enter(core: &Arc<Core>) -> Option<Self> {
+        let before = core.live.fetch_add(1, Ordering::AcqRel);
+        add(&core.counters.connections, 1);
+        let live = Self(Arc::clone(core));
+        if before >= core.limits.connections {
+            add(&core.counters.connections_refused, 1);
+            return None;
+        }
+        Some(live)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        sub(&self.0.counters.connections, 1);
+        if self.0.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none_live.notify_waiters();
+        }
+    }
+}
+
+async fn serve_client<IO>(live: Live, mut io: IO, peer: SocketAddr, mut shutdown: Shutdown)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // In boxes of its own, so that an idle connection does not keep the room that CONNECT needed.
+    let greeted = {
+        let greeting = Box::pin(handshake(&live.0, &mut io, peer));
+        tokio::select! {
+            greeted = greeting => greeted,
+            () = shutdown.wait() => None,
+        }
+    };
+    drop(shutdown);
+    if let Some(mut greeted) = greeted {
+        let will = greeted.attached.will.take();
+        let connection = Connection::new(Arc::clone(&live.0), io, greeted);
+        Box::pin(connection.run(will)).await;
+    }
+}

@@ -1,0 +1,102 @@
+//! Unmodified clients against the broker: mosquitto's, Eclipse Paho's, MQTT.js.
+//!
+//! What is not installed is reported as skipped.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use super::daemon::listening;
+use crate::services::service;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a program to its end and returns what it printed; it must succeed.
+async fn run(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("an end in time").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+/// True when mosquitto's clients are there.
+async fn mosquitto() -> bool {
+    let found = Command::new("mosquitto_pub").arg("--help").output().await.is_ok();
+    if !found {
+        let required = std::env::var("TIDEGATE_REQUIRE_SERVICES").is_ok_and(|value| value == "1");
+        assert!(!required, "mosquitto's clients are required: install mosquitto-clients");
+        eprintln!("skipped: mosquitto clients (mosquitto_pub is not in PATH)");
+    }
+    found
+}
+
+/// Subscribes with mosquitto_sub, publishes with mosquitto_pub, and compares.
+async fn exchange(address: SocketAddr, version: &str, qos: &str) {
+    let port = address.port().to_string();
+    let common = ["-h", "127.0.0.1", "-p", &port, "-V", version, "-q", qos];
+    let mut subscriber = Command::new("stdbuf")
+        .args(["-oL", "mosquitto_sub", "-d", "-t", "车间/#", "-F", "%t|%q|%p", "-C", "3"])
+        .args(common)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(subscriber.stdout.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    while let Some(line) = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap()
+    {
+        if line.contains("SUBACK") {
+            for payload in ["一", "two", "three"] {
+                let message = ["-t", "车间/1", "-m", payload];
+                run("mosquitto_pub", &[&common[..], &message].concat()).await;
+            }
+        }
+        if line.contains('|') {
+            seen.push(line);
+        }
+    }
+    let expected = ["一", "two", "three"].map(|payload| format!("车间/1|{qos}|{payload}"));
+    assert_eq!(seen, expected, "version {version}, QoS {qos}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mosquitto_clients_exchange_messages() {
+    if !mosquitto().await {
+        return;
+    }
+    let (address, engine, end) = listening().await;
+    for version in ["mqttv311", "mqttv5"] {
+        for qos in ["0", "1"] {
+            exchange(address, version, qos).await;
+        }
+    }
+    engine.until(12).await;
+    end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paho_clients_exchange_messages() {
+    let Some(python) = service("paho-mqtt", "TIDEGATE_TEST_PYTHON") else { return };
+    let (address, _, end) = listening().await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/clients/paho_client.py");
+    let said = run(python, &[script, "127.0.0.1", &address.port().to_string()]).await;
+    assert_eq!(said.trim(), "ok");
+    end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mqtt_js_clients_exchange_messages() {
+    if service("MQTT.js", "TIDEGATE_TEST_NODE_MODULES").is_none() {
+        return;
+    }
+    let (address, _, end) = listening().await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/clients/mqttjs.cjs");
+    let said = run("node", &[script, &format!("mqtt://127.0.0.1:{}", address.port())]).await;
+    assert_eq!(said.trim(), "ok");
+    end().await;
+}

@@ -1,0 +1,16 @@
+//! The embedded broker, statement by statement, over raw packets, and with unmodified clients.
+//!
+//! Tests are named after the statements of the MQTT specifications that they show.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in what it calls too")]
+mod clients;
+mod connect;
+mod daemon;
+mod ingress;
+mod keep_alive;
+mod publish;
+mod retained;
+mod rig;
+mod session;
+mod subscribe;
+mod will;
