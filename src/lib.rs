@@ -18,9 +18,38 @@
 //! - The engine never looks into a payload; the compiled rules do.
 //! - No connector retries, and none knows a rule.
 //! - No unbounded queue, recursion or retry.
+//!
+//! # As a library
+//! A statement is compiled once and run over any number of messages:
+//! ```
+//! use std::sync::Arc;
+//! use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
+//! use tidegate::sql::{Input, Options, Plan, Query, Scratch, Verdict};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let text = r#"SELECT temperature AS t FROM "/a1Pk/+/user/data" WHERE temperature > 38"#;
+//! let query = Arc::new(Query::compile(text, &Options::default())?);
+//! let plan = Plan::new(vec![query]);
+//! let topic = Topic::parse("/a1Pk/dev1/user/data", TopicLimits::default())?;
+//! let message = Message::new(topic, r#"{"temperature": 39.50}"#, 0);
+//!
+//! let (mut scratch, mut record) = (Scratch::default(), Vec::new());
+//! plan.prepare(&message.payload, &mut scratch)?;
+//! let input = Input { message: &message, facts: &NoFacts, rule: "example", has_topic: true };
+//! let verdict = plan.evaluate(0, &input, &message.payload, &mut scratch, &mut record);
+//! assert!(matches!(verdict, Verdict::Selected(_)));
+//! assert_eq!(record, br#"{"t":39.50}"#);
+//! # Ok(())
+//! # }
+//! ```
 
+pub mod api;
 pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod engine;
 pub mod problem;
 pub mod rule;
 pub mod sql;
+pub mod thing;
 pub mod yaml;

@@ -1,6 +1,17 @@
 //! The one integration binary; `./scripts/test` starts the services that some of it uses.
 
+mod api;
 mod broker;
 mod connectors;
+mod daemon;
+mod docs;
+mod engine;
+mod rules;
 mod services;
 mod sql;
+mod tidy;
+
+/// The built program.
+pub(crate) fn program() -> &'static str {
+    env!("CARGO_BIN_EXE_tidegate")
+}

@@ -2,7 +2,16 @@
 //!
 //! This module knows no queue and no thread: the engine runs what is compiled here.
 
+mod compiled;
+pub mod file;
+mod selftest;
+pub mod store;
+
+pub use compiled::{CompiledRule, Compiler, Fault, check_name};
+pub use selftest::RuleTest;
+
 use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// A rule as written, from a file or over the API.
@@ -21,7 +30,7 @@ pub struct Rule {
     /// At most ten.
     pub actions: Vec<Action>,
     /// Gets the envelope of what could not be delivered.
-    pub error_action: Option<Action>,
+    pub error_action: Option<Box<Action>>,
     /// For all actions that have none of their own.
     pub retry: Retry,
     /// Who may change it.
@@ -65,6 +74,14 @@ pub struct Action {
     pub vendor: Option<VendorAction>,
 }
 
+impl Action {
+    /// The name for people and metrics.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.connector)
+    }
+}
+
 /// How an action was named in the vendor's protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VendorAction {
@@ -81,13 +98,16 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
     /// The pause before each further try; afterwards the error action gets the record.
-    pub delays: Vec<Duration>,
+    pub delays: Arc<[Duration]>,
 }
 
 impl Default for Retry {
     /// After 1 s, 3 s and 10 s (`aliyun` rule engine, "set data forwarding rules").
     fn default() -> Self {
-        Self { delays: [1, 3, 10].map(Duration::from_secs).to_vec() }
+        /// One list for all rules that have none of their own.
+        static DELAYS: LazyLock<Arc<[Duration]>> =
+            LazyLock::new(|| [1, 3, 10].map(Duration::from_secs).into());
+        Self { delays: Arc::clone(&DELAYS) }
     }
 }
 

@@ -1,0 +1,196 @@
+//! Every error code of the protocol that Tidegate answers, each in one row.
+//!
+//! The table says nothing about when a code is raised; the places that raise it do.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+/// A code as clients know it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ErrorCode {
+    /// The code; `{}` stands for the name of a parameter.
+    pub code: &'static str,
+    /// The HTTP status of a gateway error; `None` for an operation that says no, which is HTTP 200
+    /// with `Success: false`.
+    pub status: Option<u16>,
+    /// The text; `{}` stands for what is particular to the case.
+    pub message: &'static str,
+    /// Where the code comes from.
+    pub source: &'static str,
+}
+
+/// An error on its way to a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ApiError {
+    /// The code.
+    pub code: Cow<'static, str>,
+    /// As in [`ErrorCode::status`].
+    pub status: Option<u16>,
+    /// The text.
+    pub message: String,
+}
+
+impl ErrorCode {
+    /// The error of a row that needs no particulars.
+    #[must_use]
+    pub fn plain(&'static self) -> ApiError {
+        ApiError {
+            code: self.code.into(),
+            status: self.status,
+            message: self.message.replacen(": {}", "", 1),
+        }
+    }
+
+    /// The error with its particulars: in the place of `{}`.
+    #[must_use]
+    pub fn with(&'static self, detail: impl Display) -> ApiError {
+        let detail = detail.to_string();
+        let code = match self.code.contains("{}") {
+            true => self.code.replacen("{}", &detail, 1).into(),
+            false => self.code.into(),
+        };
+        ApiError { code, status: self.status, message: self.message.replacen("{}", &detail, 1) }
+    }
+}
+
+/// Declares a constant for each row and the table of all of them.
+macro_rules! codes {
+    ($($name:ident = $code:literal, $status:expr, $source:expr, $message:literal;)*) => {
+        $(
+            #[doc = concat!("`", $code, "`")]
+            pub const $name: &ErrorCode =
+                &ErrorCode { code: $code, status: $status, message: $message, source: $source };
+        )*
+
+        /// All rows.
+        pub const CODES: &[&ErrorCode] = &[$($name),*];
+    };
+}
+
+/// The development guide of 2019-05-23, §2.6, and operation pages.
+const GUIDE: &str = "development guide 2019, §2.6";
+
+/// The vendor's public list of error codes of 2020-12-04.
+const LIST: &str = "list of error codes 2020-12";
+
+/// The vendor's public list of gateway errors.
+const GATEWAY: &str = "gateway errors";
+
+/// No counterpart at the vendor.
+const OWN: &str = "Tidegate";
+
+codes! {
+    // The gateway: the request never reached an operation.
+    MISSING_PARAMETER = "Missing{}", Some(400), GATEWAY, "{} is mandatory for this action.";
+    INVALID_PARAMETER = "Invalid{}", Some(400), GATEWAY, "Specified parameter {} is not valid.";
+    INVALID_FORMAT = "InvalidParameter.Format", Some(400), GATEWAY, "The request can't be read: {}";
+    UNKNOWN_KEY = "InvalidAccessKeyId.NotFound", Some(404), GATEWAY, "Specified access key is not found.";
+    // Clients look for the text after the only colon: it must be their own string to sign.
+    SIGNATURE_MISMATCH = "SignatureDoesNotMatch", Some(400), GATEWAY, "Specified signature is not matched with our calculation. server string to sign is:{}";
+    NONCE_USED = "SignatureNonceUsed", Some(400), GATEWAY, "Specified signature nonce was used already.";
+    TIMESTAMP_FORMAT = "InvalidTimeStamp.Format", Some(400), GATEWAY, "Specified time stamp is not well formatted; expected UTC such as 2018-05-20T12:00:00Z.";
+    TIMESTAMP_EXPIRED = "InvalidTimeStamp.Expired", Some(400), GATEWAY, "Specified time stamp is more than {} minutes away from the server's clock.";
+    SIGNATURE_METHOD = "InvalidSignatureMethod", Some(400), GATEWAY, "Specified signature method is not valid; expected HMAC-SHA1.";
+    UNKNOWN_ACTION = "InvalidApi.NotFound", Some(404), GATEWAY, "Specified api is not found, please check your url and method: {}";
+    HTTP_METHOD = "UnsupportedHTTPMethod", Some(405), GATEWAY, "This http method is not supported; use GET or POST.";
+    THROTTLED = "Throttling.User", Some(400), GATEWAY, "Request was denied due to user flow control: {}";
+    BODY_TOO_LARGE = "RequestBodyTooLarge", Some(413), OWN, "The request's body has more than {} bytes.";
+    BODY_TIMEOUT = "RequestTimeout", Some(408), OWN, "The request's body did not arrive within {} seconds.";
+
+    // All operations.
+    SYSTEM = "iot.system.SystemException", None, GUIDE, "system error, please try again later: {}";
+    PAGE = "iot.common.InvalidPageParams", None, GUIDE, "invalid page: {}";
+    FORMAT = "iot.common.InvalidFormattedParameter", None, LIST, "invalid parameter: {}";
+    PERMISSION = "iot.common.RamActionPermissionDeny", None, GUIDE, "permission denied: {}";
+
+    // Rules.
+    CREATE_RULE = "iot.rule.CreateRuleException", None, GUIDE, "the rule was not created: {}";
+    UPDATE_RULE = "iot.rule.UpdateRuleFailed", None, GUIDE, "the rule was not changed: {}";
+    DELETE_RULE = "iot.rule.DeleteRuleFailed", None, GUIDE, "the rule was not deleted: {}";
+    START_RULE = "iot.rule.StartRuleFailed", None, GUIDE, "the rule was not started: {}";
+    RULE_ID = "iot.rule.IncorrentRuleId", None, GUIDE, "incorrect rule id: {}";
+    NO_RULE = "iot.rule.NotFoundRule", None, GUIDE, "there is no rule with id {}; ListRule shows the rules that there are";
+    RULE_COUNT = "iot.rule.RuleCountExceedMax", None, GUIDE, "there are {} rules already, which is the limit";
+    NAME_TAKEN = "iot.rule.RuleNameIsAlreadyExisted", None, GUIDE, "the name is taken: {}";
+    NO_SQL = "iot.rule.NullSqlForRule", None, GUIDE, "the rule has no SQL; give ProductKey, ShortTopic and Select with UpdateRule";
+    NO_ACTION = "iot.rule.NullForwardDestForRule", None, GUIDE, "the rule has no action that is not an error action; add one with CreateRuleAction";
+    RUNNING = "iot.ruleng.RuleAlreadyIsStarted", None, GUIDE, "the rule is running already";
+    SQL = "iot.messagebroker.IncorrectRuleSql", None, GUIDE, "incorrect SQL: {}";
+    TOPIC_TYPE = "iot.ruleng.IncorrectType", None, GUIDE, "incorrect topic type: {}";
+    SYSTEM_TOPIC = "iot.ruleng.IncorrectSysTopic", None, GUIDE, "incorrect system topic: {}";
+    TOPIC_NAME = "iot.messagebroker.InvalidFormattedTopicName", None, GUIDE, "invalid topic: {}";
+    PRODUCT_KEY = "iot.prod.InvalidFormattedProductkey", None, GUIDE, "invalid ProductKey: {}";
+    NO_PRODUCT_KEY = "iot.prod.NullProductKey", None, GUIDE, "ShortTopic needs a ProductKey";
+
+    // Actions.
+    ACTION_ID = "iot.rule.IncorrentRuleActionId", None, GUIDE, "incorrect action id: {}";
+    NO_RULE_ACTION = "iot.rule.NotFoundRuleAction", None, GUIDE, "there is no action with id {}; ListRuleActions shows the actions of a rule";
+    ACTION_TYPE = "iot.rule.IncorrentRuleActionType", None, GUIDE, "incorrect action type: {}";
+    NULL_ACTION_TYPE = "iot.ruleng.NullRuleActionType", None, GUIDE, "Type is empty";
+    NULL_CONFIGURATION = "iot.ruleng.NullRuleActionConfig", None, GUIDE, "Configuration is empty";
+    NOT_JSON = "iot.ruleng.RuleActionConfigurationIsNotJson", None, GUIDE, "Configuration is not JSON: {}";
+    CONFIGURATION = "iot.rule.ParseRuleActionConfigError", None, GUIDE, "Configuration can't be used: {}";
+    SAME_ACTION = "iot.rule.RuleActionIsAlreadyCreated", None, GUIDE, "action {} of this rule is the same";
+    TOO_MANY_ACTIONS = "iot.rule.TooManyRuleAction", None, GUIDE, "the rule has {} actions already, which is the limit";
+    ONE_ERROR_ACTION = "iot.ruleng.OnlyAllowOneErrorAction", None, LIST, "the rule has an error action already: {}";
+    ERROR_ACTION_TYPE = "iot.ruleng.IncorrectActionTypeForError", None, LIST, "an error action and a normal action of the same rule can't both have type {}";
+    UPDATE_ACTION = "iot.ruleng.UpdateRuleActionFailed", None, LIST, "the action was not changed: {}";
+    DELETE_ACTION = "iot.ruleng.DeleteRuleActionFailed", None, GUIDE, "the action was not deleted: {}";
+    ROLE = "iot.ruleng.InvalidRamRole", None, GUIDE, "invalid role: {}";
+    NULL_ROLE_ARN = "iot.ruleng.NullRamRoleArn", None, GUIDE, "role.roleArn is empty";
+    NULL_ROLE_NAME = "iot.ruleng.NullRamRoleName", None, GUIDE, "role.roleName is empty";
+    TAG = "iot.ruleng.InvalidFormattedTagInConfiguration", None, LIST, "invalid tag: {}";
+
+    // Where actions deliver to.
+    REGION = "iot.ruleng.IncorrectRegionName", None, GUIDE, "incorrect regionName: {}";
+    ENDPOINT = "iot.ruleng.InvalidEndpoint", None, LIST, "invalid endpoint: {}";
+    NULL_TOPIC = "iot.messagebroker.NullTopicName", None, GUIDE, "Configuration needs `topic`";
+    NO_ONS = "iot.ruleng.InstanceNotFound", None, LIST, "instance not found: {}";
+    NULL_MNS_TOPIC = "iot.ruleng.NullTopicNameInMns", None, GUIDE, "Configuration needs `themeName`";
+    NO_MNS = "iot.ruleng.NotFoundTopicInMns", None, GUIDE, "topic not found: {}";
+    NULL_FC_SERVICE = "iot.ruleng.NullServiceNameInFc", None, GUIDE, "Configuration needs `serviceName`";
+    NULL_FC_FUNCTION = "iot.ruleng.NullFunctionNameInFc", None, GUIDE, "Configuration needs `functionName`";
+    NO_FC = "iot.ruleng.NotFoundServiceInFc", None, GUIDE, "service not found: {}";
+    NULL_DATAHUB_PROJECT = "iot.ruleng.NullProjectOfDatahub", None, GUIDE, "Configuration needs `projectName`";
+    NULL_DATAHUB_TOPIC = "iot.ruleng.NullTopicInDatahubProject", None, GUIDE, "Configuration needs `topicName`";
+    NULL_DATAHUB_SCHEMA = "iot.ruleng.NullOrEmptySchemaOfTopic", None, GUIDE, "Configuration needs `schemaVals` with at least one column";
+    EMPTY_SCHEMA_NAME = "iot.ruleng.EmptySchemaNameOfTopic", None, GUIDE, "each of `schemaVals` needs a `name`";
+    EMPTY_SCHEMA_TYPE = "iot.ruleng.EmptySchemaTypeOfTopic", None, GUIDE, "each of `schemaVals` needs a `type`: BIGINT, DOUBLE, BOOLEAN, TIMESTAMP, STRING or DECIMAL";
+    EMPTY_SCHEMA_VALUE = "iot.ruleng.EmptySchemaValueOfTopic", None, GUIDE, "each of `schemaVals` needs a `value`";
+    SCHEMA_VALUE = "iot.ruleng.IncorrectSchemaValueOfTopic", None, GUIDE, "incorrect `schemaVals`: {}";
+    NO_DATAHUB = "iot.ruleng.NotFoundProjectInDataHub", None, GUIDE, "project not found: {}";
+    NULL_OTS_INSTANCE = "iot.ruleng.NullOtsInstanceName", None, GUIDE, "Configuration needs `instanceName`";
+    NULL_OTS_TABLE = "iot.ruleng.NullTableNameInOtsInstance", None, GUIDE, "Configuration needs `tableName`";
+    NULL_OTS_KEY = "iot.ruleng.NullPrimaryKeyInOtsTable", None, GUIDE, "Configuration needs `primaryKeys` with at least one key";
+    NULL_OTS_KEY_NAME = "iot.ruleng.NullPrimaryKeyNameInOts", None, GUIDE, "each of `primaryKeys` needs a `columnName`";
+    NULL_OTS_KEY_TYPE = "iot.ruleng.NullPrimaryKeyTypeInOts", None, LIST, "each of `primaryKeys` needs a `columnType`: INTEGER, STRING or BINARY";
+    NULL_OTS_KEY_VALUE = "iot.ruleng.NullPrimaryKeyValueInOts", None, GUIDE, "each of `primaryKeys` needs a `columnValue` unless its `option` is AUTO_INCREMENT";
+    OTS_KEY_VALUE = "iot.ruleng.IncorrectPrimaryKeyValueInOtsTable", None, GUIDE, "incorrect `primaryKeys`: {}";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_one_row() {
+        let mut codes: Vec<_> = CODES.iter().map(|row| row.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), CODES.len());
+        for row in CODES {
+            assert_eq!(row.status.is_none(), row.code.starts_with("iot."), "{}", row.code);
+            assert!(row.message.matches("{}").count() <= 1, "{}", row.code);
+            assert!(!row.source.is_empty());
+        }
+    }
+
+    #[test]
+    fn particulars_take_their_place() {
+        let error = MISSING_PARAMETER.with("RuleId");
+        assert_eq!(error.code, "MissingRuleId");
+        assert_eq!(error.message, "RuleId is mandatory for this action.");
+        assert_eq!(NAME_TAKEN.plain().message, "the name is taken");
+    }
+}

@@ -1,0 +1,160 @@
+//! Messages over HTTP: `POST /ingest/{topic}` and `POST /ingest?topic=…`.
+//!
+//! It answers only when the engine has taken the message, or says why it did not.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use connectors::contract::{Ack, Batch, Message, Origin, QoS, Topic};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use super::Api;
+use super::form::{self, Parameters};
+use super::server::{BodyError, json_response, read_body};
+use super::signature::same;
+use crate::rule::store::Role;
+
+/// The name in `Origin` and in metrics.
+const SOURCE: &str = "http";
+
+/// Seconds after which a client that was turned away because of load should try again.
+const RETRY_AFTER: &str = "1";
+
+/// Why a message was not taken.
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+fn refuse(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
+    Refusal { status, code, message: message.into() }
+}
+
+/// Answers a request to `/ingest…`.
+pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    match take(&api, request).await {
+        Ok(()) => json_response(StatusCode::ACCEPTED, &json!({ "accepted": true })),
+        Err(Refusal { status, code, message }) => {
+            let mut response = json_response(status, &json!({ "code": code, "message": message }));
+            let headers = response.headers_mut();
+            let mut set =
+                |name, value| headers.insert(name, header::HeaderValue::from_static(value));
+            match status {
+                StatusCode::SERVICE_UNAVAILABLE => drop(set(header::RETRY_AFTER, RETRY_AFTER)),
+                StatusCode::METHOD_NOT_ALLOWED => drop(set(header::ALLOW, "POST")),
+                StatusCode::UNAUTHORIZED => drop(set(header::WWW_AUTHENTICATE, "Basic, Bearer")),
+                _ => {}
+            }
+            response
+        }
+    }
+}
+
+async fn take(api: &Api, request: Request) -> Result<(), Refusal> {
+    if request.method() != Method::POST {
+        return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "use POST"));
+    }
+    authorize(api, request.headers()).await?;
+    let limits = &api.state.limits;
+    let topic = topic_of(request.uri()).and_then(|text| {
+        Topic::parse(text.clone(), limits.topics).map_err(|problem| format!("`{text}`: {problem}"))
+    });
+    let topic = topic.map_err(|text| refuse(StatusCode::BAD_REQUEST, "topic", text))?;
+    if topic.as_str().starts_with('$') {
+        let text = format!("`{topic}`: topics that start with `$` are the server's own");
+        return Err(refuse(StatusCode::BAD_REQUEST, "topic", text));
+    }
+    let payload = match read_body(request.into_body(), limits.payload, limits.body_wait).await {
+        Ok(payload) => payload,
+        Err(BodyError::TooLarge) => {
+            let text = format!("the payload has more than {} bytes", limits.payload);
+            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "payload", text));
+        }
+        Err(BodyError::TooSlow) => {
+            let text = format!("the payload did not arrive within {:?}", limits.body_wait);
+            return Err(refuse(StatusCode::REQUEST_TIMEOUT, "timeout", text));
+        }
+        Err(BodyError::Broken(text)) => return Err(refuse(StatusCode::BAD_REQUEST, "body", text)),
+    };
+    let mut message = Message::new(topic, payload, api.now_ms());
+    message.qos = QoS::AtLeastOnce;
+    message.origin = Arc::new(Origin { source: Some(SOURCE.into()), client_id: None });
+    let (ack, accepted) = Ack::pair();
+    let busy = |text: &str| refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
+    if api.state.ingress.try_submit(Batch { messages: vec![message], ack }).is_err() {
+        return Err(busy("the queue is full; try again"));
+    }
+    match tokio::time::timeout(limits.accept_wait, accepted.wait()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(problem)) => Err(busy(&problem.to_string())),
+        Err(_) => Err(busy("the engine did not answer in time; the message may be taken yet")),
+    }
+}
+
+/// The topic as text: from the path, or from the query when it does not start with a slash.
+fn topic_of(uri: &Uri) -> Result<String, String> {
+    if let Some(rest) = uri.path().strip_prefix("/ingest/") {
+        return match percent_decode_str(rest).decode_utf8() {
+            Ok(rest) => Ok(format!("/{rest}")),
+            Err(_) => Err("the path is not UTF-8".to_owned()),
+        };
+    }
+    let mut parameters = Parameters::new();
+    form::read(uri.query().unwrap_or("").as_bytes(), &mut parameters).map_err(|e| e.to_string())?;
+    parameters.remove("topic").ok_or_else(|| {
+        "name the topic: POST /ingest/pk/device/… or POST /ingest?topic=…".to_owned()
+    })
+}
+
+/// Lets requests with the key of an operator pass; without `require_key` all but those that a web
+/// page of another origin made a browser send.
+async fn authorize(api: &Api, headers: &HeaderMap) -> Result<(), Refusal> {
+    if !api.state.require_key {
+        return if headers.contains_key(header::ORIGIN) {
+            let text =
+                "requests of web pages need an access key, which this listener does not ask for";
+            Err(refuse(StatusCode::FORBIDDEN, "origin", text))
+        } else {
+            Ok(())
+        };
+    }
+    let denied = || {
+        let text = "send an access key: `Authorization: Bearer <id>:<secret>` or Basic";
+        refuse(StatusCode::UNAUTHORIZED, "key", text)
+    };
+    let (id, secret) = credentials(headers).ok_or_else(denied)?;
+    let key = match api.key(&id).await {
+        Ok(key) => key,
+        Err(problem) => {
+            tracing::error!(%problem, "the store of rules and keys failed");
+            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "store", "the store failed"));
+        }
+    };
+    let key = key.filter(|key| same(&key.secret, &secret)).ok_or_else(denied)?;
+    if key.role < Role::Operate {
+        let text = format!("the key has role {}, operate is needed", key.role.as_str());
+        return Err(refuse(StatusCode::FORBIDDEN, "role", text));
+    }
+    Ok(())
+}
+
+fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, value) = text.split_once(' ')?;
+    let value = value.trim();
+    let pair = if scheme.eq_ignore_ascii_case("bearer") {
+        value.to_owned()
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        String::from_utf8(STANDARD.decode(value).ok()?).ok()?
+    } else {
+        return None;
+    };
+    let (id, secret) = pair.split_once(':')?;
+    Some((id.to_owned(), secret.to_owned()))
+}

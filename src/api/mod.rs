@@ -1,0 +1,173 @@
+//! The HTTP interface: the vendor's RPC protocol, ingest, health and metrics.
+//!
+//! It compiles no rule and delivers no message: rules go to the engine through [`Rules`], messages
+//! through the contract's `Ingress`.
+
+mod actions;
+mod destination;
+pub mod error;
+pub mod form;
+mod ingest;
+mod rpc;
+mod rules;
+mod running;
+mod server;
+pub mod signature;
+mod topics;
+mod xml;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use connectors::contract::{Ingress, TopicLimits};
+
+pub use destination::{Destinations, ENDPOINT_TYPES, Endpoint};
+pub use rpc::{OPERATIONS, Operation, Parameter};
+pub use rules::restore;
+pub use server::{router, serve};
+
+use crate::rule::Rule;
+use crate::rule::store::{AccessKey, Store};
+
+/// The rules that run, as the API sees them. The engine implements it.
+pub trait Rules: Send + Sync + 'static {
+    /// Compiles a rule and builds its actions without keeping anything. A rule without a statement
+    /// or without actions is fine as far as it goes.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn check(&self, rule: &Rule) -> Result<(), RuleProblem>;
+
+    /// Runs a rule from now on. It takes the place of the rule with the same owner id, whatever that
+    /// one was called, so that a rule that is renamed never runs twice.
+    ///
+    /// # Errors
+    /// What is wrong; the rule that ran before still runs.
+    fn put(&self, rule: Rule) -> Result<(), RuleProblem>;
+
+    /// Stops running the rule of the API that has that name, if there is one.
+    fn remove(&self, name: &str);
+
+    /// True when a rule from a file has that name.
+    fn name_taken_by_file(&self, name: &str) -> bool;
+}
+
+/// Why a rule can't run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RuleProblem {
+    /// What is wrong, where (line and column for SQL), and what was expected.
+    pub message: String,
+    /// True when the statement is to blame, false for an action.
+    pub sql: bool,
+}
+
+/// Milliseconds since 1970, from whatever clock the daemon uses.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Why the daemon is not ready; empty when it is.
+pub type Ready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// The metrics in Prometheus' text format.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// The account that everything belongs to, where the protocol asks for one (`uid`, `CreateUserId`).
+pub const ACCOUNT: &str = "1000000000000000";
+
+/// What the interface needs from the daemon.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Rules of the API and access keys.
+    pub store: Store,
+    /// The rules that run.
+    pub rules: Arc<dyn Rules>,
+    /// Where `/ingest` puts messages.
+    pub ingress: Arc<dyn Ingress>,
+    /// What the vendor's destinations are here.
+    pub destinations: Destinations,
+    /// Access keys of the configuration, beside those in the store.
+    pub keys: Vec<AccessKey>,
+    /// Whether `/ingest` needs an access key: yes unless the listener is on loopback. `/` always
+    /// needs a signature.
+    pub require_key: bool,
+    /// For timestamps of requests, rules and messages.
+    pub clock: Clock,
+    /// For `/readyz`.
+    pub ready: Ready,
+    /// For `/metrics`.
+    pub metrics: Metrics,
+    /// Sizes, counts and waits.
+    pub limits: ApiLimits,
+}
+
+/// The limits of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiLimits {
+    /// Rules of the API.
+    pub rules: u64,
+    /// Actions of one rule, without its error action.
+    pub actions: usize,
+    /// Bytes in the body of a signed request.
+    pub body: usize,
+    /// Bytes in the payload of an ingested message.
+    pub payload: usize,
+    /// Topics of ingested messages and of rules.
+    pub topics: TopicLimits,
+    /// From the first byte of a request, or the end of the one before, to the end of its headers.
+    pub header_wait: Duration,
+    /// From the end of the headers to the end of the body.
+    pub body_wait: Duration,
+    /// For the engine's answer to an ingested message.
+    pub accept_wait: Duration,
+    /// For requests that are under way when the daemon stops.
+    pub stop_wait: Duration,
+    /// Open connections; further ones wait in the system's queue.
+    pub connections: usize,
+    /// Nonces of one access key that are remembered, see [`signature::NONCES_MAX`].
+    pub nonces: usize,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        Self {
+            rules: 1000,
+            actions: 10,
+            body: 1 << 20,
+            payload: 1 << 20,
+            topics: TopicLimits::default(),
+            header_wait: Duration::from_secs(30),
+            body_wait: Duration::from_secs(30),
+            accept_wait: Duration::from_secs(30),
+            stop_wait: Duration::from_secs(10),
+            connections: 1024,
+            nonces: signature::NONCES_MAX,
+        }
+    }
+}
+
+/// The state of the interface while it runs.
+struct Api {
+    state: ApiState,
+    nonces: Mutex<signature::Nonces>,
+    /// Held while rules or actions change, so that store and engine agree.
+    change: tokio::sync::Mutex<()>,
+}
+
+impl Api {
+    fn new(state: ApiState) -> Self {
+        let nonces = Mutex::new(signature::Nonces::new(state.limits.nonces));
+        Self { state, nonces, change: tokio::sync::Mutex::default() }
+    }
+
+    fn now_ms(&self) -> u64 {
+        (self.state.clock)()
+    }
+
+    /// The key of that id, unless it was revoked.
+    async fn key(&self, id: &str) -> Result<Option<AccessKey>, crate::rule::store::StoreError> {
+        if let Some(key) = self.state.keys.iter().find(|key| key.id == id) {
+            return Ok(Some(key.clone()));
+        }
+        Ok(self.state.store.key(id).await?.filter(|key| key.revoked_ms.is_none()))
+    }
+}

@@ -1,0 +1,259 @@
+//! The vendor's request signature 1.0 (development guide §2.5): what is signed, with what, within
+//! which time, and only once.
+//!
+//! It knows no keys and no HTTP; the caller looks the key up.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::error::{self, ApiError};
+use super::form::{Parameters, encode};
+
+/// How far a request's time may be from the server's, in minutes.
+pub const WINDOW_MINUTES: u64 = 15;
+
+const WINDOW_MS: u64 = WINDOW_MINUTES * 60 * 1000;
+
+/// Nonces of one key that are kept within the window, unless configured otherwise: more than 1000
+/// requests per second. Each takes some 20 bytes.
+pub const NONCES_MAX: usize = 1_000_000;
+
+/// The text that is signed. `method` is the real HTTP method.
+#[must_use]
+pub fn string_to_sign(method: &str, parameters: &Parameters) -> String {
+    let pairs: Vec<_> = parameters
+        .iter()
+        .filter(|(name, _)| *name != "Signature")
+        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .collect();
+    format!("{method}&%2F&{}", encode(&pairs.join("&")))
+}
+
+/// The signature of a text: Base64 of its HMAC-SHA1 with `secret&` as the key.
+#[must_use]
+pub fn sign(text: &str, secret: &str) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(format!("{secret}&").as_bytes())
+        .expect("invariant: HMAC takes keys of any length");
+    mac.update(text.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// True when two texts are equal; how long it takes tells nothing about where they differ.
+#[must_use]
+pub fn same(a: &str, b: &str) -> bool {
+    a.as_bytes().ct_eq(b.as_bytes()).into()
+}
+
+/// What a signed request says about itself, before its signature is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim<'a> {
+    /// The key that it names.
+    pub key_id: &'a str,
+    /// The signature that it carries.
+    pub signature: &'a str,
+    /// A text that no other request has.
+    pub nonce: &'a str,
+    /// When it was made, in milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+impl<'a> Claim<'a> {
+    /// Reads the parameters of a signature and checks the time.
+    ///
+    /// # Errors
+    /// A parameter that is missing or wrong, or a time that is out of the window.
+    pub fn read(parameters: &'a Parameters, now_ms: u64) -> Result<Self, ApiError> {
+        let need = |name: &str| match parameters.get(name).map(String::as_str) {
+            None | Some("") => Err(error::MISSING_PARAMETER.with(name)),
+            Some(value) => Ok(value),
+        };
+        let claim = Self {
+            key_id: need("AccessKeyId")?,
+            signature: need("Signature")?,
+            nonce: need("SignatureNonce")?,
+            time_ms: parse_time(need("Timestamp")?)
+                .ok_or_else(|| error::TIMESTAMP_FORMAT.plain())?,
+        };
+        if need("SignatureMethod")? != "HMAC-SHA1" {
+            return Err(error::SIGNATURE_METHOD.plain());
+        }
+        // Some clients leave the version out; there is only one.
+        if parameters.get("SignatureVersion").is_some_and(|version| version != "1.0") {
+            return Err(error::INVALID_PARAMETER.with("SignatureVersion"));
+        }
+        if claim.time_ms.abs_diff(now_ms) > WINDOW_MS {
+            return Err(error::TIMESTAMP_EXPIRED.with(WINDOW_MINUTES));
+        }
+        Ok(claim)
+    }
+
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// [`error::SIGNATURE_MISMATCH`], which shows the text that the server signs.
+    pub fn verify(
+        &self,
+        method: &str,
+        parameters: &Parameters,
+        secret: &str,
+    ) -> Result<(), ApiError> {
+        let text = string_to_sign(method, parameters);
+        if same(&sign(&text, secret), self.signature) {
+            Ok(())
+        } else {
+            Err(error::SIGNATURE_MISMATCH.with(text))
+        }
+    }
+}
+
+/// `2018-05-20T12:00:00Z` and nothing else.
+fn parse_time(text: &str) -> Option<u64> {
+    let shape = text.len() == 20 && text.ends_with('Z') && text.as_bytes().get(10) == Some(&b'T');
+    let time: jiff::Timestamp = shape.then(|| text.parse().ok())??;
+    u64::try_from(time.as_millisecond()).ok()
+}
+
+/// The nonces that were used within the window, by key. Only requests with a good signature get
+/// here, so nobody can fill it with keys or nonces of others. It is empty after a restart.
+#[derive(Debug)]
+pub struct Nonces {
+    max: usize,
+    keys: HashMap<String, Window>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    count: usize,
+    /// By the minute of the request's own time: whole minutes are forgotten at once.
+    minutes: BTreeMap<u64, HashSet<[u8; 16]>>,
+}
+
+impl Nonces {
+    /// Keeps at most `max` nonces of each key.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { max, keys: HashMap::new() }
+    }
+
+    /// Marks the nonce of a request as used.
+    ///
+    /// # Errors
+    /// [`error::NONCE_USED`], or [`error::THROTTLED`] when too many are kept.
+    pub fn claim(&mut self, claim: &Claim<'_>, now_ms: u64) -> Result<(), ApiError> {
+        let window = self.keys.entry(claim.key_id.to_owned()).or_default();
+        // A minute can go once requests of its last moment are too old to be accepted.
+        let oldest = now_ms.saturating_sub(WINDOW_MS) / 60_000;
+        let kept = window.minutes.split_off(&oldest);
+        window.count -= window.minutes.values().map(HashSet::len).sum::<usize>();
+        window.minutes = kept;
+        let mut print = [0; 16];
+        print.copy_from_slice(&Sha256::digest(claim.nonce.as_bytes())[..16]);
+        if window.minutes.values().any(|minute| minute.contains(&print)) {
+            return Err(error::NONCE_USED.plain());
+        }
+        if window.count >= self.max {
+            let text =
+                format!("more than {} requests of one key in {WINDOW_MINUTES} minutes", self.max);
+            return Err(error::THROTTLED.with(text));
+        }
+        window.minutes.entry(claim.time_ms / 60_000).or_default().insert(print);
+        window.count += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::form;
+
+    const SEED: &str = "MessageContent=aGVsbG93b3JsZA%3D&Action=Pub&Timestamp=2017-10-02T09%3A39%3A41Z&SignatureVersion=1.0&ServiceCode=iot&Format=XML&Qos=0&SignatureNonce=0715a395-aedf-4a41-bab7-746b43d38d88&Version=2017-04-20&AccessKeyId=testid&SignatureMethod=HMAC-SHA1&RegionId=cn-shanghai&ProductKey=12345abcdeZ&TopicFullName=%2FproductKey%2Ftestdevice%2Fget";
+
+    fn parameters(text: &str) -> Parameters {
+        let mut parameters = Parameters::new();
+        form::read(text.as_bytes(), &mut parameters).expect("form");
+        parameters
+    }
+
+    fn signature(method: &str, parameters: &Parameters) -> String {
+        sign(&string_to_sign(method, parameters), "testsecret")
+    }
+
+    /// Four independent signers agree on these values.
+    #[test]
+    fn published_vectors_hold() {
+        let seed = parameters(SEED);
+        let text = "GET&%2F&AccessKeyId%3Dtestid%26Action%3DPub%26Format%3DXML%26MessageContent%3DaGVsbG93b3JsZA%253D%26ProductKey%3D12345abcdeZ%26Qos%3D0%26RegionId%3Dcn-shanghai%26ServiceCode%3Diot%26SignatureMethod%3DHMAC-SHA1%26SignatureNonce%3D0715a395-aedf-4a41-bab7-746b43d38d88%26SignatureVersion%3D1.0%26Timestamp%3D2017-10-02T09%253A39%253A41Z%26TopicFullName%3D%252FproductKey%252Ftestdevice%252Fget%26Version%3D2017-04-20";
+        assert_eq!(string_to_sign("GET", &seed), text);
+        assert_eq!(signature("GET", &seed), "Y9eWn4nF8QPh3c4zAFkM/k/u7eA=");
+        assert_eq!(signature("POST", &seed), "efr3PwqG3ANN5Vs4hsRnEZh2K2Q=");
+        let mut odd = seed.clone();
+        odd.insert("Name".into(), "规则_测试 *~'()!+".into());
+        odd.insert("TopicFullName".into(), "/a b/+/#".into());
+        odd.insert("Args".into(), r#"{"a":"é☃"}"#.into());
+        assert_eq!(signature("POST", &odd), "utkcNWg/eii9PUulwXMZQTnPnrg=");
+        // The value that is checked is never part of what is signed.
+        odd.insert("Signature".into(), "x".into());
+        assert_eq!(signature("POST", &odd), "utkcNWg/eii9PUulwXMZQTnPnrg=");
+        let demo = parameters(
+            "AccessKeyId=1234567890123456&Action=RegisterDevice&DeviceName=1533023037&Format=JSON&ProductKey=axxxUtgaRLB&RegionId=cn-shanghai&SignatureMethod=HMAC-SHA1&SignatureNonce=1533023037&SignatureVersion=1.0&Timestamp=2018-07-31T07%3A43%3A57Z&Version=2018-01-20",
+        );
+        let secret = "123456789012345678901234567890";
+        assert_eq!(sign(&string_to_sign("GET", &demo), secret), "zqw+pTAEOU3GWZhpgGlXJJTTYAo=");
+    }
+
+    #[test]
+    fn a_claim_names_what_is_wrong() {
+        let now = 1_506_937_181_000;
+        let mut seed = parameters(SEED);
+        seed.insert("Signature".into(), "Y9eWn4nF8QPh3c4zAFkM/k/u7eA=".into());
+        let claim = Claim::read(&seed, now).expect("claim");
+        assert_eq!(claim.time_ms, now);
+        claim.verify("GET", &seed, "testsecret").expect("good signature");
+        let wrong = claim.verify("GET", &seed, "other").expect_err("wrong secret");
+        assert_eq!(wrong.message.matches(':').count(), 1);
+        let code = |name: &str, value: &str, now| {
+            let mut changed = seed.clone();
+            changed.insert(name.into(), value.into());
+            Claim::read(&changed, now).expect_err(name).code.into_owned()
+        };
+        assert_eq!(code("SignatureNonce", "", now), "MissingSignatureNonce");
+        assert_eq!(code("SignatureMethod", "RSA", now), "InvalidSignatureMethod");
+        assert_eq!(code("SignatureVersion", "2.0", now), "InvalidSignatureVersion");
+        for bad in
+            ["yesterday", "2017-10-02 09:39:41Z", "2017-10-02T09:39:41", "2017-13-02T09:39:41Z"]
+        {
+            assert_eq!(code("Timestamp", bad, now), "InvalidTimeStamp.Format");
+        }
+        assert_eq!(code("Qos", "0", now + WINDOW_MS + 1), "InvalidTimeStamp.Expired");
+        assert_eq!(code("Qos", "0", now - WINDOW_MS - 1), "InvalidTimeStamp.Expired");
+    }
+
+    #[test]
+    fn a_nonce_works_once_within_the_window() {
+        let claim = |nonce, time_ms| Claim { key_id: "k", signature: "", nonce, time_ms };
+        let mut nonces = Nonces::new(2);
+        let start = 100 * WINDOW_MS;
+        nonces.claim(&claim("a", start), start).expect("first");
+        assert_eq!(
+            nonces.claim(&claim("a", start + 60_000), start).map_err(|e| e.code),
+            Err("SignatureNonceUsed".into())
+        );
+        nonces.claim(&Claim { key_id: "other", ..claim("a", start) }, start).expect("another key");
+        nonces.claim(&claim("b", start + 120_000), start).expect("second");
+        assert_eq!(
+            nonces.claim(&claim("c", start), start).map_err(|e| e.code),
+            Err("Throttling.User".into())
+        );
+        // As long as the request itself would be accepted, its nonce is remembered.
+        let last = start + WINDOW_MS;
+        assert!(nonces.claim(&claim("a", last), last).is_err());
+        nonces.claim(&claim("a", last + 60_000), last + 60_000).expect("forgotten");
+    }
+}

@@ -1,0 +1,140 @@
+//! `tidegate check`: are the rules and the configuration right?
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{
+    Failure, NoPublisher, Outcome, cannot_start, compiler, install_tls, rule_paths, sources,
+};
+use crate::api::ENDPOINT_TYPES;
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::rule::{CompiledRule, file};
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Rule files or folders; the configured folder by default.
+    files: Vec<PathBuf>,
+    /// Reach every action's destination too.
+    #[arg(long)]
+    connect: bool,
+}
+
+pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
+    install_tls();
+    let config = match config {
+        Ok(config) => config,
+        Err(problem) => {
+            println!("{problem}");
+            return Err(Failure::Findings);
+        }
+    };
+    let compiler = match compiler(&config, Some(Arc::new(NoPublisher))) {
+        Ok(compiler) => compiler,
+        Err(problem) => {
+            println!("{problem}");
+            return Err(Failure::Findings);
+        }
+    };
+    let mut findings = 0;
+    if let Err(problem) = sources(&config, &compiler.env) {
+        println!("{problem}");
+        findings += 1;
+    }
+    for problem in endpoints(&config) {
+        println!("{problem}");
+        findings += 1;
+    }
+    let mut rules: Vec<CompiledRule> = Vec::new();
+    let mut names = HashMap::new();
+    for path in rule_paths(&args.files, &config)? {
+        match file::load(&path, &compiler) {
+            Ok(loaded) => {
+                for rule in loaded {
+                    rule.warnings.iter().for_each(|warning| println!("{warning}"));
+                    let name = rule.compiled.rule.name.clone();
+                    match names.entry(name) {
+                        Entry::Vacant(free) => drop(free.insert(rules.len())),
+                        Entry::Occupied(taken) => {
+                            println!("{}", repeated(&rules[*taken.get()], &rule.compiled));
+                            findings += 1;
+                        }
+                    }
+                    rules.push(rule.compiled);
+                }
+            }
+            Err(problems) => {
+                problems.iter().for_each(|problem| println!("{problem}"));
+                findings += problems.len();
+            }
+        }
+    }
+    if args.connect {
+        findings += connect(&rules)?;
+    }
+    println!("{} rules are right, {findings} findings", rules.len());
+    if findings == 0 { Ok(()) } else { Err(Failure::Findings) }
+}
+
+/// What is wrong with `endpoints:`; the API would say so only when an action needs one.
+fn endpoints(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, endpoint) in config.endpoints.iter().enumerate() {
+        let mut wrong = |key: &str, message: String| {
+            problems.push(config.problem(&format!("endpoints[{index}]{key}"), message));
+        };
+        let kind = endpoint.kind.as_str();
+        if !ENDPOINT_TYPES.contains(&kind) {
+            let known = ENDPOINT_TYPES.join(", ");
+            wrong(".type", format!("there is no type `{kind}`; expected one of {known}"));
+        }
+        match (&endpoint.connection, &endpoint.url) {
+            (Some(name), None) if !config.connections.contains_key(name) => {
+                let text = format!("connection `{name}` is not below `connections:`");
+                wrong(".connection", text);
+            }
+            (Some(_), None) | (None, Some(_)) => {}
+            _ => wrong("", "expected either `connection` or `url`".to_owned()),
+        }
+    }
+    problems
+}
+
+fn repeated(other: &CompiledRule, rule: &CompiledRule) -> Problem {
+    let place = |rule: &CompiledRule| match &rule.rule.owner {
+        crate::rule::Owner::File { path, line } => format!("{}:{line}", path.display()),
+        crate::rule::Owner::Api(id) => format!("rule {id} of the API"),
+    };
+    let message = format!("{}: the name is used by {}", place(rule), place(other));
+    Problem::new(message).hint("give one of them another name")
+}
+
+fn connect(rules: &[CompiledRule]) -> Result<usize, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
+    let mut findings = 0;
+    for rule in rules {
+        let actions = rule.rule.actions.iter().chain(rule.rule.error_action.as_deref());
+        let sinks = rule.sinks.iter().chain(&rule.error_sink);
+        for (action, sink) in actions.zip(sinks) {
+            let result = runtime
+                .block_on(async { tokio::time::timeout(action.deadline, sink.check()).await });
+            let error = match result {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {:?}", action.deadline),
+            };
+            println!(
+                "rule `{}`: action `{}`: {}: {error}",
+                rule.rule.name,
+                action.label(),
+                sink.resource()
+            );
+            findings += 1;
+        }
+    }
+    Ok(findings)
+}

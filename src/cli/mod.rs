@@ -1,0 +1,228 @@
+//! The command line: one file a verb.
+//!
+//! Exit codes: 0 ok, 1 findings, 2 usage, 3 cannot start.
+
+mod bench;
+mod bench_mqtt;
+mod check;
+mod describe;
+mod keys;
+mod publish;
+mod reference;
+mod reload;
+mod run;
+mod sql;
+mod status;
+mod tap;
+mod test;
+
+pub use describe::{functions_table, rule_schema, sinks_table, sources_table};
+pub use reference::{connectors_reference, rules_reference};
+pub use run::{Daemon, Ports};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use connectors::contract::{ConfigError, Connections, Env, Publisher, Source};
+
+use crate::config::{Config, one_key};
+use crate::engine::rule_files;
+use crate::problem::{Problem, nearest};
+use crate::rule::Compiler;
+use crate::yaml::join;
+
+/// A self-hosted rules engine and stream processor for device messages.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version)]
+pub struct Cli {
+    /// The configuration; `./tidegate.yaml` when it exists.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon (the default).
+    Run,
+    /// Parse and compile rules and the configuration.
+    Check(check::Args),
+    /// Run the tests that rule files hold.
+    Test(test::Args),
+    /// Run one statement over payloads from standard input.
+    Sql(sql::Args),
+    /// Measure how fast rules run.
+    Bench(bench::Args),
+    /// Publish a message as a device.
+    Pub(publish::Args),
+    /// Watch messages, live.
+    Tap(tap::Args),
+    /// Make, list and revoke access keys of the API.
+    Keys(keys::Args),
+    /// Describe functions, sinks, sources, or the schema of rule files.
+    Describe(describe::Args),
+}
+
+/// Why a verb did not end well.
+#[derive(Debug)]
+pub enum Failure {
+    /// It found something wrong and has said so.
+    Findings,
+    /// It can't do what was asked with what was given.
+    Usage(anyhow::Error),
+    /// What was given is refused, and the error says why.
+    Refused(anyhow::Error),
+    /// The daemon can't start.
+    CannotStart(anyhow::Error),
+}
+
+/// What a verb comes to.
+pub type Outcome = Result<(), Failure>;
+
+impl Cli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// A [`Failure`] that stands for an exit code.
+    pub fn run(self) -> Outcome {
+        let config = || Config::load(self.config.as_deref());
+        match self.verb.unwrap_or(Verb::Run) {
+            Verb::Run => run::run(config().map_err(cannot_start)?),
+            Verb::Check(args) => check::run(&args, config()),
+            Verb::Test(args) => test::run(&args, &config().map_err(refused)?),
+            Verb::Sql(args) => sql::run(&args, &config().map_err(refused)?),
+            Verb::Bench(args) => bench::run(&args, &config().map_err(refused)?),
+            Verb::Pub(args) => publish::run(&args, &config().map_err(refused)?),
+            Verb::Tap(args) => tap::run(&args, &config().map_err(refused)?),
+            Verb::Keys(args) => keys::run(&args, &config().map_err(refused)?),
+            Verb::Describe(args) => describe::run(&args),
+        }
+    }
+}
+
+fn refused(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::Refused(error.into())
+}
+
+fn usage(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::Usage(error.into())
+}
+
+fn cannot_start(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::CannotStart(error.into())
+}
+
+/// What compiles rules under a configuration.
+///
+/// # Errors
+/// A connection with wrong settings.
+pub(crate) fn compiler(
+    config: &Config,
+    publisher: Option<Arc<dyn Publisher>>,
+) -> Result<Compiler, Problem> {
+    let mut env = Env {
+        base_dir: config.base_dir.clone(),
+        connections: Arc::default(),
+        publisher,
+        topic_limits: config.limits.topic(),
+        payload_max: config.limits.payload,
+        hops_max: config.limits.hops,
+    };
+    let mut connections = Connections::default();
+    for (name, map) in &config.connections {
+        let (kind, settings) = one_key(map).map_err(Problem::new)?;
+        let part = format!("connections.{name}.{kind}");
+        let spec = connectors::CONNECTIONS.iter().find(|spec| spec.name == kind);
+        let spec = spec.ok_or_else(|| {
+            let known = connectors::CONNECTIONS.iter().map(|spec| spec.name);
+            no_connector(config, &part, &format!("connection `{name}`"), known)
+        })?;
+        let connection = (spec.open)(settings, &env)
+            .map_err(|error| wrong(config, &part, &format!("connection `{name}`"), &error))?;
+        connections.insert(name, spec.name, connection);
+    }
+    env.connections = Arc::new(connections);
+    Ok(Compiler {
+        sinks: connectors::SINKS,
+        env,
+        time_zone: config.zone().map_err(Problem::new)?,
+        sql: config.limits.sql,
+        actions_max: config.limits.actions,
+    })
+}
+
+/// The sources of a configuration by name; none of them runs yet.
+///
+/// # Errors
+/// A source with wrong settings.
+pub(crate) fn sources(config: &Config, env: &Env) -> Result<Vec<NamedSource>, Problem> {
+    let mut sources = Vec::with_capacity(config.sources.len());
+    for (name, map) in &config.sources {
+        let (kind, settings) = one_key(map).map_err(Problem::new)?;
+        let part = format!("sources.{name}.{kind}");
+        let spec = connectors::SOURCES.iter().find(|spec| spec.name == kind);
+        let spec = spec.ok_or_else(|| {
+            let known = connectors::SOURCES.iter().map(|spec| spec.name);
+            no_connector(config, &part, &format!("source `{name}`"), known)
+        })?;
+        let source = (spec.build)(name, settings, env)
+            .map_err(|error| wrong(config, &part, &format!("source `{name}`"), &error))?;
+        sources.push((name.clone(), source));
+    }
+    Ok(sources)
+}
+
+/// A source and the name that the configuration gives it.
+pub(crate) type NamedSource = (String, Box<dyn Source>);
+
+fn no_connector<'a>(
+    config: &Config,
+    part: &str,
+    what: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Problem {
+    let kind = part.rsplit('.').next().unwrap_or(part);
+    let mut problem = config.problem(part, format!("{what}: there is no connector `{kind}`"));
+    problem.expected = Some(format!("one of {}", known.clone().collect::<Vec<_>>().join(", ")));
+    problem.hint = nearest(kind, known).map(|near| format!("did you mean `{near}`?"));
+    problem
+}
+
+fn wrong(config: &Config, part: &str, what: &str, error: &ConfigError) -> Problem {
+    config.problem(&join(part, &error.path), format!("{what}: {}", error.message))
+}
+
+/// The rule files that arguments name; without arguments those of the configured folder.
+fn rule_paths(files: &[PathBuf], config: &Config) -> Result<Vec<PathBuf>, Failure> {
+    let configured = [config.path(&config.rules)];
+    let folders = if files.is_empty() { &configured } else { files };
+    let mut paths = Vec::new();
+    for folder in folders {
+        let found = rule_files(folder).map_err(|error| {
+            refused(anyhow::anyhow!("cannot read {}: {error}", folder.display()))
+        })?;
+        paths.extend(found);
+    }
+    Ok(paths)
+}
+
+/// Installs the one TLS provider of the process; later calls change nothing.
+pub(crate) fn install_tls() {
+    // An error means that it is installed already.
+    rustls::crypto::ring::default_provider().install_default().ok();
+}
+
+/// Publishes nowhere: lets rules with `republish` be compiled outside the daemon.
+pub(crate) struct NoPublisher;
+
+#[async_trait::async_trait]
+impl Publisher for NoPublisher {
+    async fn publish(
+        &self,
+        _: connectors::contract::Message,
+    ) -> Result<(), connectors::contract::DeliveryError> {
+        Ok(())
+    }
+}

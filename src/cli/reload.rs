@@ -1,0 +1,83 @@
+//! When rule files are read again: when the folder changes, and on SIGHUP.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use connectors::contract::Shutdown;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::engine::{Loaded, RuleSet};
+
+/// Editors write a file in several steps; one reading serves for all that happens in this time.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Notices changes of a folder from the moment it is made.
+pub(super) struct Watch {
+    folder: PathBuf,
+    changed: Arc<Notify>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Watch {
+    /// Begins to watch. Made before the folder is read for the first time, so that no change falls in
+    /// between.
+    pub(super) fn new(folder: &Path) -> Self {
+        let changed = Arc::new(Notify::new());
+        let _watcher = watcher(folder, Arc::clone(&changed));
+        Self { folder: folder.to_owned(), changed, _watcher }
+    }
+
+    /// Reads the rules again whenever they change, until told to stop.
+    pub(super) async fn run(self, rules: Arc<RuleSet>, mut shutdown: Shutdown) {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => {
+                tracing::warn!("SIGHUP cannot be received: {error}");
+                return;
+            }
+        };
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                _ = hangup.recv() => {}
+                () = self.changed.notified() => tokio::time::sleep(QUIET).await,
+            }
+            let loaded = rules.load_folder(&self.folder);
+            tracing::info!(rules = loaded.rules, "rules were read again");
+            tell(&loaded);
+        }
+    }
+}
+
+/// Says what is wrong with rule files, and what may surprise.
+pub(super) fn tell(loaded: &Loaded) {
+    for problem in &loaded.problems {
+        tracing::error!("{problem}; the last good version of the file stays");
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Watches a folder. Without a watcher SIGHUP still works.
+fn watcher(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
+    let tell = move |event: notify::Result<notify::Event>| match event {
+        Ok(event) if event.kind.is_access() => {}
+        _ => changed.notify_one(),
+    };
+    let watcher = notify::recommended_watcher(tell).and_then(|mut watcher| {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watcher
+        .inspect_err(|error| {
+            tracing::warn!(
+                "{} is not watched ({error}); send SIGHUP after a change",
+                folder.display()
+            );
+        })
+        .ok()
+}

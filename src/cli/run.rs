@@ -1,0 +1,360 @@
+//! `tidegate run`: the daemon, put together from its parts.
+//!
+//! The one place where all parts meet: listeners, broker, engine, rules, store, sources.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use connectors::contract::{
+    Batch, DeliveryError, Env, Ingress, Message, NoFacts, Publisher, Shutdown, ShutdownHandle,
+    shutdown,
+};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use super::status::Status;
+use super::{Outcome, cannot_start, compiler, install_tls, reload, sources};
+use crate::api;
+use crate::broker::{AllowAll, Broker, BrokerHandle, Hooks, StatusMessages};
+use crate::config::Config;
+use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet};
+use crate::rule::store::{AccessKey, KEY_FILE, Store};
+use crate::thing::Forwarder;
+
+/// The daemon, running.
+pub struct Daemon {
+    /// Where it listens.
+    pub ports: Ports,
+    /// The file with the generated access key, when there is one.
+    pub key_file: Option<PathBuf>,
+    /// The rules.
+    pub rules: Arc<RuleSet>,
+    /// How many sources bring messages in beside the listeners.
+    pub sources: usize,
+    engine: Arc<Engine>,
+    stop: ShutdownHandle,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    patience: Duration,
+}
+
+/// The addresses of the listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// MQTT.
+    pub mqtt: SocketAddr,
+    /// The API and everything else over HTTP.
+    pub http: SocketAddr,
+}
+
+/// Publishes from within the daemon: to the broker's subscribers, and to the rules again.
+struct Republisher {
+    broker: BrokerHandle,
+    ingress: Arc<dyn Ingress>,
+}
+
+#[async_trait::async_trait]
+impl Publisher for Republisher {
+    async fn publish(&self, message: Message) -> Result<(), DeliveryError> {
+        // What a client's full queue drops is counted by the broker.
+        let _delivered = self.broker.publish(&message);
+        self.ingress.submit(Batch::unacknowledged(vec![message])).await;
+        Ok(())
+    }
+}
+
+pub(super) fn run(config: Config) -> Outcome {
+    start_logging();
+    install_tls();
+    config.check_exposure().map_err(cannot_start)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot_start)?;
+    runtime.block_on(async {
+        let daemon = Daemon::start(&config).await.map_err(cannot_start)?;
+        daemon.greet(&config);
+        let told = wait_for_signal().await.map_err(cannot_start)?;
+        tracing::info!("{told}: stopping");
+        daemon.stop().await;
+        Ok(())
+    })
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // An error means that a logger is installed already.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .try_init()
+        .ok();
+}
+
+impl Daemon {
+    /// Starts everything. What is wrong with single rules is logged and shows in `/readyz`.
+    ///
+    /// # Errors
+    /// What keeps the daemon from starting: a port in use, a bad configuration, an unusable store.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let (stop, stopped) = shutdown();
+        let mqtt = listen(config.listen.mqtt, "MQTT", "listen.mqtt").await?;
+        let http = listen(config.listen.http, "HTTP", "listen.http").await?;
+        let ports = Ports { mqtt: mqtt.local_addr()?, http: http.local_addr()? };
+        let store = open_store(config).await?;
+
+        let engine = Engine::start(engine_limits(config), Arc::new(NoFacts), now_ms())?;
+        let ingress: Arc<dyn Ingress> = Arc::new(Forwarder::new(engine.clone()));
+        let broker = Broker::new(
+            crate::broker::Config {
+                limits: config.limits.mqtt.clone(),
+                topics: config.limits.topic(),
+                payload_max: config.limits.payload,
+            },
+            hooks(config)?,
+            Arc::clone(&ingress),
+            Arc::new(now_ms),
+        );
+        let publisher = Republisher { broker: broker.handle(), ingress: Arc::clone(&ingress) };
+        let folder = config.path(&config.rules);
+        let watch = reload::Watch::new(&folder);
+        let (rules, env) = load_rules(config, &folder, &engine, publisher)?;
+        let data_dir = config.path(&config.data_dir);
+        store.first_key(&data_dir, now_ms()).await.context("cannot make the first access key")?;
+        let key_file = Some(data_dir.join(KEY_FILE)).filter(|file| file.exists());
+        let status = Status {
+            engine: Arc::clone(&engine),
+            rules: Arc::clone(&rules),
+            broker: broker.handle(),
+            started: Instant::now(),
+        };
+        let state = api_state(config, store, status, &env, Arc::clone(&ingress));
+        for (name, problem) in api::restore(&state).await? {
+            tracing::error!(rule = name, "a rule of the API cannot run: {problem}");
+            rules.note_failed(name, problem.to_string());
+        }
+        let api_limits = state.limits;
+
+        let mut daemon = Self {
+            ports,
+            key_file,
+            rules: Arc::clone(&rules),
+            sources: config.sources.len(),
+            engine,
+            stop,
+            tasks: Vec::new(),
+            patience: Duration::from_secs(config.limits.stop_seconds),
+        };
+        daemon.start_sources(config, &env, &ingress, &stopped)?;
+        let serving = api::serve(http, api::router(state), api_limits, stopped.clone());
+        daemon.spawn("http", async move {
+            if let Err(error) = serving.await {
+                tracing::error!("the HTTP listener ended: {error}");
+            }
+        });
+        daemon.spawn("rules", watch.run(Arc::clone(&rules), stopped.clone()));
+        daemon.spawn("mqtt", async move {
+            if let Err(error) = broker.serve(mqtt, stopped).await {
+                tracing::error!("the MQTT listener ended: {error}");
+            }
+        });
+        Ok(daemon)
+    }
+
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push((name, tokio::spawn(task)));
+    }
+
+    fn start_sources(
+        &mut self,
+        config: &Config,
+        env: &Env,
+        ingress: &Arc<dyn Ingress>,
+        stopped: &Shutdown,
+    ) -> anyhow::Result<()> {
+        for (name, source) in sources(config, env)? {
+            let (ingress, stopped) = (Arc::clone(ingress), stopped.clone());
+            self.spawn("source", async move {
+                if let Err(error) = source.run(ingress, stopped).await {
+                    tracing::error!(source = name, "the source ended: {error}");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Tells on standard output what listens where, and one line to try.
+    fn greet(&self, config: &Config) {
+        let Ports { mqtt, http } = self.ports;
+        let rules = self.rules.report();
+        let running = rules.iter().filter(|report| report.rule.enabled).count();
+        println!("Tidegate {} is ready", env!("CARGO_PKG_VERSION"));
+        println!("  MQTT   {mqtt}  (3.1.1 and 5)");
+        println!("  HTTP   http://{http}  (API, /ingest, /healthz, /readyz, /metrics)");
+        println!(
+            "  rules  {running} running, from {} and the API",
+            config.path(&config.rules).display()
+        );
+        if self.sources > 0 {
+            println!("  other sources  {}", self.sources);
+        }
+        if let Some(file) = &self.key_file {
+            println!("  access key for the API in {}", file.display());
+        }
+        if !config.is_local() && config.auth.devices == Some(crate::config::DeviceAuth::None) {
+            println!(
+                "  WARNING  anybody who reaches these ports may publish (auth.devices is none)"
+            );
+        }
+        println!(
+            "Try, with another terminal on `mosquitto_sub -p {} -t '/a1Pk/+/user/alert' -v`:",
+            mqtt.port()
+        );
+        println!(
+            "  mosquitto_pub -p {} -t /a1Pk/dev1/user/data -m '{{\"temperature\": 39.5}}'",
+            mqtt.port()
+        );
+    }
+
+    /// Stops what brings messages in, lets the actions finish for a limited time, and ends.
+    pub async fn stop(self) {
+        let start = Instant::now();
+        self.stop.stop();
+        let left = |patience: Duration| patience.saturating_sub(start.elapsed());
+        for (name, task) in self.tasks {
+            if tokio::time::timeout(left(self.patience), task).await.is_err() {
+                tracing::warn!("{name} did not stop in time");
+            }
+        }
+        // What was accepted is evaluated and delivered, also what is republished on the way.
+        let busy = || self.engine.counts().queued > 0 || self.rules.queued() > 0;
+        while busy() && !left(self.patience).is_zero() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let engine = Arc::clone(&self.engine);
+        if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
+            tracing::error!("the engine ended unexpectedly");
+        }
+        while self.rules.queued() > 0 && !left(self.patience).is_zero() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let lost = self.rules.queued();
+        if lost > 0 {
+            tracing::warn!("{lost} records were not delivered before the daemon ended");
+        }
+    }
+}
+
+/// Makes the set of rules and reads the folder of rule files.
+fn load_rules(
+    config: &Config,
+    folder: &Path,
+    engine: &Arc<Engine>,
+    publisher: Republisher,
+) -> anyhow::Result<(Arc<RuleSet>, Env)> {
+    let compiler = compiler(config, Some(Arc::new(publisher)))?;
+    let env = compiler.env.clone();
+    let lanes =
+        LaneLimits { records: config.limits.action_records, bytes: config.limits.action_bytes };
+    let rules = Arc::new(RuleSet::new(Arc::clone(engine), compiler, lanes, Handle::current()));
+    if folder.exists() {
+        reload::tell(&rules.load_folder(folder));
+    } else {
+        tracing::warn!("there is no folder {} with rules", folder.display());
+    }
+    Ok((rules, env))
+}
+
+async fn listen(address: SocketAddr, what: &str, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!("another program uses the port; stop it, or set `{setting}` in the configuration")
+            }
+            _ => format!("check `{setting}` in the configuration"),
+        };
+        anyhow::anyhow!("cannot listen for {what} on {address}: {error}; {hint}")
+    })
+}
+
+pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let folder = config.path(&config.data_dir);
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder {} (`data_dir`)", folder.display()))?;
+    Store::open(&folder)
+        .await
+        .with_context(|| format!("cannot open the store in {}", folder.display()))
+}
+
+fn api_state(
+    config: &Config,
+    store: Store,
+    status: Status,
+    env: &Env,
+    ingress: Arc<dyn Ingress>,
+) -> api::ApiState {
+    let keys = config.access_keys.iter().map(|key| AccessKey {
+        id: key.id.clone(),
+        secret: key.secret.clone(),
+        role: key.role,
+        created_ms: 0,
+        revoked_ms: None,
+    });
+    let rules = Arc::clone(&status.rules);
+    let ready = status.clone();
+    api::ApiState {
+        store,
+        rules,
+        ingress,
+        destinations: api::Destinations {
+            endpoints: config.endpoints.clone(),
+            connections: Arc::clone(&env.connections),
+            topics: config.limits.topic(),
+        },
+        keys: keys.collect(),
+        require_key: !config.listen.http.ip().is_loopback(),
+        clock: Arc::new(now_ms),
+        ready: Arc::new(move || ready.unready()),
+        metrics: Arc::new(move || status.metrics()),
+        limits: api::ApiLimits {
+            actions: config.limits.actions,
+            payload: config.limits.payload,
+            topics: config.limits.topic(),
+            ..api::ApiLimits::default()
+        },
+    }
+}
+
+fn hooks(config: &Config) -> anyhow::Result<Hooks> {
+    let zone = config.zone().map_err(anyhow::Error::msg)?;
+    let all = Arc::new(AllowAll);
+    let lifecycle = Arc::new(StatusMessages::new(zone, config.limits.topic()));
+    Ok(Hooks { authenticator: all.clone(), acl: all, lifecycle })
+}
+
+fn engine_limits(config: &Config) -> EngineLimits {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    EngineLimits {
+        shards: if config.limits.shards == 0 { cores } else { config.limits.shards },
+        messages: config.limits.queue_messages,
+        bytes: config.limits.queue_bytes,
+    }
+}
+
+async fn wait_for_signal() -> std::io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+}

@@ -1,0 +1,209 @@
+//! `tidegate sql`: one statement over payloads from standard input or a file.
+
+use std::io::{BufRead, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use connectors::contract::{Body, Message, NoFacts, Topic};
+use serde_json::json;
+
+use super::{Outcome, refused, usage};
+use crate::config::Config;
+use crate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
+
+/// Arguments of `sql`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The statement, such as `SELECT a FROM "t/+" WHERE a > 1`.
+    statement: String,
+    /// The topic that the payloads were published to. Without it the topic filter is not checked and
+    /// functions of the topic are MISSING.
+    #[arg(long)]
+    topic: Option<String>,
+    /// Print one JSON object per payload: matched, records, errors.
+    #[arg(long)]
+    json: bool,
+    /// One whole payload from a file, `-` for standard input, instead of one per line.
+    #[arg(long, value_name = "FILE")]
+    payload_file: Option<PathBuf>,
+    /// How payloads are read.
+    #[arg(long, default_value = "json")]
+    data_type: Data,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Data {
+    Json,
+    Binary,
+}
+
+/// The topic that stands for no topic; functions of the topic do not see it.
+const NO_TOPIC: &str = "-";
+
+pub(super) fn run(args: &Args, config: &Config) -> Outcome {
+    let options = Options {
+        data_type: match args.data_type {
+            Data::Json => DataType::Json,
+            Data::Binary => DataType::Binary,
+        },
+        time_zone: config.zone().map_err(|error| usage(anyhow::anyhow!(error)))?,
+        limits: config.limits.sql,
+        topic_limits: config.limits.topic(),
+    };
+    let query = Arc::new(Query::compile(&args.statement, &options).map_err(refused)?);
+    for warning in query.warnings() {
+        eprintln!("line {}, column {}: {}", warning.line, warning.column, warning.message);
+    }
+    let topic = Topic::parse(
+        args.topic.clone().unwrap_or_else(|| NO_TOPIC.to_owned()),
+        config.limits.topic(),
+    )
+    .map_err(|error| usage(anyhow::anyhow!("--topic: {error}")))?;
+    let has_topic = args.topic.is_some();
+    let runner = Runner {
+        matches: !has_topic || query.matches(&topic),
+        plan: Plan::new(vec![Arc::clone(&query)]),
+        query,
+        topic,
+        has_topic,
+        json: args.json,
+        payload_max: config.limits.payload,
+    };
+    runner.run(args.payload_file.as_deref()).map_err(refused)
+}
+
+struct Runner {
+    query: Arc<Query>,
+    plan: Plan,
+    topic: Topic,
+    has_topic: bool,
+    matches: bool,
+    json: bool,
+    payload_max: usize,
+}
+
+/// What one payload came to.
+#[derive(Default)]
+struct Answer {
+    records: Vec<String>,
+    errors: Vec<serde_json::Value>,
+}
+
+impl Runner {
+    fn run(&self, file: Option<&Path>) -> anyhow::Result<()> {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        let mut scratch = Scratch::default();
+        match file {
+            Some(path) => {
+                let payload = read_whole(path, self.payload_max)?;
+                self.answer(1, payload, &mut scratch, &mut out)?;
+            }
+            None => {
+                let mut input = std::io::stdin().lock();
+                let mut line = Vec::new();
+                let mut id = 0;
+                while input.read_until(b'\n', &mut line)? > 0 {
+                    id += 1;
+                    let ends = |end: &u8| matches!(end, b'\n' | b'\r');
+                    while line.last().is_some_and(ends) {
+                        line.pop();
+                    }
+                    self.answer(id, std::mem::take(&mut line), &mut scratch, &mut out)?;
+                }
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    fn answer(
+        &self,
+        id: u64,
+        payload: Vec<u8>,
+        scratch: &mut Scratch,
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        let answer = self.evaluate(id, payload, scratch);
+        if self.json {
+            let matched = !answer.records.is_empty();
+            let records = answer.records.join(",");
+            let errors = serde_json::Value::from(answer.errors);
+            writeln!(out, "{{\"matched\":{matched},\"records\":[{records}],\"errors\":{errors}}}")?;
+            return Ok(());
+        }
+        for error in &answer.errors {
+            let message = error.get("message").and_then(|text| text.as_str()).unwrap_or_default();
+            eprintln!("payload {id}: {message}");
+        }
+        match answer.records.as_slice() {
+            [] => writeln!(out, "(no match)")?,
+            records => records.iter().try_for_each(|record| writeln!(out, "{record}"))?,
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, id: u64, payload: Vec<u8>, scratch: &mut Scratch) -> Answer {
+        let mut answer = Answer::default();
+        if payload.len() > self.payload_max {
+            let message = format!(
+                "the payload has {} bytes, at most {} are read (`limits.payload`)",
+                payload.len(),
+                self.payload_max
+            );
+            answer.errors.push(error("payload_too_large", &message, None));
+            return answer;
+        }
+        if !self.matches {
+            return answer;
+        }
+        let mut message = Message::new(self.topic.clone(), Bytes::from(payload), now_ms());
+        message.id = id;
+        if self.query.data_type() == DataType::Json
+            && let Err(invalid) = self.plan.prepare(&message.payload, scratch)
+        {
+            answer.errors.push(error("invalid_payload", &invalid.to_string(), None));
+            return answer;
+        }
+        let input =
+            Input { message: &message, facts: &NoFacts, rule: "sql", has_topic: self.has_topic };
+        let mut bytes = Vec::new();
+        let verdict = self.plan.evaluate(0, &input, &message.payload, scratch, &mut bytes);
+        for found in scratch.errors() {
+            answer.errors.push(error(found.code, &found.message, Some(&found.item)));
+        }
+        match verdict {
+            Verdict::Selected(Body::Json) => {
+                answer.records.push(String::from_utf8_lossy(&bytes).into_owned());
+            }
+            Verdict::Selected(Body::Binary) => {
+                answer.records.push(json!({ "base64": STANDARD.encode(&bytes) }).to_string());
+            }
+            Verdict::Filtered | Verdict::Aborted => {}
+        }
+        answer
+    }
+}
+
+fn error(code: &str, message: &str, item: Option<&str>) -> serde_json::Value {
+    json!({ "code": code, "message": message, "item": item })
+}
+
+fn read_whole(path: &Path, most: usize) -> anyhow::Result<Vec<u8>> {
+    // One byte more than allowed is read, so that what is too long is seen to be.
+    let most = most as u64 + 1;
+    let mut payload = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(most).read_to_end(&mut payload)?;
+    } else {
+        let file = std::fs::File::open(path)
+            .map_err(|error| anyhow::anyhow!("cannot open {}: {error}", path.display()))?;
+        file.take(most).read_to_end(&mut payload)?;
+    }
+    Ok(payload)
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+}

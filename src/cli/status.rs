@@ -1,0 +1,112 @@
+//! What the daemon says about itself: readiness and metrics.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::broker::BrokerHandle;
+use crate::engine::{
+    Engine, LaneCounts, METRICS, Metric, MetricsText, RuleReport, RuleSet, metrics,
+};
+
+/// Where the numbers come from.
+#[derive(Clone)]
+pub(super) struct Status {
+    pub(super) engine: Arc<Engine>,
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) broker: BrokerHandle,
+    pub(super) started: Instant,
+}
+
+impl Status {
+    /// Nothing, when all listeners and rules are up; otherwise what is not.
+    pub(super) fn unready(&self) -> Vec<String> {
+        self.rules.problems()
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub(super) fn metrics(&self) -> String {
+        let mut text = MetricsText::default();
+        let engine = self.engine.counts();
+        let reports = self.rules.report();
+        for metric in METRICS {
+            match *metric {
+                metrics::MESSAGES_RECEIVED => text.add(*metric, &[], engine.received),
+                metrics::MESSAGES_UNMATCHED => text.add(*metric, &[], engine.unmatched),
+                metrics::MESSAGES_QUEUED => text.add(*metric, &[], engine.queued),
+                metrics::RULES => {
+                    let running = reports.iter().filter(|report| report.rule.enabled).count();
+                    text.add(*metric, &[("state", "running")], running as u64);
+                    text.add(*metric, &[("state", "stopped")], (reports.len() - running) as u64);
+                }
+                metrics::BROKER_CONNECTIONS
+                | metrics::BROKER_RECEIVED
+                | metrics::BROKER_SENT
+                | metrics::BROKER_DROPPED => self.broker_metric(&mut text, *metric),
+                metrics::MEMORY => text.add(*metric, &[], resident_bytes()),
+                metrics::UPTIME => text.add(*metric, &[], self.started.elapsed().as_secs()),
+                _ => reports.iter().for_each(|report| rule_metric(&mut text, *metric, report)),
+            }
+        }
+        text.finish()
+    }
+
+    fn broker_metric(&self, text: &mut MetricsText, metric: Metric) {
+        let counts = self.broker.snapshot();
+        match metric {
+            metrics::BROKER_CONNECTIONS => text.add(metric, &[], counts.connections),
+            metrics::BROKER_RECEIVED => text.add(metric, &[], counts.messages_received),
+            metrics::BROKER_SENT => text.add(metric, &[], counts.messages_sent),
+            _ => {
+                for (name, count) in counts.named() {
+                    let reason = name.strip_prefix("dropped_").or(name.strip_prefix("refused_"));
+                    if let Some(reason) = reason {
+                        text.add(metric, &[("reason", reason)], count);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn rule_metric(text: &mut MetricsText, metric: Metric, report: &RuleReport) {
+    let name = report.rule.name.as_str();
+    let counts = &report.counts;
+    let of_rule = match metric {
+        metrics::RULE_RECEIVED => Some(counts.received),
+        metrics::RULE_SELECTED => Some(counts.selected),
+        metrics::RULE_FILTERED => Some(counts.filtered),
+        metrics::RULE_INVALID => Some(counts.invalid),
+        metrics::RULE_ABORTED => Some(counts.aborted),
+        _ => None,
+    };
+    if let Some(value) = of_rule {
+        text.add(metric, &[("rule", name)], value);
+        return;
+    }
+    if metric == metrics::RULE_ERRORS {
+        for (reason, count) in &counts.errors {
+            text.add(metric, &[("rule", name), ("reason", reason)], *count);
+        }
+        return;
+    }
+    let of_action = |counts: &LaneCounts| match metric {
+        metrics::ACTION_RECEIVED => counts.received,
+        metrics::ACTION_DELIVERED => counts.delivered,
+        metrics::ACTION_RETRIED => counts.retried,
+        metrics::ACTION_FAILED => counts.failed,
+        metrics::ACTION_DROPPED => counts.dropped,
+        metrics::ACTION_OVERFLOWED => counts.overflowed,
+        _ => counts.queued,
+    };
+    for (action, counts) in &report.actions {
+        text.add(metric, &[("rule", name), ("action", action)], of_action(counts));
+    }
+}
+
+/// Resident memory as the system accounts it; 0 where it does not say.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

@@ -1,0 +1,335 @@
+//! The daemon's configuration: one struct, from which parsing, defaults and schema come.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use connectors::contract::TopicLimits;
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::broker;
+use crate::problem::Problem;
+use crate::sql;
+use crate::yaml::Document;
+
+/// The file that is read when none is named and it exists.
+pub const DEFAULT_FILE: &str = "tidegate.yaml";
+
+/// Everything that can be set. All of it is optional.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the daemon listens.
+    pub listen: Listen,
+    /// The folder of the store and of what actions write by default.
+    pub data_dir: PathBuf,
+    /// The folder of rule files.
+    pub rules: PathBuf,
+    /// The zone of `timestamp(format)`, such as `Asia/Shanghai`; the system's by default.
+    pub time_zone: Option<String>,
+    /// Who may connect.
+    pub auth: Auth,
+    /// Access keys beside those that `tidegate keys create` makes.
+    pub access_keys: Vec<AccessKey>,
+    /// Named connections to other systems: each a map with the connector's name as its one key.
+    pub connections: BTreeMap<String, Map<String, Value>>,
+    /// Named sources: each a map with the connector's name as its one key.
+    pub sources: BTreeMap<String, Map<String, Value>>,
+    /// Which connection stands for a destination of the vendor; the first that fits counts.
+    pub endpoints: Vec<crate::api::Endpoint>,
+    /// Bounds of everything.
+    pub limits: Limits,
+    /// Paths are relative to this folder: the file's, or the current one.
+    #[serde(skip)]
+    pub base_dir: PathBuf,
+    /// The file as written, to point at what turns out to be wrong later.
+    #[serde(skip)]
+    document: Option<Arc<Mutex<Document>>>,
+}
+
+/// Where the daemon listens.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// MQTT over TCP.
+    #[schemars(with = "String")]
+    #[serde(deserialize_with = "address")]
+    pub mqtt: SocketAddr,
+    /// The API, `/ingest`, `/healthz`, `/readyz` and `/metrics`.
+    #[schemars(with = "String")]
+    #[serde(deserialize_with = "address")]
+    pub http: SocketAddr,
+}
+
+/// Who may connect.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// How devices prove who they are. Needed when a listener is not on loopback.
+    pub devices: Option<DeviceAuth>,
+}
+
+/// How devices prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceAuth {
+    /// Not at all.
+    None,
+}
+
+/// An access key of the API.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKey {
+    /// The id that requests name.
+    pub id: String,
+    /// What signs them; write it as `${env:NAME}`.
+    pub secret: String,
+    /// What the key may do.
+    pub role: crate::rule::store::Role,
+}
+
+impl std::fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Bounds of everything; each has a default.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest payload, in bytes.
+    pub payload: usize,
+    /// How often rules may republish what came of one message.
+    pub hops: u8,
+    /// Bytes of a topic.
+    pub topic_bytes: usize,
+    /// Levels of a topic.
+    pub topic_levels: usize,
+    /// Actions of a rule.
+    pub actions: usize,
+    /// Messages that wait in one shard's queue.
+    pub queue_messages: usize,
+    /// Bytes of their payloads.
+    pub queue_bytes: usize,
+    /// Records that wait for one action.
+    pub action_records: usize,
+    /// Bytes of their bodies.
+    pub action_bytes: usize,
+    /// Threads that evaluate rules; 0 means one per core.
+    pub shards: usize,
+    /// Seconds that the daemon waits for its actions when it stops.
+    pub stop_seconds: u64,
+    /// Bounds of statements.
+    pub sql: sql::Limits,
+    /// Bounds of the MQTT broker.
+    pub mqtt: broker::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let topic = TopicLimits::default();
+        Self {
+            payload: 1 << 20,
+            hops: 8,
+            topic_bytes: topic.bytes,
+            topic_levels: topic.levels,
+            actions: 10,
+            queue_messages: 65_536,
+            queue_bytes: 64 << 20,
+            action_records: 10_000,
+            action_bytes: 64 << 20,
+            shards: 0,
+            stop_seconds: 10,
+            sql: sql::Limits::default(),
+            mqtt: broker::Limits::default(),
+        }
+    }
+}
+
+/// The most threads that evaluate rules.
+const SHARDS_MAX: usize = 256;
+
+impl Limits {
+    /// The first bound with which nothing could run, and why.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let queues = [
+            ("limits.queue_messages", self.queue_messages),
+            ("limits.queue_bytes", self.queue_bytes),
+            ("limits.action_records", self.action_records),
+            ("limits.action_bytes", self.action_bytes),
+        ];
+        if let Some((path, _)) = queues.into_iter().find(|(_, bound)| *bound == 0) {
+            return Err((path, "nothing passes a queue without room; expected 1 or more".into()));
+        }
+        if self.shards > SHARDS_MAX {
+            let text = format!("expected 0 (one per core) to {SHARDS_MAX} threads");
+            return Err(("limits.shards", text));
+        }
+        Ok(())
+    }
+
+    /// The bounds of topics.
+    #[must_use]
+    pub fn topic(&self) -> TopicLimits {
+        TopicLimits { bytes: self.topic_bytes, levels: self.topic_levels }
+    }
+}
+
+/// Reads an address, and says how one is written.
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|_| {
+        let example = "an IP address and a port, such as `127.0.0.1:1883`";
+        D::Error::custom(format!("`{text}` is no address; expected {example}"))
+    })
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            mqtt: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let history = serde_json::json!({ "sqlite": { "path": "data/history.db" } });
+        let connections = match history {
+            Value::Object(map) => BTreeMap::from([("history".to_owned(), map)]),
+            _ => BTreeMap::new(),
+        };
+        Self {
+            listen: Listen::default(),
+            data_dir: PathBuf::from("data"),
+            rules: PathBuf::from("rules"),
+            time_zone: None,
+            auth: Auth::default(),
+            access_keys: Vec::new(),
+            connections,
+            sources: BTreeMap::new(),
+            endpoints: Vec::new(),
+            limits: Limits::default(),
+            base_dir: PathBuf::from("."),
+            document: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration: the file that is named, else `tidegate.yaml` if it exists, else the
+    /// defaults. The connection `history` exists in any case.
+    ///
+    /// # Errors
+    /// A [`Problem`] with the place of what is wrong.
+    pub fn load(file: Option<&Path>) -> Result<Self, Problem> {
+        let default = Path::new(DEFAULT_FILE);
+        let path = match file {
+            Some(path) => path,
+            None if default.exists() => default,
+            None => return Ok(Self::default()),
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let mut problem = Problem::new(format!("cannot be read: {error}"));
+            problem.file = Some(path.to_owned());
+            problem
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads a configuration from the text of a file.
+    ///
+    /// # Errors
+    /// A [`Problem`] with the place of what is wrong.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
+        let mut document = Document::parse(path, text)?;
+        document.substitute(&|name| std::env::var(name).ok())?;
+        let mut config: Self = document.read()?;
+        config.base_dir = path.parent().map(Path::to_owned).unwrap_or_default();
+        for (name, connection) in Self::default().connections {
+            config.connections.entry(name).or_insert(connection);
+        }
+        for (part, map) in [("connections", &config.connections), ("sources", &config.sources)] {
+            for (name, map) in map {
+                one_key(map)
+                    .map_err(|message| document.problem(&format!("{part}.{name}"), message))?;
+            }
+        }
+        config.limits.check().map_err(|(path, message)| document.problem(path, message))?;
+        config.zone().map_err(|message| document.problem("time_zone", message))?;
+        config
+            .check_exposure()
+            .map_err(|problem| problem.in_file(path, document.position("listen")))?;
+        config.document = Some(Arc::new(Mutex::new(document)));
+        Ok(config)
+    }
+
+    /// A finding at a setting such as `sources.plant.mqtt.qos`, with its place in the file.
+    #[must_use]
+    pub fn problem(&self, path: &str, message: impl Into<String>) -> Problem {
+        match &self.document {
+            Some(document) => {
+                document.lock().unwrap_or_else(PoisonError::into_inner).problem(path, message)
+            }
+            None => Problem::new(message),
+        }
+    }
+
+    /// The configured time zone.
+    ///
+    /// # Errors
+    /// When there is no zone of that name.
+    pub fn zone(&self) -> Result<jiff::tz::TimeZone, String> {
+        match &self.time_zone {
+            None => Ok(jiff::tz::TimeZone::system()),
+            Some(name) => jiff::tz::TimeZone::get(name).map_err(|_| {
+                format!("there is no time zone `{name}`; write it like `Asia/Shanghai`")
+            }),
+        }
+    }
+
+    /// True when every listener is on loopback.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.listen.mqtt.ip().is_loopback() && self.listen.http.ip().is_loopback()
+    }
+
+    /// Deny by default: on a public address somebody must have said who may connect.
+    ///
+    /// # Errors
+    /// When nobody has.
+    pub fn check_exposure(&self) -> Result<(), Problem> {
+        if self.is_local() || self.auth.devices.is_some() {
+            return Ok(());
+        }
+        Err(Problem::new(
+            "a listener is not on loopback, and `auth.devices` does not say who may connect",
+        )
+        .hint("write `auth: { devices: none }` if anybody who reaches the port may connect"))
+    }
+
+    /// A path of the configuration, made relative to the file's folder.
+    #[must_use]
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.base_dir.join(path)
+    }
+}
+
+/// The one key of a map and its value.
+///
+/// # Errors
+/// When there is not exactly one.
+pub fn one_key(map: &Map<String, Value>) -> Result<(&str, &Value), String> {
+    let mut entries = map.iter();
+    match (entries.next(), entries.next()) {
+        (Some((key, value)), None) => Ok((key, value)),
+        _ => Err("exactly one connector is expected here, such as `kafka: { … }`".to_owned()),
+    }
+}

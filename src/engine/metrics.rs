@@ -1,0 +1,176 @@
+//! What is counted: one list of metrics, and the counters of rules that shards write without locks.
+//!
+//! Rendering is Prometheus' text format. Labels are rules, actions and closed sets, never topics or
+//! devices.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// A metric that `/metrics` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// The name, with its unit.
+    pub name: &'static str,
+    /// `counter` or `gauge`.
+    pub kind: &'static str,
+    /// What it tells.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $kind:literal $name:literal: $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: Metric =
+            Metric { name: $name, kind: $kind, help: $help };)*
+        /// All metrics, sorted by name within their part of the daemon.
+        pub const METRICS: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    MESSAGES_RECEIVED = "counter" "tidegate_messages_received_total": "messages that the engine has evaluated";
+    MESSAGES_UNMATCHED = "counter" "tidegate_messages_unmatched_total": "messages that no rule's topic filter matched";
+    MESSAGES_QUEUED = "gauge" "tidegate_messages_queued": "messages that wait for evaluation";
+    RULES = "gauge" "tidegate_rules": "rules by state";
+    RULE_RECEIVED = "counter" "tidegate_rule_received_total": "messages whose topic the rule's filter matched";
+    RULE_SELECTED = "counter" "tidegate_rule_selected_total": "records that the rule selected";
+    RULE_FILTERED = "counter" "tidegate_rule_filtered_total": "messages for which WHERE was not true";
+    RULE_INVALID = "counter" "tidegate_rule_invalid_payload_total": "messages whose payload is no valid JSON";
+    RULE_ABORTED = "counter" "tidegate_rule_aborted_total": "messages for which an error ended the evaluation";
+    RULE_ERRORS = "counter" "tidegate_rule_eval_errors_total": "items that became MISSING by an evaluation error, by reason";
+    ACTION_RECEIVED = "counter" "tidegate_action_received_total": "records given to the action";
+    ACTION_DELIVERED = "counter" "tidegate_action_delivered_total": "records that the destination confirmed";
+    ACTION_RETRIED = "counter" "tidegate_action_retried_total": "further tries to deliver a record";
+    ACTION_FAILED = "counter" "tidegate_action_failed_total": "records given up";
+    ACTION_DROPPED = "counter" "tidegate_action_dropped_total": "records given up for which there is no error action";
+    ACTION_OVERFLOWED = "counter" "tidegate_action_overflowed_total": "records given up because the action's queue was full";
+    ACTION_QUEUED = "gauge" "tidegate_action_queued": "records that wait or are being delivered";
+    BROKER_CONNECTIONS = "gauge" "tidegate_mqtt_connections": "MQTT clients that are connected";
+    BROKER_RECEIVED = "counter" "tidegate_mqtt_received_total": "MQTT messages received from clients";
+    BROKER_SENT = "counter" "tidegate_mqtt_sent_total": "MQTT messages sent to clients";
+    BROKER_DROPPED = "counter" "tidegate_mqtt_dropped_total": "MQTT messages dropped, by reason";
+    MEMORY = "gauge" "tidegate_resident_memory_bytes": "memory of the process";
+    UPTIME = "gauge" "tidegate_uptime_seconds": "time since the start";
+}
+
+/// Writes metrics in Prometheus' text format.
+#[derive(Debug, Default)]
+pub struct MetricsText {
+    text: String,
+    last: &'static str,
+}
+
+impl MetricsText {
+    /// Adds a value with its labels. Values of one metric follow each other.
+    pub fn add(&mut self, metric: Metric, labels: &[(&str, &str)], value: u64) {
+        if self.last != metric.name {
+            let Metric { name, kind, help } = metric;
+            writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}").ok();
+            self.last = name;
+        }
+        self.text.push_str(metric.name);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            let open = if index == 0 { '{' } else { ',' };
+            let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+            write!(self.text, "{open}{label}=\"{value}\"").ok();
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        writeln!(self.text, "{close} {value}").ok();
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.text
+    }
+}
+
+/// The counters of one rule: a column per shard, each written by one thread only.
+#[derive(Debug)]
+pub struct RuleStats {
+    shards: Box<[ShardStats]>,
+    errors: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// One shard's column; a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct ShardStats {
+    pub(super) received: Count,
+    pub(super) selected: Count,
+    pub(super) invalid: Count,
+    pub(super) aborted: Count,
+}
+
+/// A counter with a single writer.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    /// Adds; only the thread that owns the column may.
+    pub(super) fn bump(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+    }
+}
+
+/// What a rule has done. `received = selected + filtered + invalid + aborted`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RuleCounts {
+    /// Messages whose topic the filter matched.
+    pub received: u64,
+    /// Records selected.
+    pub selected: u64,
+    /// Messages for which WHERE was not true.
+    pub filtered: u64,
+    /// Messages whose payload is no valid JSON.
+    pub invalid: u64,
+    /// Messages for which an error ended the evaluation.
+    pub aborted: u64,
+    /// Items that became MISSING by an evaluation error, by reason.
+    pub errors: BTreeMap<&'static str, u64>,
+}
+
+impl RuleStats {
+    /// Counters at zero.
+    #[must_use]
+    pub fn new(shards: usize) -> Self {
+        Self {
+            shards: (0..shards).map(|_| ShardStats::default()).collect(),
+            errors: Mutex::default(),
+        }
+    }
+
+    /// The column of a shard.
+    pub(super) fn of(&self, shard: usize) -> &ShardStats {
+        &self.shards[shard]
+    }
+
+    /// Counts evaluation errors; rare, so a lock serves.
+    pub(super) fn count_errors(&self, _shard: usize, codes: impl Iterator<Item = &'static str>) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        for code in codes {
+            *errors.entry(code).or_default() += 1;
+        }
+    }
+
+    /// The sum over all shards.
+    #[must_use]
+    pub fn counts(&self) -> RuleCounts {
+        let sum = |of: fn(&ShardStats) -> &Count| {
+            self.shards.iter().map(|shard| of(shard).0.load(Ordering::Relaxed)).sum::<u64>()
+        };
+        let received = sum(|shard| &shard.received);
+        let selected = sum(|shard| &shard.selected);
+        let invalid = sum(|shard| &shard.invalid);
+        let aborted = sum(|shard| &shard.aborted);
+        RuleCounts {
+            received,
+            selected,
+            filtered: received.saturating_sub(selected + invalid + aborted),
+            invalid,
+            aborted,
+            errors: self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}

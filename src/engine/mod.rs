@@ -1,0 +1,20 @@
+//! The engine: takes messages in, finds the rules that want them, runs those, delivers the records.
+//!
+//! It never looks into a payload (the compiled rules do) and speaks to no system (the sinks do).
+
+mod delivery;
+mod dispatch;
+mod fanout;
+mod index;
+pub mod metrics;
+mod ruleset;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+pub use delivery::{ActionPlace, Lane, LaneCounts, LaneLimits};
+pub use dispatch::{Dispatcher, ShardCounts, Snapshot};
+pub use index::FilterIndex;
+pub use metrics::{METRICS, Metric, MetricsText, RuleCounts, RuleStats};
+pub use ruleset::{Loaded, RuleReport, RuleSet, rule_files};
+pub use shard::{Engine, EngineCounts, EngineLimits};

@@ -1,0 +1,364 @@
+//! All rules, whoever owns them, and the one way in which they come to run.
+//!
+//! Start, reload and every change over the API are the same step: the set is changed, a new snapshot
+//! is made from it and swapped in. An action that did not change keeps its lane and what waits there.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use connectors::contract::{Sink, TopicFilter};
+use tokio::runtime::Handle;
+
+use super::Engine;
+use super::delivery::{ActionPlace, Lane, LaneCounts, LaneLimits};
+use super::dispatch::{LiveRule, Snapshot};
+use super::metrics::{RuleCounts, RuleStats};
+use crate::problem::Problem;
+use crate::rule::{Action, CompiledRule, Compiler, Fault, Owner, Rule, file};
+use crate::sql::Query;
+
+/// The rules of the daemon.
+pub struct RuleSet {
+    engine: Arc<Engine>,
+    compiler: Compiler,
+    lanes: LaneLimits,
+    runtime: Handle,
+    rules: Mutex<Rules>,
+    /// Every lane, also those whose action is gone while records still wait in them.
+    alive: Mutex<Vec<Weak<Lane>>>,
+}
+
+#[derive(Default)]
+struct Rules {
+    by_name: BTreeMap<String, Entry>,
+    /// Files whose newest version is bad, with what is wrong.
+    bad_files: BTreeMap<PathBuf, Vec<Problem>>,
+    /// Rules of the API that should run and can't, with the reason.
+    failed: BTreeMap<String, String>,
+}
+
+struct Entry {
+    rule: Arc<Rule>,
+    query: Option<Arc<Query>>,
+    name: Arc<str>,
+    stats: Arc<RuleStats>,
+    lanes: Arc<[Arc<Lane>]>,
+    error_lane: Option<Arc<Lane>>,
+}
+
+/// A rule and what it has done.
+#[derive(Debug, Clone)]
+pub struct RuleReport {
+    /// The rule as written.
+    pub rule: Arc<Rule>,
+    /// Its counts.
+    pub counts: RuleCounts,
+    /// Its actions with theirs; the error action comes last and is named `error_action`.
+    pub actions: Vec<(String, LaneCounts)>,
+}
+
+/// What came of reading rule files.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// Rules that run or are disabled, from good files.
+    pub rules: usize,
+    /// What is wrong with bad files; their last good version stays.
+    pub problems: Vec<Problem>,
+    /// Remarks on good files.
+    pub warnings: Vec<Problem>,
+}
+
+impl RuleSet {
+    /// A set without rules.
+    #[must_use]
+    pub fn new(
+        engine: Arc<Engine>,
+        compiler: Compiler,
+        lanes: LaneLimits,
+        runtime: Handle,
+    ) -> Self {
+        Self { engine, compiler, lanes, runtime, rules: Mutex::default(), alive: Mutex::default() }
+    }
+
+    /// What compiles the rules.
+    #[must_use]
+    pub fn compiler(&self) -> &Compiler {
+        &self.compiler
+    }
+
+    /// Reads all rule files of a folder and runs what is good. A bad file keeps its last good version;
+    /// the rules of a file that is gone stop.
+    pub fn load_folder(&self, folder: &Path) -> Loaded {
+        let paths = match rule_files(folder) {
+            Ok(paths) => paths,
+            Err(error) => {
+                let mut problem = Problem::new(format!("cannot read the folder of rules: {error}"));
+                problem.file = Some(folder.to_owned());
+                return Loaded { problems: vec![problem], ..Loaded::default() };
+            }
+        };
+        let read = paths.into_iter().map(|path| {
+            let result = file::load(&path, &self.compiler);
+            (path, result)
+        });
+        let read: Vec<_> = read.collect();
+        let mut rules = self.lock();
+        let loaded = self.replace_files(&mut rules, read);
+        self.apply(&rules);
+        loaded
+    }
+
+    /// Puts the rules of all good files in the place of their earlier ones. Those are taken out
+    /// first, so that a rule may move from one file to another.
+    fn replace_files(&self, rules: &mut Rules, read: Vec<ReadFile>) -> Loaded {
+        let mut loaded = Loaded::default();
+        let bad = read.iter().filter(|(_, result)| result.is_err());
+        let bad: HashSet<PathBuf> = bad.map(|(path, _)| path.clone()).collect();
+        let (keep, mut old): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut rules.by_name)
+            .into_iter()
+            .partition(|(_, entry)| match &entry.rule.owner {
+                Owner::File { path, .. } => bad.contains(path),
+                Owner::Api(_) => true,
+            });
+        rules.by_name = keep;
+        rules.bad_files.clear();
+        for (path, result) in read {
+            let result = result.and_then(|new| {
+                let problems = conflicts(rules, &new);
+                if problems.is_empty() { Ok(new) } else { Err(problems) }
+            });
+            match result {
+                Ok(new) => {
+                    loaded.rules += new.len();
+                    for rule in new {
+                        loaded.warnings.extend(rule.warnings);
+                        let name = rule.compiled.rule.name.clone();
+                        let before = old.remove(&name);
+                        rules.by_name.insert(name, self.entry(rule.compiled, before));
+                    }
+                }
+                Err(problems) => {
+                    loaded.problems.extend(problems.iter().cloned());
+                    rules.bad_files.insert(path, problems);
+                }
+            }
+        }
+        // What is left belongs to files that are gone, or to ones whose new names are taken.
+        for (name, entry) in old {
+            let Owner::File { path, .. } = &entry.rule.owner else { continue };
+            if rules.bad_files.contains_key(path) {
+                rules.by_name.entry(name).or_insert(entry);
+            }
+        }
+        loaded
+    }
+
+    /// Compiles a rule without running it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, rule: &Rule) -> Result<(), Fault> {
+        self.compiler.compile(Arc::new(rule.clone())).map(|_| ())
+    }
+
+    /// Adds a rule, or puts it in the place of the one with its name, and runs it if it is enabled and
+    /// has a statement.
+    ///
+    /// # Errors
+    /// What is wrong with it; the earlier version stays.
+    pub fn put(&self, rule: Rule) -> Result<(), Fault> {
+        let compiled = self.compiler.compile(Arc::new(rule))?;
+        let mut rules = self.lock();
+        let name = compiled.rule.name.clone();
+        if let Some(other) = rules.by_name.get(&name)
+            && other.rule.owner != compiled.rule.owner
+        {
+            return Err(Fault::new("name", taken(&compiled.rule, &other.rule)));
+        }
+        // The owner is the same object under an earlier name: that name is free again.
+        let owner = compiled.rule.owner.clone();
+        let before = rules
+            .by_name
+            .iter()
+            .find(|(_, entry)| entry.rule.owner == owner)
+            .map(|(name, _)| name.clone())
+            .and_then(|name| rules.by_name.remove(&name));
+        let entry = self.entry(compiled, before);
+        rules.failed.remove(&name);
+        rules.by_name.insert(name, entry);
+        self.apply(&rules);
+        Ok(())
+    }
+
+    /// Stops and forgets a rule.
+    pub fn remove(&self, name: &str) {
+        let mut rules = self.lock();
+        rules.failed.remove(name);
+        rules.by_name.remove(name);
+        self.apply(&rules);
+    }
+
+    /// The owner of the rule with that name.
+    #[must_use]
+    pub fn owner(&self, name: &str) -> Option<Owner> {
+        self.lock().by_name.get(name).map(|entry| entry.rule.owner.clone())
+    }
+
+    /// All rules with what they have done, by name.
+    #[must_use]
+    pub fn report(&self) -> Vec<RuleReport> {
+        let rules = self.lock();
+        rules.by_name.values().map(Entry::report).collect()
+    }
+
+    /// The topic filters of all rules that have a statement, by rule name.
+    #[must_use]
+    pub fn filters(&self) -> Vec<TopicFilter> {
+        let rules = self.lock();
+        let queries = rules.by_name.values().filter_map(|entry| entry.query.as_ref());
+        queries.map(|query| query.filter().clone()).collect()
+    }
+
+    /// Notes that a rule of the API should run and can't; a later [`RuleSet::put`] or
+    /// [`RuleSet::remove`] of its name settles that.
+    pub fn note_failed(&self, name: String, reason: String) {
+        self.lock().failed.insert(name, reason);
+    }
+
+    /// What keeps rules from running as they should: bad files, rules of the API that can't run.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let rules = self.lock();
+        let files = rules.bad_files.values().flatten().map(ToString::to_string);
+        let failed = rules.failed.iter().map(|(name, reason)| format!("rule `{name}`: {reason}"));
+        files.chain(failed).collect()
+    }
+
+    /// Records that wait or are being delivered, over all actions: also those of actions that were
+    /// changed or removed meanwhile, which are still delivered as they were.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        let alive = self.lock_alive();
+        alive.iter().filter_map(Weak::upgrade).map(|lane| lane.counts().queued).sum()
+    }
+
+    fn entry(&self, compiled: CompiledRule, before: Option<Entry>) -> Entry {
+        let rule = &compiled.rule;
+        let name: Arc<str> = rule.name.as_str().into();
+        let mut old: Vec<Arc<Lane>> = Vec::new();
+        let mut stats = None;
+        if let Some(entry) = before {
+            stats = (entry.name == name).then_some(entry.stats);
+            old.extend(entry.lanes.iter().cloned());
+            old.extend(entry.error_lane);
+        }
+        let mut lane = |place, action: &Action, sink: &Arc<dyn Sink>| match old
+            .iter()
+            .position(|lane| lane.serves(rule, place, action))
+        {
+            Some(at) => old.swap_remove(at),
+            None => {
+                let (rule, sink) = (Arc::clone(rule), Arc::clone(sink));
+                let lane = Lane::new(rule, place, sink, self.lanes, self.runtime.clone());
+                self.lock_alive().push(Arc::downgrade(&lane));
+                lane
+            }
+        };
+        let actions = rule.actions.iter().zip(&compiled.sinks).enumerate();
+        let lanes = actions.map(|(n, (action, sink))| lane(ActionPlace::Nth(n), action, sink));
+        let lanes = lanes.collect();
+        let error_action = rule.error_action.as_deref().zip(compiled.error_sink.as_ref());
+        let error_lane = error_action.map(|(action, sink)| lane(ActionPlace::Error, action, sink));
+        let stats = stats.unwrap_or_else(|| Arc::new(RuleStats::new(self.engine.shards())));
+        let CompiledRule { rule, query, .. } = compiled;
+        Entry { rule, query, name, stats, lanes, error_lane }
+    }
+
+    fn apply(&self, rules: &Rules) {
+        let mut snapshot = Snapshot::default();
+        for entry in rules.by_name.values() {
+            let Some(query) = entry.query.as_ref().filter(|_| entry.rule.enabled) else {
+                continue;
+            };
+            let id = u32::try_from(snapshot.rules.len()).unwrap_or(u32::MAX);
+            snapshot.index.insert(query.filter(), id);
+            snapshot.rules.push(LiveRule {
+                name: Arc::clone(&entry.name),
+                query: Arc::clone(query),
+                lanes: Arc::clone(&entry.lanes),
+                error_lane: entry.error_lane.clone(),
+                stats: Arc::clone(&entry.stats),
+            });
+        }
+        self.engine.swap(snapshot);
+        self.lock_alive().retain(|lane| lane.strong_count() > 0);
+    }
+
+    fn lock_alive(&self) -> MutexGuard<'_, Vec<Weak<Lane>>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn report(&self) -> RuleReport {
+        let mut actions: Vec<_> =
+            self.lanes.iter().map(|lane| (lane.name().into_owned(), lane.counts())).collect();
+        if let Some(lane) = &self.error_lane {
+            actions.push((lane.name().into_owned(), lane.counts()));
+        }
+        let rule = Arc::clone(&self.rule);
+        RuleReport { rule, counts: self.stats.counts(), actions }
+    }
+}
+
+/// A rule file and what it holds or what is wrong with it.
+type ReadFile = (PathBuf, Result<Vec<file::LoadedRule>, Vec<Problem>>);
+
+/// New rules whose names are used elsewhere.
+fn conflicts(rules: &Rules, new: &[file::LoadedRule]) -> Vec<Problem> {
+    let taken = new.iter().filter_map(|rule| {
+        let other = rules.by_name.get(&rule.compiled.rule.name)?;
+        Some(taken(&rule.compiled.rule, &other.rule))
+    });
+    taken.collect()
+}
+
+/// The rule files of a folder, or the file itself, sorted by name.
+///
+/// # Errors
+/// When the folder can't be read.
+pub fn rule_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let path = entry?.path();
+        let is_rule = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if is_rule && !hidden && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn taken(rule: &Rule, other: &Rule) -> Problem {
+    let owner = match &other.owner {
+        Owner::File { path, line } => format!("the rule at {}:{line}", path.display()),
+        Owner::Api(id) => format!("rule {id} of the API"),
+    };
+    let mut problem = Problem::new(format!("the name is used by {owner}"))
+        .rule(&rule.name)
+        .hint("give one of them another name");
+    if let Owner::File { path, line } = &rule.owner {
+        problem = problem.in_file(path, crate::problem::Position { line: *line, column: 1 });
+    }
+    problem
+}

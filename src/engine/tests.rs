@@ -1,0 +1,254 @@
+//! Delivery as a table: what a sink answers, and what must come of it. The clock is paused.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use connectors::contract::{
+    Body, DeliveryError, FailureKind, Message, Outcome, Record, Sink, Topic, TopicLimits,
+};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::delivery::{ActionPlace, Item, Lane, LaneLimits};
+use super::fanout::Fanout;
+use crate::rule::{Action, DataType, Owner, Retry, Rule};
+
+/// What the scripted sink does with one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Ok,
+    Retry,
+    Misconfigured,
+    Poison,
+    Hang,
+    Panic,
+}
+
+/// Answers as its script says, and `Ok` after that; notes what it was given and when.
+struct Scripted {
+    script: Mutex<VecDeque<Step>>,
+    seen: Mutex<Vec<(Duration, String)>>,
+    start: Instant,
+    batch: usize,
+}
+
+impl Scripted {
+    fn new(script: &[Step], batch: usize) -> Arc<Self> {
+        let script = Mutex::new(script.iter().copied().collect());
+        Arc::new(Self { script, seen: Mutex::default(), start: Instant::now(), batch })
+    }
+
+    fn seen(&self) -> Vec<(u64, String)> {
+        let seen = self.seen.lock().expect("lock");
+        seen.iter().map(|(at, body)| (at.as_secs(), body.clone())).collect()
+    }
+}
+
+#[async_trait::async_trait]
+impl Sink for Scripted {
+    async fn deliver(&self, records: &[Record]) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for record in records {
+            let body = String::from_utf8_lossy(record.bytes()).into_owned();
+            self.seen.lock().expect("lock").push((self.start.elapsed(), body));
+            let step = self.script.lock().expect("lock").pop_front().unwrap_or(Step::Ok);
+            let error = |kind| DeliveryError::new(kind, format!("{step:?}"));
+            outcomes.push(match step {
+                Step::Ok => Outcome::Ok,
+                Step::Retry => Outcome::Retry(error(FailureKind::Unreachable)),
+                Step::Misconfigured => Outcome::Misconfigured(error(FailureKind::Misconfigured)),
+                Step::Poison => Outcome::Poison(error(FailureKind::Rejected)),
+                Step::Hang => std::future::pending().await,
+                Step::Panic => panic!("a defect"),
+            });
+        }
+        outcomes
+    }
+
+    async fn check(&self) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    fn resource(&self) -> String {
+        "scripted".to_owned()
+    }
+
+    fn batch_max(&self) -> usize {
+        self.batch
+    }
+}
+
+fn action(name: &str) -> Action {
+    Action {
+        name: Some(name.to_owned()),
+        connector: "scripted".to_owned(),
+        settings: Value::Null,
+        retry: None,
+        deadline: Duration::from_secs(5),
+        batch: None,
+        vendor: None,
+    }
+}
+
+const LIMITS: LaneLimits = LaneLimits { records: 100, bytes: 10_000 };
+
+fn lane(name: &str, sink: &Arc<Scripted>, limits: LaneLimits) -> Arc<Lane> {
+    let sink: Arc<dyn Sink> = Arc::clone(sink) as Arc<dyn Sink>;
+    let rule = Rule {
+        name: "rule".to_owned(),
+        description: String::new(),
+        enabled: true,
+        data_type: DataType::Json,
+        sql: None,
+        actions: vec![action(name)],
+        error_action: None,
+        retry: Retry::default(),
+        owner: Owner::Api(1),
+    };
+    Lane::new(Arc::new(rule), ActionPlace::Nth(0), sink, limits, Handle::current())
+}
+
+fn record(body: &str) -> Record {
+    let topic = Topic::parse("/pk/dev1/user/data", TopicLimits::default()).expect("topic");
+    let mut message = Message::new(topic, "{\"t\":1}", 0);
+    message.id = 7;
+    Record::new(vec![message].into(), 0, "rule".into(), Body::Json, body.to_owned().into())
+}
+
+fn items<'a>(bodies: &'a [&str], errors: Option<&'a Arc<Lane>>) -> impl Iterator<Item = Item> + 'a {
+    bodies.iter().map(move |body| {
+        let record = record(body);
+        let fanout = errors.map(|lane| Fanout::new(record.clone(), Arc::clone(lane)));
+        Item { record, fanout }
+    })
+}
+
+/// Waits until the lanes hold nothing; the paused clock runs on while all tasks wait.
+async fn settle(lanes: &[&Arc<Lane>]) {
+    while lanes.iter().any(|lane| lane.counts().queued > 0) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_of_a_sink_leads_where_the_table_says() {
+    use Step::{Hang, Misconfigured, Ok, Panic, Poison, Retry};
+    // (script, seconds at which the record is tried, the error that the envelope names)
+    let table: &[(&[Step], &[u64], Option<&str>)] = &[
+        (&[Ok], &[0], None),
+        (&[Retry, Ok], &[0, 1], None),
+        (&[Retry, Retry, Ok], &[0, 1, 4], None),
+        (&[Retry, Retry, Retry, Ok], &[0, 1, 4, 14], None),
+        (&[Retry, Retry, Retry, Retry], &[0, 1, 4, 14], Some("Retry")),
+        (&[Poison], &[0], Some("Poison")),
+        (&[Misconfigured], &[0], Some("Misconfigured")),
+        (&[Retry, Poison], &[0, 1], Some("Poison")),
+        (&[Hang, Ok], &[0, 6], None),
+        (&[Hang, Hang, Hang, Hang], &[0, 6, 14, 29], Some("no answer within the deadline of 5s")),
+        (&[Panic], &[0], Some("the sink failed unexpectedly; this is a defect of the sink")),
+    ];
+    for (script, tries, error) in table {
+        let (sink, errors) = (Scripted::new(script, 1), Scripted::new(&[], 1));
+        let error_lane = lane("error_action", &errors, LIMITS);
+        let lane = lane("main", &sink, LIMITS);
+        lane.push(items(&["a"], Some(&error_lane)));
+        settle(&[&lane, &error_lane]).await;
+        let seen: Vec<u64> = sink.seen().iter().map(|(at, _)| *at).collect();
+        assert_eq!(&seen, tries, "{script:?}");
+        let counts = lane.counts();
+        assert_eq!(counts.received, 1);
+        assert_eq!(counts.delivered, u64::from(error.is_none()), "{script:?}");
+        assert_eq!(counts.failed, u64::from(error.is_some()), "{script:?}");
+        assert_eq!(counts.retried, tries.len() as u64 - 1, "{script:?}");
+        assert_eq!(counts.dropped, 0, "{script:?}");
+        match (error, errors.seen().as_slice()) {
+            (None, []) => {}
+            (Some(error), [(_, body)]) => {
+                let body: Value = serde_json::from_str(body).expect("json");
+                assert_eq!(body["failures"][0]["errorMessage"], json!(error), "{script:?}");
+            }
+            other => panic!("{script:?}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_actions_of_one_record_share_one_envelope() {
+    let (first, second) =
+        (Scripted::new(&[Step::Poison], 1), Scripted::new(&[Step::Misconfigured], 1));
+    let errors = Scripted::new(&[], 1);
+    let error_lane = lane("error_action", &errors, LIMITS);
+    let (one, two) = (lane("one", &first, LIMITS), lane("two", &second, LIMITS));
+    let both: Vec<Item> = items(&["a"], Some(&error_lane)).collect();
+    one.push(both.iter().cloned());
+    two.push(both.into_iter());
+    settle(&[&one, &two, &error_lane]).await;
+    let seen = errors.seen();
+    assert_eq!(seen.len(), 1);
+    let envelope: Value = serde_json::from_str(&seen[0].1).expect("json");
+    let mut failures = envelope["failures"].as_array().expect("failures").clone();
+    failures.sort_by_key(|failure| failure["errorMessage"].to_string());
+    let failure = |message: &str| json!({ "actionType": "scripted", "actionRegion": "", "actionResource": "scripted", "errorMessage": message });
+    assert_eq!(failures, [failure("Misconfigured"), failure("Poison")]);
+    assert_eq!(
+        envelope.as_object().expect("object").keys().collect::<Vec<_>>(),
+        [
+            "ruleName",
+            "topic",
+            "productKey",
+            "deviceName",
+            "messageId",
+            "base64OriginalPayload",
+            "failures"
+        ]
+    );
+    assert_eq!(envelope["messageId"], json!("7"));
+    assert_eq!(envelope["base64OriginalPayload"], json!("eyJ0IjoxfQ=="));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_action_holds_up_no_other() {
+    let (stuck, free) = (Scripted::new(&[Step::Hang; 4], 1), Scripted::new(&[], 1));
+    let (slow, quick) = (lane("slow", &stuck, LIMITS), lane("quick", &free, LIMITS));
+    let bodies = ["1", "2", "3"];
+    slow.push(items(&bodies, None));
+    quick.push(items(&bodies, None));
+    settle(&[&quick]).await;
+    assert!(free.seen().iter().all(|(at, _)| *at == 0), "{:?}", free.seen());
+    assert_eq!(quick.counts().delivered, 3);
+    assert_eq!(slow.counts().delivered, 0);
+    settle(&[&slow]).await;
+    let counts = slow.counts();
+    assert_eq!((counts.delivered, counts.dropped), (2, 1), "only the record that hung is given up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_stay_in_order_and_only_what_failed_is_tried_again() {
+    use Step::{Ok, Retry};
+    let sink = Scripted::new(&[Ok, Retry, Ok], 10);
+    let lane = lane("main", &sink, LIMITS);
+    lane.push(items(&["1", "2", "3"], None));
+    settle(&[&lane]).await;
+    lane.push(items(&["4"], None));
+    settle(&[&lane]).await;
+    let bodies: Vec<String> = sink.seen().into_iter().map(|(_, body)| body).collect();
+    assert_eq!(bodies, ["1", "2", "3", "2", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_gives_up_what_does_not_fit_and_says_so() {
+    let (stuck, errors) = (Scripted::new(&[Step::Hang], 1), Scripted::new(&[], 1));
+    let error_lane = lane("error_action", &errors, LIMITS);
+    let small = LaneLimits { records: 2, bytes: 10_000 };
+    let lane = lane("main", &stuck, small);
+    lane.push(items(&["1", "2", "3", "4"], Some(&error_lane)));
+    settle(&[&error_lane]).await;
+    let counts = lane.counts();
+    assert_eq!((counts.received, counts.overflowed, counts.failed), (4, 2, 2));
+    assert!(errors.seen().iter().all(|(_, body)| body.contains("the action's queue is full")));
+    settle(&[&lane]).await;
+    let counts = lane.counts();
+    assert_eq!(counts.received, counts.delivered + counts.failed + counts.queued);
+}

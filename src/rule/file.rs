@@ -1,0 +1,313 @@
+//! Rule files: the YAML form of rules, with the place of everything in it.
+//!
+//! The form is declared once, in the structs below: parsing, `rules/rule.schema.json` and the
+//! reference in `rules/README.md` come from them.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use connectors::contract::Period;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::compiled::{CompiledRule, Compiler, Fault};
+use super::selftest::{RuleTest, TestForm};
+use super::{Action, DEADLINE, DataType, Owner, Retry, Rule, Statement};
+use crate::problem::Problem;
+use crate::yaml::Document;
+
+/// A rule file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with the key `rules`")]
+pub struct FileForm {
+    /// The rules of the file, one or more.
+    #[schemars(with = "Vec<RuleForm>")]
+    rules: Vec<Value>,
+}
+
+/// One rule.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a rule: a map with `name`, `sql` and `actions`")]
+pub struct RuleForm {
+    /// Unique; 4–30 letters, digits, `_`, `-`, where a CJK character counts 2.
+    name: String,
+    /// For people.
+    #[serde(default)]
+    description: String,
+    /// Whether the rule gets messages.
+    #[serde(default = "yes")]
+    enabled: bool,
+    /// How payloads are read: `json` or `binary`.
+    #[serde(default)]
+    data_type: DataType,
+    /// The statement; or give `select`, `from` and `where`.
+    sql: Option<String>,
+    /// What follows SELECT.
+    select: Option<String>,
+    /// The topic filter.
+    from: Option<String>,
+    /// What follows WHERE.
+    r#where: Option<String>,
+    /// What to do with each record: maps with one connector's name as key.
+    #[serde(default)]
+    actions: Vec<Map<String, Value>>,
+    /// Gets one envelope for a record that actions could not deliver.
+    error_action: Option<Map<String, Value>>,
+    /// When actions try again.
+    retry: Option<RetryForm>,
+    /// Messages and what the rule must make of them (`tidegate test`).
+    #[serde(default)]
+    tests: Vec<TestForm>,
+}
+
+/// When an action tries again.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map such as `{ delays: [1s, 3s, 10s] }`")]
+pub struct RetryForm {
+    /// The pause before each further try, such as `[1s, 3s, 10s]`; empty for none.
+    delays: Vec<Period>,
+}
+
+/// The most tries that a schedule may name.
+const DELAYS_MAX: usize = 100;
+
+fn yes() -> bool {
+    true
+}
+
+/// A rule of a file with what `tidegate test` needs.
+pub struct LoadedRule {
+    /// The rule, ready to run.
+    pub compiled: CompiledRule,
+    /// Its tests.
+    pub tests: Vec<RuleTest>,
+    /// Remarks that do not stop it.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the rules of a file.
+///
+/// # Errors
+/// Everything that is wrong with the file, each with its place.
+pub fn load(path: &Path, compiler: &Compiler) -> Result<Vec<LoadedRule>, Vec<Problem>> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let mut problem = Problem::new(format!("cannot be read: {error}"));
+        problem.file = Some(path.to_owned());
+        vec![problem]
+    })?;
+    parse(path, &text, compiler)
+}
+
+/// Reads the rules of the text of a file.
+///
+/// # Errors
+/// Everything that is wrong with the file, each with its place.
+pub fn parse(
+    path: &Path,
+    text: &str,
+    compiler: &Compiler,
+) -> Result<Vec<LoadedRule>, Vec<Problem>> {
+    let mut document = Document::parse(path, text).map_err(|problem| vec![problem])?;
+    document.substitute(&|name| std::env::var(name).ok()).map_err(|problem| vec![problem])?;
+    let value = document.take();
+    let form: FileForm = read(&document, "", value).map_err(|problem| vec![*problem])?;
+    let mut rules: Vec<LoadedRule> = Vec::new();
+    let mut names = HashSet::new();
+    let mut problems = Vec::new();
+    // Each rule's part of the document is given back before the next is compiled.
+    for (index, value) in form.rules.into_iter().enumerate() {
+        let place = format!("rules[{index}]");
+        match rule(&document, &place, value, compiler) {
+            Ok(rule) => {
+                let name = &rule.compiled.rule.name;
+                if !names.insert(name.clone()) {
+                    let message = format!("the name `{name}` is used twice in this file");
+                    problems.push(document.problem(&format!("{place}.name"), message));
+                }
+                rules.push(rule);
+            }
+            Err(problem) => problems.push(*problem),
+        }
+    }
+    if problems.is_empty() { Ok(rules) } else { Err(problems) }
+}
+
+fn rule(
+    document: &Document,
+    place: &str,
+    value: Value,
+    compiler: &Compiler,
+) -> Result<LoadedRule, Box<Problem>> {
+    let mut form: RuleForm = read(document, place, value)?;
+    let name = form.name.clone();
+    let at = |fault: Fault| {
+        let path = format!("{place}.{}", fault.path);
+        let position = match fault.inside {
+            Some(inside) => document.position_in_text(&path, inside),
+            None => document.position(&path),
+        };
+        Box::new(fault.problem.in_file(document.file(), position).rule(&name))
+    };
+    let tests: Vec<TestForm> = std::mem::take(&mut form.tests);
+    let rule = build(form, document, place).map_err(at)?;
+    let compiled = compiler.compile(Arc::new(rule)).map_err(at)?;
+    let warnings = compiled.query.iter().flat_map(|query| query.warnings()).map(|warning| {
+        let inside = crate::problem::Position { line: warning.line, column: warning.column };
+        let position = document.position_in_text(&format!("{place}.sql"), inside);
+        Problem::new(warning.message.clone()).in_file(document.file(), position).rule(&name)
+    });
+    let warnings = warnings.collect();
+    let tests = tests
+        .into_iter()
+        .enumerate()
+        .map(|(index, test)| {
+            RuleTest::new(test)
+                .map_err(|problem| at(Fault::new(format!("tests[{index}]"), problem)))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(LoadedRule { compiled, tests, warnings })
+}
+
+/// Reads a part of a document as a type; `place` is the part's path.
+fn read<T: DeserializeOwned>(
+    document: &Document,
+    place: &str,
+    value: Value,
+) -> Result<T, Box<Problem>> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let below = error.path().to_string();
+        let path = match below.as_str() {
+            "." => place.to_owned(),
+            below if place.is_empty() => below.to_owned(),
+            below => format!("{place}.{below}"),
+        };
+        Box::new(document.mismatch(&path, &error.inner().to_string()))
+    })
+}
+
+fn build(form: RuleForm, document: &Document, place: &str) -> Result<Rule, Fault> {
+    let sql = statement(&form)?;
+    let mut actions = Vec::with_capacity(form.actions.len());
+    for (index, map) in form.actions.into_iter().enumerate() {
+        actions.push(action(map, &format!("actions[{index}]"))?);
+    }
+    if actions.is_empty() {
+        let problem = Problem::new("the rule has no action")
+            .hint("add one, for example `actions: [{ log: {} }]`");
+        return Err(Fault::new("actions", problem));
+    }
+    let error_action =
+        form.error_action.map(|map| action(map, "error_action").map(Box::new)).transpose()?;
+    let retry = form.retry.map(|form| retry(form, "retry")).transpose()?.unwrap_or_default();
+    let owner =
+        Owner::File { path: document.file().to_owned(), line: document.position(place).line };
+    Ok(Rule {
+        name: form.name,
+        description: form.description,
+        enabled: form.enabled,
+        data_type: form.data_type,
+        sql: Some(sql),
+        actions,
+        error_action,
+        retry,
+        owner,
+    })
+}
+
+fn statement(form: &RuleForm) -> Result<Statement, Fault> {
+    match (&form.sql, &form.select, &form.from) {
+        (Some(text), None, None) if form.r#where.is_none() => Ok(Statement::Text(text.clone())),
+        (None, Some(select), Some(from)) => Ok(Statement::Parts {
+            select: select.clone(),
+            from: from.clone(),
+            filter: form.r#where.clone(),
+        }),
+        _ => {
+            let problem = Problem::new("the statement is missing or given twice")
+                .hint("give `sql:`, or `select:` and `from:` and if need be `where:`");
+            Err(Fault::new("sql", problem))
+        }
+    }
+}
+
+/// Reads `{connector: settings, name?, retry?, deadline?, batch?}`.
+fn action(map: Map<String, Value>, place: &str) -> Result<Action, Fault> {
+    let mut connector = None;
+    let mut action = Action {
+        name: None,
+        connector: String::new(),
+        settings: Value::Null,
+        retry: None,
+        deadline: DEADLINE,
+        batch: None,
+        vendor: None,
+    };
+    for (key, value) in map {
+        let path = format!("{place}.{key}");
+        let wrong = |what: &str| Fault::new(&path, Problem::new(format!("`{key}` must be {what}")));
+        match key.as_str() {
+            "name" => {
+                action.name = Some(value.as_str().ok_or_else(|| wrong("text"))?.to_owned());
+            }
+            "deadline" => {
+                let text = value.as_str().ok_or_else(|| wrong("a time such as `10s`"))?;
+                action.deadline = Period::parse(text)
+                    .map_err(|error| Fault::new(&path, Problem::new(error.to_string())))?
+                    .get();
+                if action.deadline.is_zero() {
+                    return Err(wrong("longer than nothing, such as `10s`"));
+                }
+            }
+            "batch" => {
+                let count = value.as_u64().filter(|count| (1..=10_000).contains(count));
+                let count = count.ok_or_else(|| wrong("a number from 1 to 10000"))?;
+                action.batch = usize::try_from(count).ok();
+            }
+            "retry" => {
+                let form = serde_path_to_error::deserialize(value)
+                    .map_err(|error| Fault::new(&path, Problem::new(error.inner().to_string())))?;
+                action.retry = Some(retry(form, &path)?);
+            }
+            _ => {
+                if let Some(first) = connector.replace(key.clone()) {
+                    let problem = Problem::new(format!("an action has one connector, not both `{first}` and `{key}`"))
+                        .hint("write a list item for each, or look for a misspelt `name`, `retry`, `deadline` or `batch`");
+                    return Err(Fault::new(path, problem));
+                }
+                action.settings = compact(value);
+            }
+        }
+    }
+    action.connector = connector.ok_or_else(|| {
+        Fault::new(
+            place,
+            Problem::new("the action names no connector").hint("for example `log: {}`"),
+        )
+    })?;
+    Ok(action)
+}
+
+/// The same value in maps that are no larger than they need to be: settings are kept as long as their
+/// rule, and rules are many.
+fn compact(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut exact = Map::with_capacity(map.len());
+            exact.extend(map.into_iter().map(|(key, value)| (key, compact(value))));
+            Value::Object(exact)
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(compact).collect()),
+        other => other,
+    }
+}
+
+fn retry(form: RetryForm, place: &str) -> Result<Retry, Fault> {
+    if form.delays.len() > DELAYS_MAX {
+        let problem = Problem::new(format!("at most {DELAYS_MAX} tries can be scheduled"));
+        return Err(Fault::new(format!("{place}.delays"), problem));
+    }
+    Ok(Retry { delays: form.delays.into_iter().map(Period::get).collect() })
+}

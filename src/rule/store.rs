@@ -1,0 +1,439 @@
+//! The embedded store of what the API creates: rules, their actions, and access keys.
+//!
+//! It keeps texts as they were given and hands out ids that are never used twice. It knows neither
+//! the protocol's error codes nor what a configuration means, and it compiles nothing.
+
+mod keys;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::Row as _;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+
+use super::DataType;
+pub use keys::{AccessKey, KEY_FILE, Role};
+
+/// The file below the data directory.
+pub const FILE: &str = "tidegate.db";
+
+/// How long a statement waits for another process (such as `keys create`) that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Each step brings a database from the version that is its index to the next. Never edit one that
+/// was released; add another. Ids start where the vendor's do, with six digits, and `AUTOINCREMENT`
+/// keeps them from ever being used again.
+const STEPS: &[&str] = &["
+    CREATE TABLE rules (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        description TEXT NOT NULL,
+        data_type TEXT NOT NULL CHECK (data_type IN ('JSON', 'BINARY')),
+        product_key TEXT,
+        short_topic TEXT,
+        topic_type INTEGER,
+        select_list TEXT,
+        filter TEXT,
+        running INTEGER NOT NULL,
+        created_ms INTEGER NOT NULL,
+        modified_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE actions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        rule_id INTEGER NOT NULL REFERENCES rules (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        configuration TEXT NOT NULL,
+        error_action INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX actions_by_rule ON actions (rule_id);
+    CREATE TABLE access_keys (
+        id TEXT PRIMARY KEY,
+        secret TEXT NOT NULL,
+        role TEXT NOT NULL CHECK (role IN ('read', 'operate', 'admin')),
+        created_ms INTEGER NOT NULL,
+        revoked_ms INTEGER
+    ) STRICT;
+    INSERT INTO sqlite_sequence (name, seq) VALUES ('rules', 99999), ('actions', 99999);
+"];
+
+/// Why the store could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file or its folder can't be made or read.
+    #[error("can't open the store {path}: {source}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A newer version of the program wrote the file.
+    #[error(
+        "the store {path} has version {found}, this program knows versions up to {known}: use the newer program, or another `data_dir`"
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// The version of the file.
+        found: i64,
+        /// The newest version that is known.
+        known: usize,
+    },
+    /// The database refused a statement.
+    #[error("the store failed: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// A rule as the API was told to keep it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRule {
+    /// From 100000 up; 0 before the rule is in the store.
+    pub id: u64,
+    /// Unique.
+    pub name: String,
+    /// For people; may be empty.
+    pub description: String,
+    /// Fixed when the rule is created.
+    pub data_type: DataType,
+    /// The product whose messages the rule reads.
+    pub product_key: Option<String>,
+    /// What follows the product key in the topic.
+    pub short_topic: Option<String>,
+    /// 0 system topics, 1 custom topics, 2 device status.
+    pub topic_type: Option<u8>,
+    /// What follows SELECT.
+    pub select: Option<String>,
+    /// What follows WHERE.
+    pub filter: Option<String>,
+    /// Started and not stopped.
+    pub running: bool,
+    /// Milliseconds since 1970.
+    pub created_ms: u64,
+    /// Milliseconds since 1970.
+    pub modified_ms: u64,
+}
+
+/// An action of a rule as the API was told to keep it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAction {
+    /// From 100000 up; 0 before the action is in the store.
+    pub id: u64,
+    /// The rule it belongs to.
+    pub rule_id: u64,
+    /// `REPUBLISH`, `OTS`, …
+    pub kind: String,
+    /// The JSON text as it was given.
+    pub configuration: String,
+    /// Gets what the others could not deliver.
+    pub error: bool,
+}
+
+/// The store. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+}
+
+impl Store {
+    /// Opens the store in a data directory; makes both when they are missing. Only the owner of the
+    /// process may read the file: it holds secrets. What a call has written survives a power cut.
+    ///
+    /// # Errors
+    /// [`StoreError::File`], [`StoreError::TooNew`], or what the database says.
+    pub async fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let path = data_dir.join(FILE);
+        create_private(data_dir, &path)
+            .map_err(|source| StoreError::File { path: path.clone(), source })?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        // One connection: writes come one by one anyway, and nothing here is read often.
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        let store = Self { pool };
+        store.migrate(&path).await?;
+        Ok(store)
+    }
+
+    async fn migrate(&self, path: &Path) -> Result<(), StoreError> {
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let found: i64 =
+            sqlx::query("PRAGMA user_version").fetch_one(&mut *change).await?.try_get(0)?;
+        let known = STEPS.len();
+        let done = usize::try_from(found).unwrap_or(usize::MAX);
+        if done > known {
+            return Err(StoreError::TooNew { path: path.to_owned(), found, known });
+        }
+        for step in STEPS.iter().skip(done) {
+            sqlx::raw_sql(*step).execute(&mut *change).await?;
+        }
+        // A PRAGMA takes no parameters; the text holds nothing but a number of our own.
+        let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {known}"));
+        sqlx::raw_sql(version).execute(&mut *change).await?;
+        change.commit().await?;
+        Ok(())
+    }
+
+    /// Closes the file; every later call fails.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Adds a rule and returns its id. `rule.id` is not read.
+    ///
+    /// # Errors
+    /// What the database says; the name must be free.
+    pub async fn insert_rule(&self, rule: &StoredRule) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO rules (name, description, data_type, product_key, short_topic, topic_type,
+             select_list, filter, running, created_ms, modified_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&rule.name)
+        .bind(&rule.description)
+        .bind(data_type_name(rule.data_type))
+        .bind(&rule.product_key)
+        .bind(&rule.short_topic)
+        .bind(rule.topic_type)
+        .bind(&rule.select)
+        .bind(&rule.filter)
+        .bind(rule.running)
+        .bind(signed(rule.created_ms))
+        .bind(signed(rule.modified_ms))
+        .execute(&self.pool)
+        .await?;
+        Ok(unsigned(done.last_insert_rowid()))
+    }
+
+    /// Replaces everything of a rule but its id, its data type and when it was created.
+    ///
+    /// # Errors
+    /// What the database says; a rule of that id must exist and the name must be free.
+    pub async fn update_rule(&self, rule: &StoredRule) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE rules SET name = ?, description = ?, product_key = ?, short_topic = ?,
+             topic_type = ?, select_list = ?, filter = ?, running = ?, modified_ms = ?
+             WHERE id = ?",
+        )
+        .bind(&rule.name)
+        .bind(&rule.description)
+        .bind(&rule.product_key)
+        .bind(&rule.short_topic)
+        .bind(rule.topic_type)
+        .bind(&rule.select)
+        .bind(&rule.filter)
+        .bind(rule.running)
+        .bind(signed(rule.modified_ms))
+        .bind(signed(rule.id))
+        .execute(&self.pool)
+        .await?;
+        expect_one(done.rows_affected())
+    }
+
+    /// Deletes a rule and its actions.
+    ///
+    /// # Errors
+    /// What the database says; a rule of that id must exist.
+    pub async fn delete_rule(&self, id: u64) -> Result<(), StoreError> {
+        let done = sqlx::query("DELETE FROM rules WHERE id = ?")
+            .bind(signed(id))
+            .execute(&self.pool)
+            .await?;
+        expect_one(done.rows_affected())
+    }
+
+    /// The rule of that id.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rule(&self, id: u64) -> Result<Option<StoredRule>, StoreError> {
+        let row = sqlx::query("SELECT * FROM rules WHERE id = ?")
+            .bind(signed(id))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(read_rule).transpose()
+    }
+
+    /// The rule of that name.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rule_named(&self, name: &str) -> Result<Option<StoredRule>, StoreError> {
+        let row = sqlx::query("SELECT * FROM rules WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(read_rule).transpose()
+    }
+
+    /// At most `limit` rules, the newest first, after the first `offset`.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rules(&self, limit: u32, offset: u32) -> Result<Vec<StoredRule>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM rules ORDER BY id DESC LIMIT ? OFFSET ?")
+            .bind(limit)
+            .bind(offset)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read_rule).collect()
+    }
+
+    /// The rules that were started and not stopped, the oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn running_rules(&self) -> Result<Vec<StoredRule>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM rules WHERE running ORDER BY id")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read_rule).collect()
+    }
+
+    /// How many rules there are.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rule_count(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT count(*) FROM rules").fetch_one(&self.pool).await?;
+        Ok(unsigned(row.try_get(0)?))
+    }
+
+    /// Adds an action and returns its id. `action.id` is not read.
+    ///
+    /// # Errors
+    /// What the database says; the rule must exist.
+    pub async fn insert_action(&self, action: &StoredAction) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO actions (rule_id, kind, configuration, error_action) VALUES (?, ?, ?, ?)",
+        )
+        .bind(signed(action.rule_id))
+        .bind(&action.kind)
+        .bind(&action.configuration)
+        .bind(action.error)
+        .execute(&self.pool)
+        .await?;
+        Ok(unsigned(done.last_insert_rowid()))
+    }
+
+    /// Replaces kind and configuration of an action.
+    ///
+    /// # Errors
+    /// What the database says; an action of that id must exist.
+    pub async fn update_action(&self, action: &StoredAction) -> Result<(), StoreError> {
+        let done = sqlx::query("UPDATE actions SET kind = ?, configuration = ? WHERE id = ?")
+            .bind(&action.kind)
+            .bind(&action.configuration)
+            .bind(signed(action.id))
+            .execute(&self.pool)
+            .await?;
+        expect_one(done.rows_affected())
+    }
+
+    /// Deletes an action.
+    ///
+    /// # Errors
+    /// What the database says; an action of that id must exist.
+    pub async fn delete_action(&self, id: u64) -> Result<(), StoreError> {
+        let done = sqlx::query("DELETE FROM actions WHERE id = ?")
+            .bind(signed(id))
+            .execute(&self.pool)
+            .await?;
+        expect_one(done.rows_affected())
+    }
+
+    /// The action of that id.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn action(&self, id: u64) -> Result<Option<StoredAction>, StoreError> {
+        let row = sqlx::query("SELECT * FROM actions WHERE id = ?")
+            .bind(signed(id))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(read_action).transpose()
+    }
+
+    /// All actions of a rule, the oldest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn actions(&self, rule_id: u64) -> Result<Vec<StoredAction>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM actions WHERE rule_id = ? ORDER BY id")
+            .bind(signed(rule_id))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(read_action).collect()
+    }
+}
+
+/// Makes folder and file; SQLite gives its journal the same permissions as the file.
+fn create_private(folder: &Path, file: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    private(std::fs::OpenOptions::new().create(true).append(true)).open(file).map(drop)
+}
+
+/// A file that is made with these options can only be read by its owner.
+fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+fn expect_one(rows: u64) -> Result<(), StoreError> {
+    if rows == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound.into()) }
+}
+
+/// SQLite's integers are signed; ids and times stay far below the limit.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn data_type_name(data_type: DataType) -> &'static str {
+    match data_type {
+        DataType::Json => "JSON",
+        DataType::Binary => "BINARY",
+    }
+}
+
+fn read_rule(row: &SqliteRow) -> Result<StoredRule, StoreError> {
+    let binary = row.try_get::<&str, _>("data_type")? == data_type_name(DataType::Binary);
+    Ok(StoredRule {
+        id: unsigned(row.try_get("id")?),
+        name: row.try_get("name")?,
+        description: row.try_get("description")?,
+        data_type: if binary { DataType::Binary } else { DataType::Json },
+        product_key: row.try_get("product_key")?,
+        short_topic: row.try_get("short_topic")?,
+        topic_type: row.try_get("topic_type")?,
+        select: row.try_get("select_list")?,
+        filter: row.try_get("filter")?,
+        running: row.try_get("running")?,
+        created_ms: unsigned(row.try_get("created_ms")?),
+        modified_ms: unsigned(row.try_get("modified_ms")?),
+    })
+}
+
+fn read_action(row: &SqliteRow) -> Result<StoredAction, StoreError> {
+    Ok(StoredAction {
+        id: unsigned(row.try_get("id")?),
+        rule_id: unsigned(row.try_get("rule_id")?),
+        kind: row.try_get("kind")?,
+        configuration: row.try_get("configuration")?,
+        error: row.try_get("error_action")?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

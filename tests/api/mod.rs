@@ -1,0 +1,12 @@
+//! The HTTP interface over a real listener, a real store, and signed requests.
+//!
+//! Only the engine is a stand-in: it remembers what it was given, and refuses what says so.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+pub(crate) mod client;
+mod gateway;
+mod ingest;
+mod scenario;
+mod sdk;
+mod server;

@@ -1,0 +1,224 @@
+//! A listener with the interface behind it, and an engine that does as it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use connectors::contract::{
+    Batch, Connections, Ingress, Message, ShutdownHandle, TopicLimits, shutdown,
+};
+use tidegate::api::{
+    ApiLimits, ApiState, Destinations, Endpoint, RuleProblem, Rules, restore, router, serve,
+};
+use tidegate::rule::store::{AccessKey, Role, Store};
+use tidegate::rule::{Owner, Rule, Statement};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::client::Client;
+
+/// The clock of all servers: 2019-02-28T06:14:33Z.
+pub const NOW_MS: u64 = 1_551_334_473_000;
+
+/// The only key of a server, unless a test adds others.
+pub fn key(role: Role) -> AccessKey {
+    AccessKey {
+        id: format!("test-{}", role.as_str()),
+        secret: "testsecret".to_owned(),
+        role,
+        created_ms: 0,
+        revoked_ms: None,
+    }
+}
+
+/// Remembers the rules that run, by owner id.
+#[derive(Default)]
+pub struct Engine {
+    pub running: Mutex<BTreeMap<u64, Rule>>,
+}
+
+impl Engine {
+    fn problem(rule: &Rule) -> Option<RuleProblem> {
+        if let Some(Statement::Parts { select, .. }) = &rule.sql
+            && select.contains("BAD")
+        {
+            let message = "line 1, column 8: unexpected BAD".to_owned();
+            return Some(RuleProblem { message, sql: true });
+        }
+        let refused = |action: &tidegate::rule::Action| {
+            action.settings.to_string().contains("refused") || action.connector.is_empty()
+        };
+        (rule.actions.iter().chain(rule.error_action.as_deref()).any(refused)
+            || rule.description == "refuse check")
+            .then(|| RuleProblem { message: "refused as asked".to_owned(), sql: false })
+    }
+}
+
+impl Rules for Engine {
+    fn check(&self, rule: &Rule) -> Result<(), RuleProblem> {
+        Self::problem(rule).map_or(Ok(()), Err)
+    }
+
+    fn put(&self, rule: Rule) -> Result<(), RuleProblem> {
+        assert!(rule.enabled && rule.sql.is_some());
+        self.check(&rule)?;
+        if rule.description == "refuse put"
+            || rule.actions.iter().any(|a| a.settings.to_string().contains("late"))
+        {
+            return Err(RuleProblem { message: "refused late".to_owned(), sql: false });
+        }
+        let Owner::Api(id) = rule.owner else { panic!("a rule of a file in the API") };
+        self.running.lock().unwrap().insert(id, rule);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) {
+        self.running.lock().unwrap().retain(|_, rule| rule.name != name);
+    }
+
+    fn name_taken_by_file(&self, name: &str) -> bool {
+        name == "from_a_file"
+    }
+}
+
+/// What happens to messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Accept,
+    Refuse,
+    Full,
+    Forget,
+}
+
+/// Keeps messages.
+pub struct Inbox {
+    pub fate: Mutex<Fate>,
+    pub messages: Mutex<Vec<Message>>,
+    /// What is neither accepted nor refused.
+    pub held: Mutex<Vec<Batch>>,
+}
+
+#[async_trait::async_trait]
+impl Ingress for Inbox {
+    fn try_submit(&self, batch: Batch) -> Result<(), Batch> {
+        match *self.fate.lock().unwrap() {
+            Fate::Full => return Err(batch),
+            Fate::Forget => self.held.lock().unwrap().push(batch),
+            Fate::Refuse => drop(batch),
+            Fate::Accept => {
+                self.messages.lock().unwrap().extend(batch.messages);
+                batch.ack.accept();
+            }
+        }
+        Ok(())
+    }
+
+    async fn ready(&self) {}
+}
+
+pub struct Server {
+    pub address: SocketAddr,
+    pub engine: Arc<Engine>,
+    pub inbox: Arc<Inbox>,
+    pub store: Store,
+    pub folder: PathBuf,
+    stop: ShutdownHandle,
+    task: JoinHandle<std::io::Result<()>>,
+    /// Codes that were answered, over all servers of a test.
+    pub codes: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// A server in a fresh folder whose state a test may change.
+    pub async fn with(change: impl FnOnce(&mut ApiState)) -> Self {
+        let folder = std::env::temp_dir().join(format!("tidegate-api-{}", uuid::Uuid::new_v4()));
+        Self::open(folder, change).await
+    }
+
+    pub async fn open(folder: PathBuf, change: impl FnOnce(&mut ApiState)) -> Self {
+        let store = Store::open(&folder).await.unwrap();
+        let engine = Arc::new(Engine::default());
+        let inbox = Arc::new(Inbox {
+            fate: Mutex::new(Fate::Accept),
+            messages: Mutex::default(),
+            held: Mutex::default(),
+        });
+        let mut state = ApiState {
+            store: store.clone(),
+            rules: engine.clone(),
+            ingress: inbox.clone(),
+            destinations: destinations(),
+            keys: vec![key(Role::Admin), key(Role::Operate), key(Role::Read)],
+            require_key: false,
+            clock: Arc::new(|| NOW_MS),
+            ready: Arc::new(Vec::new),
+            metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
+            limits: ApiLimits::default(),
+        };
+        change(&mut state);
+        let failed = restore(&state).await.unwrap();
+        assert_eq!(failed, []);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, signal) = shutdown();
+        let limits = state.limits;
+        let task = tokio::spawn(serve(listener, router(state), limits, signal));
+        let codes = Arc::default();
+        Self { address, engine, inbox, store, folder, stop, task, codes }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.address, key(Role::Admin), self.codes.clone())
+    }
+
+    /// Stops it and keeps the folder.
+    pub async fn stop(self) -> PathBuf {
+        let Self { folder, store, stop, task, .. } = self;
+        stop.stop();
+        task.await.unwrap().unwrap();
+        store.close().await;
+        folder
+    }
+
+    /// Stops it and deletes what it has written.
+    pub async fn end(self) {
+        let folder = self.stop().await;
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+fn destinations() -> Destinations {
+    let mut connections = Connections::default();
+    for (name, kind) in [("k", "kafka"), ("s", "sqlite"), ("p", "postgres")] {
+        assert!(connections.insert(name, kind, Arc::new(())));
+    }
+    let endpoint = |kind: &str, region: &str, instance: &str, connection: &str| Endpoint {
+        kind: kind.to_owned(),
+        region: region.to_owned(),
+        instance: instance.to_owned(),
+        connection: Some(connection.to_owned()),
+        url: None,
+    };
+    let call = Endpoint {
+        connection: None,
+        url: Some("http://127.0.0.1:9/{serviceName}/{functionName}".to_owned()),
+        ..endpoint("FC", "*", "weather", "")
+    };
+    Destinations {
+        endpoints: vec![
+            endpoint("ONS", "cn-shanghai", "MQ_INST_1", "k"),
+            endpoint("ONS", "cn-shanghai", "MQ_GONE", "gone"),
+            endpoint("MNS", "*", "mns-test-topic1", "k"),
+            endpoint("DATAHUB", "*", "iot_datahub_stream", "k"),
+            endpoint("OTS", "*", "testaaa", "s"),
+            call,
+        ],
+        connections: Arc::new(connections),
+        topics: TopicLimits::default(),
+    }
+}

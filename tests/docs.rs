@@ -1,0 +1,44 @@
+//! What is generated from declarations is committed; a stale file is rewritten and fails the test.
+
+use std::path::Path;
+
+use tidegate::cli;
+
+/// Compares a file with what it should hold; where they differ, writes it and says so.
+fn ensure(path: &str, want: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let have = std::fs::read_to_string(&path).unwrap_or_default();
+    if have != want {
+        std::fs::write(&path, want).expect("written");
+        panic!("{} was stale and is rewritten: run the test again and commit it", path.display());
+    }
+}
+
+/// The text with what stands between a part's marks replaced.
+fn replaced(text: &str, part: &str, new: &str) -> String {
+    let open = format!("<!-- generated: {part} -->\n");
+    let (before, rest) = text.split_once(&open).unwrap_or_else(|| panic!("no mark for {part}"));
+    let (_, after) = rest.split_once("<!-- end -->").expect("an end mark");
+    format!("{before}{open}{new}<!-- end -->{after}")
+}
+
+#[test]
+fn the_readme_tables_come_from_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let mut text = std::fs::read_to_string(path).expect("README");
+    text = replaced(&text, "sinks", &cli::sinks_table());
+    text = replaced(&text, "sources", &cli::sources_table());
+    text = replaced(&text, "functions", &cli::functions_table());
+    ensure("README.md", &text);
+}
+
+#[test]
+fn the_schema_of_rule_files_comes_from_the_code() {
+    ensure("rules/rule.schema.json", &cli::rule_schema());
+}
+
+#[test]
+fn the_reference_pages_come_from_the_code() {
+    ensure("rules/README.md", &cli::rules_reference());
+    ensure("connectors/README.md", &cli::connectors_reference());
+}
