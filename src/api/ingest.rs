@@ -99,6 +99,10 @@ async fn take(api: &Api, request: Request) -> Result<(), Refusal> {
 
 /// The topic as text: from the path, or from the query when it does not start with a slash.
 fn topic_of(uri: &Uri) -> Result<String, String> {
+    let query = uri.query().unwrap_or("");
+    if [uri.path(), query].into_iter().any(has_broken_escape) {
+        return Err("`%` stands before two hexadecimal digits; write `%25` for itself".to_owned());
+    }
     if let Some(rest) = uri.path().strip_prefix("/ingest/") {
         return match percent_decode_str(rest).decode_utf8() {
             Ok(rest) => Ok(format!("/{rest}")),
@@ -106,9 +110,20 @@ fn topic_of(uri: &Uri) -> Result<String, String> {
         };
     }
     let mut parameters = Parameters::new();
-    form::read(uri.query().unwrap_or("").as_bytes(), &mut parameters).map_err(|e| e.to_string())?;
+    form::read(query.as_bytes(), &mut parameters).map_err(|e| e.to_string())?;
+    if query.split('&').filter(|pair| pair.starts_with("topic=")).count() > 1 {
+        return Err("`topic` is given twice; a message has one topic".to_owned());
+    }
     parameters.remove("topic").ok_or_else(|| {
         "name the topic: POST /ingest/pk/device/… or POST /ingest?topic=…".to_owned()
+    })
+}
+
+/// True when a `%` is not the start of an encoded byte (RFC 3986 §2.1).
+fn has_broken_escape(text: &str) -> bool {
+    text.split('%').skip(1).any(|rest| {
+        let digits = rest.bytes().take(2);
+        digits.filter(u8::is_ascii_hexdigit).count() < 2
     })
 }
 

@@ -192,6 +192,10 @@ fn bad_payloads_cost_nothing_else() {
     assert_eq!(status, 400, "{answer}");
     assert!(answer.contains('#'), "the reason is given: {answer}");
     assert_eq!(daemon.post("/ingest", b"{}").0, 400);
+    for bad in ["/ingest/a%2", "/ingest/a%zz", "/ingest?topic=a%", "/ingest?topic=a&topic=b"] {
+        let (status, answer) = daemon.post(bad, b"{}");
+        assert_eq!(status, 400, "{bad}: {answer}");
+    }
     assert_eq!(daemon.get("/ingest/t").0, 405);
     assert_eq!(daemon.post("/ingest?topic=t", br#"{"a":1}"#).0, 202);
     assert_eq!(daemon.lines("good.jsonl", 1), [r#"{"a":1}"#]);
