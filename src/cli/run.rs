@@ -2,12 +2,13 @@
 //!
 //! The one place where all parts meet: listeners, broker, engine, rules, store, sources.
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use connectors::contract::{
     Batch, DeliveryError, Env, Ingress, Message, NoFacts, Publisher, Shutdown, ShutdownHandle,
     shutdown,
@@ -26,6 +27,9 @@ use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet};
 use crate::rule::store::{AccessKey, KEY_FILE, Store};
 use crate::thing::Forwarder;
 
+/// In the data folder; who has it locked runs there.
+const LOCK_FILE: &str = "lock";
+
 /// The daemon, running.
 pub struct Daemon {
     /// Where it listens.
@@ -37,6 +41,8 @@ pub struct Daemon {
     /// How many sources bring messages in beside the listeners.
     pub sources: usize,
     engine: Arc<Engine>,
+    /// Locked as long as the daemon is.
+    _lock: File,
     stop: ShutdownHandle,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     patience: Duration,
@@ -105,6 +111,7 @@ impl Daemon {
         let mqtt = listen(config.listen.mqtt, "MQTT", "listen.mqtt").await?;
         let http = listen(config.listen.http, "HTTP", "listen.http").await?;
         let ports = Ports { mqtt: mqtt.local_addr()?, http: http.local_addr()? };
+        let lock = take_folder(&config.path(&config.data_dir))?;
         let store = open_store(config).await?;
 
         let engine = Engine::start(engine_limits(config), Arc::new(NoFacts), now_ms())?;
@@ -145,6 +152,7 @@ impl Daemon {
             rules: Arc::clone(&rules),
             sources: config.sources.len(),
             engine,
+            _lock: lock,
             stop,
             tasks: Vec::new(),
             patience: Duration::from_secs(config.limits.stop_seconds),
@@ -281,10 +289,32 @@ async fn listen(address: SocketAddr, what: &str, setting: &str) -> anyhow::Resul
     })
 }
 
+/// Takes the data folder for this daemon: two of them would mix up their rules and keys. The system
+/// gives it back when the process ends, however it ends.
+fn take_folder(folder: &Path) -> anyhow::Result<File> {
+    make_folder(folder)?;
+    let path = folder.join(LOCK_FILE);
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another daemon uses the folder {}; stop it, or set `data_dir` in the configuration",
+            folder.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {} (`data_dir`)", folder.display()))
+}
+
 pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let folder = config.path(&config.data_dir);
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {} (`data_dir`)", folder.display()))?;
+    make_folder(&folder)?;
     Store::open(&folder)
         .await
         .with_context(|| format!("cannot open the store in {}", folder.display()))

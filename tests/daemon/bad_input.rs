@@ -170,6 +170,15 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn a_data_folder_has_one_daemon() {
+    let daemon = Daemon::start("", &[]);
+    let (code, _, error) = run(daemon.folder.path(), &["run"], "");
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains("another daemon") && error.contains("data_dir"), "{error}");
+    assert_eq!(run(daemon.folder.path(), &["keys", "list"], "").0, 0, "keys are made beside it");
+}
+
+#[test]
 fn a_public_address_needs_a_decision() {
     let folder = tempfile::tempdir().expect("folder");
     let config = "listen: { mqtt: \"0.0.0.0:0\", http: \"127.0.0.1:0\" }\n";
