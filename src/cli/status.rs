@@ -41,6 +41,7 @@ impl Status {
                 metrics::BROKER_CONNECTIONS
                 | metrics::BROKER_RECEIVED
                 | metrics::BROKER_SENT
+                | metrics::BROKER_CLOSED
                 | metrics::BROKER_DROPPED => self.broker_metric(&mut text, *metric),
                 metrics::MEMORY => text.add(*metric, &[], resident_bytes()),
                 metrics::UPTIME => text.add(*metric, &[], self.started.elapsed().as_secs()),
@@ -56,6 +57,19 @@ impl Status {
             metrics::BROKER_CONNECTIONS => text.add(metric, &[], counts.connections),
             metrics::BROKER_RECEIVED => text.add(metric, &[], counts.messages_received),
             metrics::BROKER_SENT => text.add(metric, &[], counts.messages_sent),
+            metrics::BROKER_CLOSED => {
+                for (reason, count) in [
+                    ("too_many", counts.connections_refused),
+                    ("connect_refused", counts.connects_refused),
+                    ("connect_timeout", counts.connect_timeouts),
+                    ("protocol_error", counts.protocol_errors),
+                    ("keep_alive", counts.keep_alive_timeouts),
+                    ("takeover", counts.takeovers),
+                    ("batch_refused", counts.batches_refused),
+                ] {
+                    text.add(metric, &[("reason", reason)], count);
+                }
+            }
             _ => {
                 for (name, count) in counts.named() {
                     let reason = name.strip_prefix("dropped_").or(name.strip_prefix("refused_"));

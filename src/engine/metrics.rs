@@ -49,6 +49,7 @@ metrics! {
     BROKER_CONNECTIONS = "gauge" "tidegate_mqtt_connections": "MQTT clients that are connected";
     BROKER_RECEIVED = "counter" "tidegate_mqtt_received_total": "MQTT messages received from clients";
     BROKER_SENT = "counter" "tidegate_mqtt_sent_total": "MQTT messages sent to clients";
+    BROKER_CLOSED = "counter" "tidegate_mqtt_closed_total": "MQTT connections and batches that the broker ended or refused, by reason";
     BROKER_DROPPED = "counter" "tidegate_mqtt_dropped_total": "MQTT messages dropped, by reason";
     MEMORY = "gauge" "tidegate_resident_memory_bytes": "memory of the process";
     UPTIME = "gauge" "tidegate_uptime_seconds": "time since the start";

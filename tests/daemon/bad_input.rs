@@ -248,6 +248,8 @@ fn hostile_bytes_close_their_own_connection_only() {
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).ok();
     }
+    let closed = "tidegate_mqtt_closed_total{reason=\"protocol_error\"}";
+    eventually("they are counted", || (daemon.metric(closed) > 0).then_some(()));
     assert_eq!(daemon.post("/ingest?topic=t", br#"{"a":1}"#).0, 202);
     assert_eq!(daemon.lines("good.jsonl", 1), [r#"{"a":1}"#]);
     assert!(daemon.is_running());
