@@ -10,6 +10,7 @@ use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use super::inbox::{Inbox, Running, texts};
@@ -40,9 +41,13 @@ impl KafkaPeer {
     /// The first messages of a topic with one partition.
     pub(crate) async fn read(&self, topic: &str, count: usize) -> Vec<OwnedMessage> {
         let mut config = self.client();
-        config.set("group.id", unique("reader")).set("auto.offset.reset", "earliest");
+        // librdkafka asks for a group id, also of who reads a partition without a group.
+        config.set("group.id", unique("reader"));
         let consumer: StreamConsumer = config.create().expect("a consumer");
-        consumer.subscribe(&[topic]).expect("subscribed");
+        let mut from_start = TopicPartitionList::new();
+        let added = from_start.add_partition_offset(topic, 0, Offset::Beginning);
+        added.expect("an offset");
+        consumer.assign(&from_start).expect("assigned");
         let mut messages = Vec::new();
         while messages.len() < count {
             let next = tokio::time::timeout(Duration::from_secs(30), consumer.recv()).await;
