@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_millis(200);
 pub(super) struct Watch {
     folder: PathBuf,
     changed: Arc<Notify>,
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
 }
 
 impl Watch {
@@ -26,12 +26,12 @@ impl Watch {
     /// between.
     pub(super) fn new(folder: &Path) -> Self {
         let changed = Arc::new(Notify::new());
-        let _watcher = watcher(folder, Arc::clone(&changed));
-        Self { folder: folder.to_owned(), changed, _watcher }
+        let watcher = watcher(folder, Arc::clone(&changed));
+        Self { folder: folder.to_owned(), changed, watcher }
     }
 
     /// Reads the rules again whenever they change, until told to stop.
-    pub(super) async fn run(self, rules: Arc<RuleSet>, mut shutdown: Shutdown) {
+    pub(super) async fn run(mut self, rules: Arc<RuleSet>, mut shutdown: Shutdown) {
         let mut hangup = match signal(SignalKind::hangup()) {
             Ok(hangup) => hangup,
             Err(error) => {
@@ -42,12 +42,17 @@ impl Watch {
         loop {
             tokio::select! {
                 () = shutdown.wait() => return,
-                _ = hangup.recv() => {}
+                // The folder may be another one by now, which nobody watches yet.
+                _ = hangup.recv() => self.watcher = watcher(&self.folder, Arc::clone(&self.changed)),
                 () = self.changed.notified() => tokio::time::sleep(QUIET).await,
             }
             let loaded = rules.load_folder(&self.folder);
             tracing::info!(rules = loaded.rules, "rules were read again");
             tell(&loaded);
+            if self.watcher.is_some() && !self.folder.exists() {
+                self.watcher = None;
+                tracing::warn!("{} is gone; send SIGHUP when it is back", self.folder.display());
+            }
         }
     }
 }

@@ -95,6 +95,7 @@ impl RuleSet {
             Err(error) => {
                 let mut problem = Problem::new(format!("cannot read the folder of rules: {error}"));
                 problem.file = Some(folder.to_owned());
+                self.lock().bad_files.insert(folder.to_owned(), vec![problem.clone()]);
                 return Loaded { problems: vec![problem], ..Loaded::default() };
             }
         };

@@ -50,6 +50,24 @@ fn hang_up_reads_the_rules_again() {
 }
 
 #[test]
+fn a_folder_that_is_gone_shows_and_is_watched_again_after_a_hang_up() {
+    let daemon = Daemon::with_rules(&rule("first_rule", "a"));
+    std::fs::rename(daemon.path("rules"), daemon.path("elsewhere")).expect("moved");
+    daemon.signal("HUP");
+    eventually("it shows", || (daemon.get("/readyz").0 == 503).then_some(()));
+    daemon.post("/ingest/t/1", br#"{"a":1}"#);
+    assert_eq!(daemon.lines("first_rule.jsonl", 1), [r#"{"a":1}"#], "its rules stay");
+    std::fs::create_dir(daemon.path("rules")).expect("folder");
+    daemon.signal("HUP");
+    eventually("ready again", || (daemon.get("/readyz").0 == 200).then_some(()));
+    daemon.write("rules/second.yaml", &rule("second_rule", "a"));
+    eventually("a new file applies by itself", || {
+        daemon.post("/ingest/t/1", br#"{"a":3}"#);
+        std::fs::metadata(daemon.path("second_rule.jsonl")).ok().map(drop)
+    });
+}
+
+#[test]
 fn the_rules_of_a_deleted_file_stop() {
     let daemon = Daemon::with_rules(&rule("first_rule", "a"));
     std::fs::remove_file(daemon.path("rules/test.yaml")).expect("removed");
