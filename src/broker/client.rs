@@ -70,10 +70,10 @@ pub enum ClientError {
     #[error("the broker sent something that is no mqtt packet")]
     Decode(#[from] DecodeError),
     /// The broker closed the connection; MQTT 5 brokers say why.
-    #[error("the broker closed the connection{}", .0.map_or(String::new(), |reason| format!(", reason code {:#04x}", reason.0)))]
+    #[error("the broker closed the connection{}", .0.map_or(String::new(), |reason| format!(", {reason}")))]
     Closed(Option<Reason>),
     /// The broker refused CONNECT, SUBSCRIBE or PUBLISH.
-    #[error("the broker refused {what}, reason code {:#04x}", .reason.0)]
+    #[error("the broker refused {what}, {reason}")]
     Refused {
         /// The packet.
         what: &'static str,

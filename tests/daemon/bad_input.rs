@@ -223,6 +223,7 @@ fn a_payload_over_the_limit_is_refused_by_the_broker_too() {
     let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000));
     let (code, _, error) = run(folder, &["pub", "t", &large, "--to", &to], "");
     assert_eq!(code, 1, "{error}");
+    assert!(error.contains("a limit is exceeded"), "{error}");
     assert_eq!(daemon.metric("tidegate_mqtt_dropped_total{reason=\"payload\"}"), 1);
     let (code, _, error) = run(folder, &["pub", "t", r#"{"a":1}"#, "--to", &to], "");
     assert_eq!(code, 0, "{error}");

@@ -77,6 +77,27 @@ impl Reason {
     }
 }
 
+impl std::fmt::Display for Reason {
+    /// The code, and what it means for the codes that a person is likely to see.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let meaning = match *self {
+            Self::MALFORMED | Self::PROTOCOL_ERROR => "the protocol was broken",
+            Self::UNSUPPORTED_VERSION => "this version of MQTT is not spoken",
+            Self::CLIENT_ID_NOT_VALID => "the client identifier is not acceptable",
+            Self::BAD_CREDENTIALS => "user name or password is wrong",
+            Self::NOT_AUTHORIZED => "this is not allowed",
+            Self::SERVER_UNAVAILABLE => "the broker cannot serve now",
+            Self::SERVER_SHUTTING_DOWN => "the broker stops",
+            Self::SESSION_TAKEN_OVER => "another client uses the client identifier",
+            Self::FILTER_INVALID | Self::TOPIC_INVALID => "the topic is not acceptable",
+            Self::PACKET_TOO_LARGE => "the packet is too large",
+            Self::QUOTA_EXCEEDED => "a limit is exceeded, such as that of the payload",
+            _ => return write!(f, "reason code {:#04x}", self.0),
+        };
+        write!(f, "reason code {:#04x}: {meaning}", self.0)
+    }
+}
+
 /// Any packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet {
