@@ -103,7 +103,7 @@ impl<'a> Context<'a, '_> {
             Expr::JsonPath(index) => self.json_path(*index as usize),
             Expr::Wrap(inner) => wrap(&self.eval(inner)),
             Expr::Alias { path, item } => self.alias(*path, *item),
-            Expr::Star => Value::Binary(self.payload),
+            Expr::Star => Value::Binary(Cow::Borrowed(self.payload)),
             Expr::Negate(inner) => self.negate(inner),
             Expr::Not(inner) => match self.eval(inner) {
                 Value::Missing => Value::Missing,
@@ -230,6 +230,7 @@ impl<'a> Context<'a, '_> {
             payload: self.payload,
             time_zone: self.query.time_zone(),
             call: call.site,
+            prepared: &call.prepared,
         };
         match (function.eval)(&arguments, &site) {
             Ok(value) => value,

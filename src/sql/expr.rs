@@ -1,7 +1,7 @@
 //! The typed tree of an expression. Chains of one operator are flat, so that only real nesting is
 //! depth.
 
-use super::functions::Function;
+use super::functions::{Function, Prepared};
 use super::like::Pattern;
 use super::number::Num;
 use super::set::Set;
@@ -83,6 +83,8 @@ pub(crate) struct Call {
     pub(crate) function: &'static Function,
     /// The paths that the function reads by itself come first.
     pub(crate) arguments: Vec<Expr>,
+    /// What the function has made of its constant arguments.
+    pub(crate) prepared: Prepared,
     /// The number of the call in the statement: two calls of `rand()` differ.
     pub(crate) site: u32,
 }

@@ -383,7 +383,7 @@ impl Lowering {
         }
         for (index, argument) in arguments.iter().enumerate() {
             if mark(argument) == Some(STAR) {
-                if function.kind(index) != Kind::Payload {
+                if function.kind(index) != Kind::Bytes {
                     let message = format!("`*` is no argument of `{}`", function.name);
                     return Err(Error::at(at, message)
                         .expected(format!("`{}`", function.signature))
@@ -401,14 +401,14 @@ impl Lowering {
                 _ => None,
             })
             .collect();
-        (function.check)(&constants).map_err(|problem| {
+        let prepared = (function.prepare)(&constants).map_err(|problem| {
             Error::at(at, format!("`{}`: {}", function.name, problem.message))
                 .expected(problem.expected)
                 .hint(usage(function))
         })?;
         let site = self.sites;
         self.sites += 1;
-        Ok(Expr::Call(Box::new(Call { function, arguments: lowered, site })))
+        Ok(Expr::Call(Box::new(Call { function, arguments: lowered, prepared, site })))
     }
 }
 

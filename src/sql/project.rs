@@ -8,7 +8,9 @@ use std::ops::Range;
 
 use super::eval::Context;
 use super::expr::{Content, Expr, Item};
+use super::functions::Fault;
 use super::json;
+use super::value::Value;
 
 /// How the record is put together.
 #[derive(Debug)]
@@ -99,7 +101,12 @@ fn value<'a>(context: &mut Context<'a, '_>, expr: &'a Expr, out: &mut Vec<u8>) -
         };
     }
     let before = out.len();
-    context.eval(expr).write(out);
+    let value = context.eval(expr);
+    if let Value::Binary(_) = value {
+        let fault = Fault::new("binary", "bytes have no JSON form; wrap them in to_base64()");
+        context.fault(fault);
+    }
+    value.write(out);
     out.len() > before
 }
 

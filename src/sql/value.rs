@@ -23,8 +23,9 @@ pub enum Value<'a> {
     String(Cow<'a, str>),
     /// An array or object, as valid JSON text.
     Json(Cow<'a, str>),
-    /// The payload of a message as bytes: what `*` is as an argument.
-    Binary(&'a [u8]),
+    /// Bytes: what `*` is as an argument, and what functions such as `gzip` give. They have no JSON
+    /// form; `to_base64` gives them one.
+    Binary(Cow<'a, [u8]>),
 }
 
 /// A number, with its text where it was written somewhere.
@@ -120,6 +121,20 @@ impl<'a> Value<'a> {
             Self::Bool(true) => Some(Cow::Borrowed("true")),
             Self::Bool(false) => Some(Cow::Borrowed("false")),
             _ => None,
+        }
+    }
+
+    /// As [`Value::as_text`], borrowing from where the value itself borrows; MISSING when there is no
+    /// text.
+    #[must_use]
+    pub fn to_text(&self) -> Value<'a> {
+        match self {
+            Self::String(text) => Value::String(text.clone()),
+            Self::Number(Number { text: Some(text), .. }) => Value::text(*text),
+            Self::Number(Number { num, .. }) => Value::text(num.text()),
+            Self::Bool(true) => Value::text("true"),
+            Self::Bool(false) => Value::text("false"),
+            _ => Value::Missing,
         }
     }
 

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::Digest;
 
 use super::{
-    Example, Fault, Function, Kind, NO_CHECK, Nulls, Problem, example, optional, required,
+    Example, Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem, example, optional,
+    required,
 };
 use crate::sql::expr::Const;
 use crate::sql::value::Value;
@@ -24,7 +25,7 @@ const CODEC: Function = Function {
     spreads: false,
     summary: "",
     examples: &[],
-    check: NO_CHECK,
+    prepare: NO_PREPARE,
     eval: |_, _| Ok(Value::Missing),
 };
 
@@ -73,12 +74,12 @@ pub(super) const CRYPTO: Function = Function {
         example("crypto(a, 'MD5')", r#"{"a":1}"#, r#""c4ca4238a0b923820dcc509a6f75849b""#),
         Example { sql: "crypto('a', b)", payload: r#"{"b":"CRC"}"#, result: None },
     ],
-    check: |arguments| match arguments.get(1) {
+    prepare: |arguments| match arguments.get(1) {
         Some(Some(Const::String(name))) if digest(name, b"").is_none() => Err(Problem {
             message: format!("there is no algorithm '{name}'"),
             expected: ALGORITHMS.into(),
         }),
-        _ => Ok(()),
+        _ => Ok(Prepared::Nothing),
     },
     eval: |arguments, _| match (arguments.first(), arguments.get(1)) {
         (Some(Value::String(field)), Some(Value::String(algorithm))) => {
@@ -126,12 +127,12 @@ pub(super) const PAYLOAD: Function = Function {
         example("payload(a)", r#"{"a":"us-ascii"}"#, r#""{\"a\":\"us-ascii\"}""#),
         Example { sql: "payload(a)", payload: r#"{"a":"klingon"}"#, result: None },
     ],
-    check: |arguments| match arguments.first() {
+    prepare: |arguments| match arguments.first() {
         Some(Some(Const::String(name))) if decode(name, b"").is_none() => Err(Problem {
             message: format!("there is no character set '{name}'"),
             expected: CHARSETS.into(),
         }),
-        _ => Ok(()),
+        _ => Ok(Prepared::Nothing),
     },
     eval: |arguments, site| {
         let charset = match arguments.first() {
@@ -149,7 +150,7 @@ pub(super) const PAYLOAD: Function = Function {
 pub(super) const TO_BASE64: Function = Function {
     name: "to_base64",
     signature: "to_base64(*)",
-    params: &[required("*", Kind::Payload)],
+    params: &[required("*", Kind::Bytes)],
     summary: "The payload in base64 (RFC 4648 §4). A text instead of `*` is encoded as UTF-8.",
     examples: &[
         example("to_base64(*)", r#"{"a":1}"#, r#""eyJhIjoxfQ==""#),
@@ -162,7 +163,7 @@ pub(super) const TO_BASE64: Function = Function {
 pub(super) const TO_HEX: Function = Function {
     name: "to_hex",
     signature: "to_hex(*)",
-    params: &[required("*", Kind::Payload)],
+    params: &[required("*", Kind::Bytes)],
     summary: "The payload in lowercase hexadecimal. A text instead of `*` is encoded as UTF-8.",
     examples: &[
         example("to_hex(*)", "[1]", r#""5b315d""#),

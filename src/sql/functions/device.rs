@@ -1,7 +1,7 @@
 //! Functions of the message and the device that sent it. Chance comes from the message's record, so
 //! that evaluating it again gives the same.
 
-use super::{Example, Function, Kind, NO_CHECK, Nulls, example, missing, optional, required};
+use super::{Example, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required};
 use crate::sql::number::Num;
 use crate::sql::value::Value;
 
@@ -19,7 +19,7 @@ const DEVICE: Function = Function {
     spreads: false,
     summary: "",
     examples: &[],
-    check: NO_CHECK,
+    prepare: NO_PREPARE,
     eval: |_, _| Ok(Value::Missing),
 };
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Fault, Function, Kind, NO_CHECK, Nulls, example, missing, required};
+use super::{Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, required};
 use crate::sql::eval;
 use crate::sql::json;
 use crate::sql::value::Value;
@@ -21,7 +21,7 @@ const JSON: Function = Function {
     spreads: false,
     summary: "",
     examples: &[],
-    check: NO_CHECK,
+    prepare: NO_PREPARE,
     eval: |_, _| Ok(Value::Missing),
 };
 

@@ -1,6 +1,6 @@
 //! Functions of numbers. Angles are in radians; a result that is no finite number is an error.
 
-use super::{Example, Fault, Function, Kind, NO_CHECK, Nulls, Param, Site};
+use super::{Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Site};
 use super::{example, missing, optional, required};
 use crate::sql::eval::calculate;
 use crate::sql::expr::Arithmetic;
@@ -51,7 +51,7 @@ const fn numeric(
         spreads: false,
         summary,
         examples,
-        check: NO_CHECK,
+        prepare: NO_PREPARE,
         eval,
     }
 }

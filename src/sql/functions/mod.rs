@@ -9,6 +9,7 @@ mod java_date;
 mod json;
 mod math;
 mod string;
+mod table;
 mod time;
 
 use connectors::contract::Topic;
@@ -18,6 +19,8 @@ use super::plan::Input;
 use super::query::without_sys;
 use super::value::Value;
 use crate::problem;
+
+pub use table::FUNCTIONS;
 
 /// A function of SQL.
 pub struct Function {
@@ -46,8 +49,9 @@ pub struct Function {
     pub summary: &'static str,
     /// At least one; all run as tests.
     pub examples: &'static [Example],
-    /// Looks at the arguments that are constants when the statement is compiled.
-    pub check: Check,
+    /// Looks at the arguments that are constants when the statement is compiled: refuses those that
+    /// can never work, and does once what every message would need.
+    pub prepare: Prepare,
     /// Computes the result from arguments of the right kind and number.
     pub eval: Eval,
 }
@@ -58,8 +62,20 @@ impl std::fmt::Debug for Function {
     }
 }
 
-/// See [`Function::check`]; `None` is an argument that is no constant.
-pub type Check = fn(&[Option<&Const>]) -> Result<(), Problem>;
+/// See [`Function::prepare`]; `None` is an argument that is no constant.
+pub type Prepare = fn(&[Option<&Const>]) -> Result<Prepared, Problem>;
+
+/// What a call keeps of its constant arguments; `eval` finds it in [`Site::prepared`]. Arguments that
+/// are no constants leave [`Prepared::Nothing`], and `eval` does the work for each message.
+#[derive(Debug)]
+pub enum Prepared {
+    /// Nothing to keep.
+    Nothing,
+    /// A compiled regular expression.
+    Regex(Box<regex::Regex>),
+    /// A time zone.
+    Zone(jiff::tz::TimeZone),
+}
 
 /// See [`Function::eval`].
 pub type Eval = for<'a> fn(&[Value<'a>], &Site<'a>) -> Result<Value<'a>, Fault>;
@@ -92,12 +108,16 @@ pub enum Kind {
     Boolean,
     /// NUMBER, or a STRING that reads as one.
     Number,
+    /// A NUMBER without a fraction, or a STRING that reads as one.
+    Integer,
     /// STRING; a NUMBER or BOOLEAN counts as its text.
     Text,
+    /// ARRAY.
+    Array,
     /// OBJECT.
     Object,
-    /// `*`, the whole payload as bytes, or text.
-    Payload,
+    /// `*` (the whole payload), BINARY of another function, or text; as a result BINARY.
+    Bytes,
 }
 
 /// What a function makes of NULL and MISSING arguments.
@@ -137,8 +157,8 @@ pub struct Problem {
     pub expected: String,
 }
 
-/// Nothing to check.
-const NO_CHECK: Check = |_| Ok(());
+/// Nothing to check or to keep.
+const NO_PREPARE: Prepare = |_| Ok(Prepared::Nothing);
 
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +213,7 @@ pub struct Site<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) time_zone: &'a jiff::tz::TimeZone,
     pub(crate) call: u32,
+    pub(crate) prepared: &'a Prepared,
 }
 
 impl<'a> Site<'a> {
@@ -207,6 +228,12 @@ impl<'a> Site<'a> {
     pub fn topic(&self) -> Option<&'a str> {
         let topic: &'a Topic = &self.input.message.topic;
         self.input.has_topic.then(|| without_sys(topic.as_str()))
+    }
+
+    /// What the call has kept of its constant arguments.
+    #[must_use]
+    pub fn prepared(&self) -> &'a Prepared {
+        self.prepared
     }
 
     /// Bits that depend on the message, the rule and the place of the call alone: evaluating a
@@ -256,9 +283,11 @@ impl Kind {
             Self::Any => "any value",
             Self::Boolean => "a BOOLEAN",
             Self::Number => "a NUMBER",
+            Self::Integer => "an integer",
             Self::Text => "a STRING",
+            Self::Array => "an ARRAY",
             Self::Object => "an OBJECT",
-            Self::Payload => "`*` or a STRING",
+            Self::Bytes => "`*`, bytes or a STRING",
         }
     }
 
@@ -275,18 +304,20 @@ impl Kind {
             | (Self::Boolean, Value::Bool(_))
             | (Self::Number, Value::Number(_))
             | (Self::Text, Value::String(_))
-            | (Self::Payload, Value::Binary(_) | Value::String(_)) => true,
+            | (Self::Bytes, Value::Binary(_) | Value::String(_)) => true,
+            (Self::Array, Value::Json(text)) => text.starts_with('['),
             (Self::Object, Value::Json(text)) => text.starts_with('{'),
-            (Self::Number, Value::String(_)) => match value.as_num() {
-                Some(num) => {
-                    *value = Value::number(num);
-                    true
+            (Self::Number | Self::Integer, Value::Number(_) | Value::String(_)) => {
+                match value.as_num() {
+                    Some(num) if self == Self::Number || num.is_integer() => {
+                        *value = Value::number(num);
+                        true
+                    }
+                    _ => false,
                 }
-                None => false,
-            },
-            (Self::Text | Self::Payload, Value::Number(_) | Value::Bool(_)) => {
-                let text = value.as_text().unwrap_or_default().into_owned();
-                *value = Value::text(text);
+            }
+            (Self::Text | Self::Bytes, Value::Number(_) | Value::Bool(_)) => {
+                *value = value.to_text();
                 true
             }
             _ => false,
@@ -294,43 +325,6 @@ impl Kind {
         if fits { Ok(()) } else { Err(Fault::wrong_type(function, self.name(), value)) }
     }
 }
-
-/// All functions, sorted by name without regard to case.
-pub const FUNCTIONS: &[Function] = &[
-    math::ABS,
-    math::ASIN,
-    device::ATTRIBUTE,
-    string::CONCAT,
-    math::COS,
-    math::COSH,
-    codec::CRYPTO,
-    device::DEVICE_NAME,
-    string::ENDSWITH,
-    math::EXP,
-    math::FLOOR,
-    math::LOG,
-    string::LOWER,
-    device::MESSAGE_ID,
-    math::MOD,
-    json::NANVL,
-    device::NEWUUID,
-    codec::PAYLOAD,
-    math::POWER,
-    device::RAND,
-    string::REPLACE,
-    math::SIN,
-    math::SINH,
-    string::SUBSTRING,
-    math::TAN,
-    math::TANH,
-    json::THING_PROPERTY_FLAT_MAP,
-    time::TIMESTAMP,
-    time::TIMESTAMP_UTC,
-    codec::TO_BASE64,
-    codec::TO_HEX,
-    device::TOPIC,
-    string::UPPER,
-];
 
 /// Finds a function by its name or an alias, without regard to case.
 #[must_use]

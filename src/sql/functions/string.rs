@@ -1,6 +1,6 @@
 //! Functions of text. Positions count code points, from 0.
 
-use super::{Fault, Function, Kind, NO_CHECK, Nulls, example, missing, optional, required};
+use super::{Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required};
 use crate::sql::eval;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -19,7 +19,7 @@ const TEXT: Function = Function {
     spreads: false,
     summary: "",
     examples: &[],
-    check: NO_CHECK,
+    prepare: NO_PREPARE,
     eval: |_, _| Ok(Value::Missing),
 };
 

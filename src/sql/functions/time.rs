@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Fault, Function, Kind, NO_CHECK, Nulls, Problem, Site, example, java_date, optional};
+use super::{
+    Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem, Site, example, java_date, optional,
+};
 use crate::sql::expr::Const;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -22,18 +24,20 @@ const TIME: Function = Function {
     spreads: false,
     summary: "",
     examples: &[],
-    check: NO_CHECK,
+    prepare: NO_PREPARE,
     eval: |_, _| Ok(Value::Missing),
 };
 
-fn check(arguments: &[Option<&Const>]) -> Result<(), Problem> {
-    let Some(Some(Const::String(pattern))) = arguments.first() else { return Ok(()) };
-    java_date::format(pattern, &Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC)).map(drop).map_err(
-        |message| Problem {
+fn prepare(arguments: &[Option<&Const>]) -> Result<Prepared, Problem> {
+    let Some(Some(Const::String(pattern))) = arguments.first() else {
+        return Ok(Prepared::Nothing);
+    };
+    java_date::format(pattern, &Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC))
+        .map(|_| Prepared::Nothing)
+        .map_err(|message| Problem {
             message,
             expected: "a pattern such as 'yyyy-MM-dd HH:mm:ss.SSS'".into(),
-        },
-    )
+        })
 }
 
 fn eval<'a>(arguments: &[Value<'a>], site: &Site<'a>, zone: &TimeZone) -> Result<Value<'a>, Fault> {
@@ -61,7 +65,7 @@ pub(super) const TIMESTAMP: Function = Function {
         example("timestamp('yyyy-MM-dd HH:mm:ss.SSS')", "{}", r#""2018-11-28 10:56:38.943""#),
         example("timestamp('yy/M/d h:mm a Z XXX')", "{}", r#""18/11/28 10:56 AM +0800 +08:00""#),
     ],
-    check,
+    prepare,
     eval: |arguments, site| eval(arguments, site, site.time_zone),
     ..TIME
 };
@@ -79,7 +83,7 @@ pub(super) const TIMESTAMP_UTC: Function = Function {
         ),
         example("timestamp_utc('EEE, dd MMM yyyy X')", "{}", r#""Wed, 28 Nov 2018 Z""#),
     ],
-    check,
+    prepare,
     eval: |arguments, site| eval(arguments, site, &TimeZone::UTC),
     ..TIME
 };

@@ -1,0 +1,40 @@
+//! The table of all functions, one line each.
+
+use super::{Function, codec, device, json, math, string, time};
+
+/// All functions, sorted by name without regard to case.
+pub const FUNCTIONS: &[Function] = &[
+    math::ABS,
+    math::ASIN,
+    device::ATTRIBUTE,
+    string::CONCAT,
+    math::COS,
+    math::COSH,
+    codec::CRYPTO,
+    device::DEVICE_NAME,
+    string::ENDSWITH,
+    math::EXP,
+    math::FLOOR,
+    math::LOG,
+    string::LOWER,
+    device::MESSAGE_ID,
+    math::MOD,
+    json::NANVL,
+    device::NEWUUID,
+    codec::PAYLOAD,
+    math::POWER,
+    device::RAND,
+    string::REPLACE,
+    math::SIN,
+    math::SINH,
+    string::SUBSTRING,
+    math::TAN,
+    math::TANH,
+    json::THING_PROPERTY_FLAT_MAP,
+    time::TIMESTAMP,
+    time::TIMESTAMP_UTC,
+    codec::TO_BASE64,
+    codec::TO_HEX,
+    device::TOPIC,
+    string::UPPER,
+];
