@@ -39,6 +39,7 @@ use tidegate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
 mod hostile;
 mod keywords;
 mod matrix;
+mod naive;
 mod properties;
 
 /// Tags of the block's device.

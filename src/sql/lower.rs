@@ -172,6 +172,10 @@ impl Lowering {
             (UnaryOperator::Minus, Expr::Const(Const::Number(num, text)))
                 if !text.starts_with('-') =>
             {
+                // As computed: there is no negative zero.
+                if num.as_f64() == 0.0 {
+                    return Ok(Expr::Const(Const::Number(Num::Int(0), "0".into())));
+                }
                 let negative = format!("-{text}");
                 // Only an integer beyond u64 gets here without a value of its own.
                 let num = Num::parse(negative.as_bytes()).unwrap_or(num);

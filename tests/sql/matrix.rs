@@ -161,8 +161,8 @@ fn operators_over_all_pairs_of_kinds() {
         let shown = operator.replace("{a}", "a").replace("{b}", "b");
         let mut rows = vec![vec![shown.clone()]];
         rows[0].extend(KINDS.iter().map(|kind| kind.0.to_owned()));
-        for a in 0..KINDS.len() {
-            let mut row = vec![KINDS[a].0.to_owned()];
+        for (a, kind) in KINDS.iter().enumerate() {
+            let mut row = vec![kind.0.to_owned()];
             for b in 0..KINDS.len() {
                 let value = cell(&shown, &document(a, b));
                 ways += agree(operator, a, b, &value);
