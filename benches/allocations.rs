@@ -1,4 +1,5 @@
-//! Heap allocations of the hot path, counted: none per message beyond the output buffer.
+//! Heap allocations, counted: none of the hot path per message beyond the output buffer, none of a
+//! function whose result is a number or a boolean, one of a function whose result is text.
 //!
 //! Not a timing: it asserts, so that it fails in `./scripts/test` when an allocation creeps in.
 
@@ -6,6 +7,7 @@ use std::sync::Arc;
 
 use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
 use tidegate::engine::FilterIndex;
+use tidegate::sql::functions::{Example, FUNCTIONS};
 use tidegate::sql::{Input, Options, Plan, Query, Scratch, Verdict};
 
 #[global_allocator]
@@ -24,8 +26,66 @@ const STATEMENTS: &[&str] = &[
     "SELECT * FROM \"/a1Pk/+/thing/event/property/post\"",
 ];
 
+/// Evaluations of an example while counting.
+const CALLS: u64 = 50;
+
+/// Functions that may allocate more, and why.
+const EXCEPTIONS: &[(&str, u64, &str)] = &[];
+
 fn main() {
     let _profiler = dhat::Profiler::builder().testing().build();
+    hot_path();
+    functions();
+}
+
+/// How many allocations an example may make; `None` for one that is not counted: with more in
+/// or around the call, or a result that is built of parts.
+fn allowed(example: &Example) -> Option<u64> {
+    if example.sql.matches('(').count() != 1 || !example.sql.ends_with(')') {
+        return None;
+    }
+    match example.result?.as_bytes().first()? {
+        b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => Some(0),
+        b'"' => Some(1),
+        _ => None,
+    }
+}
+
+fn functions() {
+    let topic = Topic::parse("/a1Pk/dev1/user/data", TopicLimits::default()).expect("topic");
+    let (mut counted, mut failures) = (0, Vec::new());
+    for function in FUNCTIONS {
+        for example in function.examples {
+            let Some(allowed) = allowed(example) else { continue };
+            let exception = EXCEPTIONS.iter().find(|(name, ..)| *name == function.name);
+            let allowed = exception.map_or(allowed, |(_, more, _)| *more);
+            let sql = format!("SELECT {} AS r FROM \"#\"", example.sql);
+            let query = Query::compile(&sql, &Options::default()).expect("an example");
+            let plan = Plan::new(vec![Arc::new(query)]);
+            let message = Message::new(topic.clone(), example.payload, 1_543_373_798_943);
+            let input = Input { message: &message, facts: &NoFacts, rule: "r", has_topic: true };
+            let (mut scratch, mut out) = (Scratch::default(), Vec::with_capacity(1 << 20));
+            plan.prepare(&message.payload, &mut scratch).expect("valid");
+            let mut before = 0;
+            for call in 0..=CALLS {
+                out.clear();
+                plan.evaluate(0, &input, &message.payload, &mut scratch, &mut out);
+                if call == 0 {
+                    before = dhat::HeapStats::get().total_blocks;
+                }
+            }
+            let per_call = (dhat::HeapStats::get().total_blocks - before).div_ceil(CALLS);
+            if per_call > allowed {
+                failures.push(format!("{}: {per_call}, not {allowed}", example.sql));
+            }
+            counted += 1;
+        }
+    }
+    println!("allocations of {counted} examples of {} functions counted", FUNCTIONS.len());
+    assert!(failures.is_empty(), "allocations per call:\n{}", failures.join("\n"));
+}
+
+fn hot_path() {
     let compile =
         |text: &&str| Arc::new(Query::compile(text, &Options::default()).expect("statement"));
     let queries: Vec<Arc<Query>> = STATEMENTS.iter().map(compile).collect();

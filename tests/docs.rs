@@ -41,4 +41,5 @@ fn the_schema_of_rule_files_comes_from_the_code() {
 fn the_reference_pages_come_from_the_code() {
     ensure("rules/README.md", &cli::rules_reference());
     ensure("connectors/README.md", &cli::connectors_reference());
+    ensure("docs/functions.md", &cli::functions_reference());
 }

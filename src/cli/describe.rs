@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 use super::{Outcome, refused, usage};
 use crate::problem::nearest;
 use crate::rule::file::FileForm;
-use crate::sql::functions::{FUNCTIONS, Function};
+use crate::sql::functions::{self, FUNCTIONS, Function};
 
 /// Arguments of `describe`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to describe.
     what: What,
-    /// One of them.
+    /// One of them; of functions also a family.
     name: Option<String>,
 }
 
@@ -33,14 +33,15 @@ enum What {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let text = match (args.what, args.name.as_deref()) {
-        (What::Functions, None) => functions_table(),
+        (What::Functions, None) => functions_list(),
         (What::Sinks, None) => sinks_table(),
         (What::Sources, None) => sources_table(),
         (What::Schema, _) => rule_schema(),
         (What::Functions, Some(name)) => {
-            let known = FUNCTIONS.iter().find(|known| known.name.eq_ignore_ascii_case(name));
-            known.map(function).ok_or_else(|| {
-                unknown("function", name, FUNCTIONS.iter().map(|function| function.name))
+            let known = functions::find(name).map(function);
+            known.or_else(|| family(name)).ok_or_else(|| {
+                let names = FUNCTIONS.iter().map(|function| function.name);
+                unknown("function or family", name, names.chain(families()))
             })?
         }
         (What::Sinks, Some(name)) => {
@@ -101,15 +102,47 @@ fn connector(name: &str, summary: &str, example: &str, schema: &Schema) -> Strin
     text
 }
 
-/// The README's table of functions, in Markdown.
+/// All functions with their summaries, by family, for a terminal.
+fn functions_list() -> String {
+    let mut text = format!(
+        "{} functions; `tidegate describe functions NAME` shows examples\n",
+        FUNCTIONS.len()
+    );
+    families().into_iter().filter_map(family).for_each(|family| text.push_str(&family));
+    text
+}
+
+/// The functions of a family with their summaries; `None` when there is no such family.
+fn family(name: &str) -> Option<String> {
+    let members = FUNCTIONS.iter().filter(|function| function.family.eq_ignore_ascii_case(name));
+    let mut text = String::new();
+    for function in members {
+        if text.is_empty() {
+            writeln!(text, "\n{}", function.family).ok();
+        }
+        writeln!(text, "  {}\n      {}", function.signature, function.summary).ok();
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// The README's table of functions, in Markdown: a line for each family.
 #[must_use]
 pub fn functions_table() -> String {
-    let mut text = String::from("| function | what it gives |\n| --- | --- |\n");
-    for function in FUNCTIONS {
-        let summary = function.summary.replace('|', "\\|");
-        writeln!(text, "| `{}` | {summary} |", function.signature.replace('|', "\\|")).ok();
+    let mut text = format!("| family | the {} functions |\n| --- | --- |\n", FUNCTIONS.len());
+    for family in families() {
+        let names = FUNCTIONS.iter().filter(|function| function.family == family);
+        let names: Vec<String> = names.map(|function| format!("`{}`", function.name)).collect();
+        writeln!(text, "| {family} | {} |", names.join(" ")).ok();
     }
     text
+}
+
+/// The families of functions in alphabetical order.
+pub(super) fn families() -> Vec<&'static str> {
+    let mut families: Vec<&str> = FUNCTIONS.iter().map(|function| function.family).collect();
+    families.sort_unstable();
+    families.dedup();
+    families
 }
 
 /// The README's table of sinks, in Markdown.

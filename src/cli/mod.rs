@@ -17,7 +17,7 @@ mod tap;
 mod test;
 
 pub use describe::{functions_table, rule_schema, sinks_table, sources_table};
-pub use reference::{connectors_reference, rules_reference};
+pub use reference::{connectors_reference, functions_reference, rules_reference};
 pub use run::{Daemon, Ports};
 
 use std::path::PathBuf;

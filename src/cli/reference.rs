@@ -1,11 +1,13 @@
-//! The reference pages in Markdown, from the declarations: rule files, connectors.
+//! The reference pages in Markdown, from the declarations: rule files, connectors, functions.
 
 use std::fmt::Write as _;
 
 use schemars::Schema;
 use serde_json::{Value, json};
 
+use super::describe::families;
 use crate::rule::file::FileForm;
+use crate::sql::functions::{FUNCTIONS, Nulls};
 
 /// The reference of rule files: `rules/README.md`.
 #[must_use]
@@ -68,6 +70,40 @@ pub fn connectors_reference() -> String {
     text.push_str("\n# Sources\n\nNamed under `sources:` in the configuration.\n");
     for spec in connectors::SOURCES {
         section(&mut text, spec.name, spec.summary, spec.example, &(spec.schema)());
+    }
+    text
+}
+
+/// The reference of the functions of SQL: `docs/functions.md`.
+#[must_use]
+pub fn functions_reference() -> String {
+    let mut text = format!(
+        "# The functions of SQL\n\n<!-- generated from the code; tests/docs.rs rewrites it -->\n\n\
+         {} functions by family. Names are found without regard to case. A function with a MISSING argument is\n\
+         MISSING, else with a NULL argument NULL; a function marked ∅ decides for itself. An argument of the wrong\n\
+         kind or outside its range makes the result MISSING and is counted with its reason. Positions count code\n\
+         points from 0. `tidegate describe functions NAME` shows all examples.\n",
+        FUNCTIONS.len()
+    );
+    for family in families() {
+        write!(
+            text,
+            "\n## {family}\n\n| function | what it gives | example |\n| --- | --- | --- |\n"
+        )
+        .ok();
+        for function in FUNCTIONS.iter().filter(|function| function.family == family) {
+            let own = if function.nulls == Nulls::Own { " ∅" } else { "" };
+            let also = match function.aliases {
+                [] => String::new(),
+                aliases => format!(" Also `{}`.", aliases.join("`, `")),
+            };
+            let example = function.examples.first().map_or_else(String::new, |example| {
+                format!("`{}` → `{}`", example.sql, example.result.unwrap_or("MISSING"))
+            });
+            let (signature, summary) = (function.signature, function.summary);
+            let row = [format!("`{signature}`{own}"), format!("{summary}{also}"), example];
+            writeln!(text, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | ")).ok();
+        }
     }
     text
 }
