@@ -46,7 +46,7 @@ fn input(message: &Message) -> Input<'_> {
     Input { message, facts: &NoFacts, rule: "bench", has_topic: true }
 }
 
-/// One message through a plan: the number of records.
+/// One message through a plan: how many rules fire.
 fn engine(plan: &Plan, message: &Message, scratch: &mut Scratch, out: &mut Vec<u8>) -> usize {
     out.clear();
     plan.prepare(&message.payload, scratch).expect("JSON");
@@ -54,7 +54,7 @@ fn engine(plan: &Plan, message: &Message, scratch: &mut Scratch, out: &mut Vec<u
     let all = 0..plan.queries().len();
     all.filter(|index| {
         let verdict = plan.evaluate(*index, &input, &message.payload, scratch, out);
-        matches!(verdict, Verdict::Selected(_))
+        matches!(verdict, Verdict::Selected(_) | Verdict::Unnested)
     })
     .count()
 }
@@ -184,6 +184,39 @@ fn bench_messages(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What UNNEST costs: ten elements as ten records, and the same document as one record.
+fn bench_unnest(criterion: &mut Criterion) {
+    let element =
+        |n| format!(r#"{{"sensor":"s{n}","value":{n}.5,"time":{}}}"#, 1_763_000_000_000_u64 + n);
+    let elements: Vec<String> = (0..10).map(element).collect();
+    let payload = format!(r#"{{"page":2,"info":[{}]}}"#, elements.join(","));
+    let topic = Topic::parse(TOPIC, TopicLimits::default()).expect("topic");
+    let message = Message::new(topic, payload, 0);
+    let mut group = criterion.benchmark_group("array of ten");
+    for (name, sql) in [
+        (
+            "one record",
+            r##"SELECT info[0].sensor AS s, info[0].value AS v FROM "#" WHERE page = 2"##,
+        ),
+        (
+            "ten records",
+            r##"SELECT i.sensor AS s, i.value AS v FROM "#", UNNEST(info) AS i WHERE page = 2"##,
+        ),
+        ("one of ten", r##"SELECT i.sensor AS s FROM "#", UNNEST(info) AS i WHERE i.value > 9"##),
+        (
+            "page refused",
+            r##"SELECT i.sensor AS s FROM "#", UNNEST(info) AS i WHERE page = 3 AND i.value > 9"##,
+        ),
+    ] {
+        let plan = Plan::new(vec![query(sql)]);
+        let (mut scratch, mut out) = (Scratch::new(), Vec::new());
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| engine(&plan, &message, &mut scratch, &mut out));
+        });
+    }
+    group.finish();
+}
+
 fn bench_predicate(criterion: &mut Criterion) {
     let sql = "SELECT 1 AS x FROM \"#\" WHERE a > 30 AND b LIKE 'x%' OR c IN (1,2,3)";
     let plan = Plan::new(vec![query(sql)]);
@@ -250,6 +283,7 @@ fn main() {
         .measurement_time(std::time::Duration::from_millis(500))
         .configure_from_args();
     bench_messages(&mut criterion);
+    bench_unnest(&mut criterion);
     bench_predicate(&mut criterion);
     bench_functions(&mut criterion);
     bench_compile(&mut criterion);

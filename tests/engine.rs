@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use connectors::contract::{
-    Ack, Batch, ConfigError, Connections, DeliveryError, Env, Ingress, Message, NoFacts, Outcome,
-    Record, Sink, SinkSpec, Topic, TopicLimits,
+    Ack, Batch, ConfigError, Connections, DeliveryError, Env, FailureKind, Ingress, Message,
+    NoFacts, Outcome, Record, Sink, SinkSpec, Topic, TopicLimits,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -22,6 +22,8 @@ struct Mailbox(String);
 
 /// Mailboxes whose name begins so take records only when there is a permit.
 const LOCKED: &str = "locked";
+/// Mailboxes whose name begins so reject records that say `bad`.
+const PICKY: &str = "picky";
 static KEY: Semaphore = Semaphore::const_new(0);
 
 #[async_trait::async_trait]
@@ -32,8 +34,15 @@ impl Sink for Mailbox {
         }
         let mut mail = MAIL.lock().expect("lock");
         let bodies = records.iter().map(|r| String::from_utf8_lossy(r.bytes()).into_owned());
-        mail.entry(self.0.clone()).or_default().extend(bodies);
-        vec![Outcome::Ok; records.len()]
+        let (bad, good): (Vec<_>, Vec<_>) =
+            bodies.partition(|body| self.0.starts_with(PICKY) && body.contains("bad"));
+        mail.entry(self.0.clone()).or_default().extend(good);
+        let rejected = DeliveryError::new(FailureKind::Rejected, "a bad one");
+        let outcome = |record: &Record| match String::from_utf8_lossy(record.bytes()) {
+            body if bad.iter().any(|bad| *bad == body) => Outcome::Poison(rejected.clone()),
+            _ => Outcome::Ok,
+        };
+        records.iter().map(outcome).collect()
     }
 
     async fn check(&self) -> Result<(), DeliveryError> {
@@ -116,8 +125,8 @@ impl Drop for Rig {
     }
 }
 
-fn rule(id: u64, name: &str, sql: &str, mailbox: &str) -> Rule {
-    let action = Action {
+fn action(mailbox: &str) -> Action {
+    Action {
         name: None,
         connector: "mailbox".to_owned(),
         settings: Value::from(mailbox),
@@ -125,7 +134,11 @@ fn rule(id: u64, name: &str, sql: &str, mailbox: &str) -> Rule {
         deadline: DEADLINE,
         batch: None,
         vendor: None,
-    };
+    }
+}
+
+fn rule(id: u64, name: &str, sql: &str, mailbox: &str) -> Rule {
+    let action = action(mailbox);
     Rule {
         name: name.to_owned(),
         description: String::new(),
@@ -230,6 +243,58 @@ fn a_bad_payload_stops_no_binary_rule_on_the_same_topic() {
         |name: &str| report.iter().find(|r| r.rule.name == name).expect("rule").counts.clone();
     assert_eq!((counts("json_rule").invalid, counts("json_rule").selected), (1, 1));
     assert_eq!((counts("binary_rule").invalid, counts("binary_rule").selected), (0, 2));
+}
+
+#[test]
+fn the_records_of_one_message_go_in_order_through_all_actions_under_one_acknowledgement() {
+    let rig = Rig::new(1, 1 << 10);
+    let sql = "SELECT n, i.v AS v FROM \"#\", UNNEST(l) AS i WHERE i.v IS NOT NULL";
+    let mut several = rule(1, "several_rule", sql, "picky several");
+    several.actions.push(action("several"));
+    several.error_action = Some(Box::new(action("several errors")));
+    rig.rules.put(several).expect("rule");
+    rig.rules.put(rule(2, "other_rule", "SELECT n FROM \"#\"", "beside several")).expect("rule");
+    let bodies = [
+        r#"{"n":1,"l":[{"v":"a"},{"v":"bad"},{},{"v":"c"}]}"#,
+        r#"{"n":2,"l":[]}"#,
+        r#"{"n":3,"l":[{"v":"bad"},{"v":"e"}]}"#,
+        r#"{"n":4,"l":5}"#,
+    ];
+    let many = format!(r#"{{"n":5,"l":[{}]}}"#, vec![r#"{"v":1}"#; 1001].join(","));
+    let messages: Vec<Message> = bodies
+        .iter()
+        .map(|body| (*body).to_owned())
+        .chain([many])
+        .map(|body| message("/pk/d/x", body))
+        .collect();
+    let (ack, wait) = Ack::pair();
+    rig.engine.try_submit(Batch { messages, ack }).expect("there is room");
+    rig.runtime.block_on(wait.wait()).expect("one answer for all messages and records");
+    rig.settle();
+
+    let record = |n: u8, v: &str| format!(r#"{{"n":{n},"v":"{v}"}}"#);
+    assert_eq!(mail("picky several"), [record(1, "a"), record(1, "c"), record(3, "e")]);
+    let all = [record(1, "a"), record(1, "bad"), record(1, "c"), record(3, "bad"), record(3, "e")];
+    assert_eq!(mail("several"), all);
+    assert_eq!(mail("beside several").len(), 5, "other rules see each message once");
+    let errors: Vec<Value> = mail("several errors")
+        .iter()
+        .map(|body| serde_json::from_str(body).expect("JSON"))
+        .collect();
+    let named: Vec<String> = errors.iter().map(|error| error["record"].to_string()).collect();
+    assert_eq!(named, [record(1, "bad"), record(3, "bad")], "each failure says its record");
+
+    let report = rig.rules.report();
+    let report = report.iter().find(|report| report.rule.name == "several_rule").expect("rule");
+    let counts = &report.counts;
+    assert_eq!((counts.received, counts.selected, counts.filtered, counts.aborted), (5, 2, 2, 1));
+    assert_eq!(
+        counts.errors.iter().collect::<Vec<_>>(),
+        [(&"too_many_records", &1), (&"wrong_type", &1)]
+    );
+    let lanes: Vec<_> =
+        report.actions.iter().map(|(_, c)| (c.received, c.delivered, c.failed)).collect();
+    assert_eq!(lanes, [(5, 3, 2), (5, 5, 0), (2, 2, 0)]);
 }
 
 /// A change of the set of rules, or a message.

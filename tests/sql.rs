@@ -20,8 +20,8 @@
 //! => filtered
 //! ```
 //!
-//! What a payload gives is the record, `filtered`, `aborted` or `invalid: …`, then lines `! item:
-//! message` for the errors of the evaluation. `\xNN` in a payload is a byte, `\\` a backslash, for
+//! What a payload gives is the record (with UNNEST several, a line each), `filtered`, `aborted` or
+//! `invalid: …`, then lines `! item: message` for the errors of the evaluation. `\xNN` in a payload is a byte, `\\` a backslash, for
 //! payloads that start with `~`. A record of bytes is shown in hexadecimal after `binary`. A block
 //! without payload is only compiled: `=> ok`, or `=> error: …` as users see it; `? …` lines are
 //! warnings. Instead of `sql` a block may start with `select`, then `from` and optionally `where`
@@ -163,18 +163,24 @@ impl Block {
         }
         let mut out = b"kept".to_vec();
         let verdict = plan.evaluate(0, &input, &payload, scratch, &mut out);
-        let record = out.strip_prefix(b"kept").expect("evaluate only appends");
-        lines.push(match verdict {
-            Verdict::Selected(Body::Json) => {
-                format!("=> {}", std::str::from_utf8(record).expect("JSON is UTF-8"))
-            }
-            Verdict::Selected(Body::Binary) => format!("=> binary {}", hex::encode(record)),
-            Verdict::Filtered => "=> filtered".into(),
-            Verdict::Aborted => "=> aborted".into(),
-        });
-        if !matches!(verdict, Verdict::Selected(_)) {
-            assert_eq!(record, b"", "line {}: nothing is appended", self.line);
+        assert!(out.starts_with(b"kept"), "evaluate only appends");
+        let mut end = 4;
+        for (body, place) in verdict.records(scratch, 4..out.len()) {
+            assert_eq!(place.start, end, "line {}: records follow each other", self.line);
+            end = place.end;
+            lines.push(match body {
+                Body::Json => {
+                    format!("=> {}", std::str::from_utf8(&out[place]).expect("JSON is UTF-8"))
+                }
+                Body::Binary => format!("=> binary {}", hex::encode(&out[place])),
+            });
         }
+        match verdict {
+            Verdict::Selected(_) | Verdict::Unnested => {}
+            Verdict::Filtered => lines.push("=> filtered".into()),
+            Verdict::Aborted => lines.push("=> aborted".into()),
+        }
+        assert_eq!(end, out.len(), "line {}: nothing else is appended", self.line);
         lines.extend(scratch.errors().iter().map(|e| format!("! {} ({})", e, e.code)));
     }
 }

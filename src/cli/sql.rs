@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Outcome, refused, usage};
 use crate::config::Config;
-use crate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
+use crate::sql::{DataType, Input, Options, Plan, Query, Scratch};
 
 /// Arguments of `sql`.
 #[derive(Debug, clap::Args)]
@@ -173,14 +173,12 @@ impl Runner {
         for found in scratch.errors() {
             answer.errors.push(error(found.code, &found.message, Some(&found.item)));
         }
-        match verdict {
-            Verdict::Selected(Body::Json) => {
-                answer.records.push(String::from_utf8_lossy(&bytes).into_owned());
-            }
-            Verdict::Selected(Body::Binary) => {
-                answer.records.push(json!({ "base64": STANDARD.encode(&bytes) }).to_string());
-            }
-            Verdict::Filtered | Verdict::Aborted => {}
+        for (body, place) in verdict.records(scratch, 0..bytes.len()) {
+            let record = &bytes[place];
+            answer.records.push(match body {
+                Body::Json => String::from_utf8_lossy(record).into_owned(),
+                Body::Binary => json!({ "base64": STANDARD.encode(record) }).to_string(),
+            });
         }
         answer
     }

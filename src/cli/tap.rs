@@ -14,7 +14,7 @@ use super::{NoPublisher, Outcome, compiler, refused, rule_paths, usage};
 use crate::broker::codec::Publish;
 use crate::config::Config;
 use crate::rule::file;
-use crate::sql::{DataType, Input, Plan, Query, Scratch, Verdict};
+use crate::sql::{DataType, Input, Plan, Query, Scratch};
 use crate::thing;
 
 /// Arguments of `tap`.
@@ -86,7 +86,7 @@ impl Results {
         Self { rule: rule.to_owned(), query, plan, scratch: Scratch::default(), seen: 0 }
     }
 
-    /// The record that the rule selects from a message.
+    /// The records that the rule selects from a message, a line for each.
     fn of(&mut self, message: &Publish, config: &Config) -> Option<String> {
         let topic = Topic::parse(message.topic.clone(), config.limits.topic()).ok()?;
         let mut message = Message::new(topic, message.payload.clone(), now_ms());
@@ -100,10 +100,11 @@ impl Results {
         }
         let input = Input { message: &message, facts: &NoFacts, rule: &self.rule, has_topic: true };
         let mut out = Vec::new();
-        match self.plan.evaluate(0, &input, &message.payload, &mut self.scratch, &mut out) {
-            Verdict::Selected(_) => Some(format!("{} {}", message.topic, shown(&out))),
-            Verdict::Filtered | Verdict::Aborted => None,
-        }
+        let verdict = self.plan.evaluate(0, &input, &message.payload, &mut self.scratch, &mut out);
+        let records = verdict.records(&self.scratch, 0..out.len());
+        let lines: Vec<String> =
+            records.map(|(_, place)| format!("{} {}", message.topic, shown(&out[place]))).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }
 

@@ -199,11 +199,12 @@ impl Dispatcher {
                     self.out.truncate(start);
                     rule.stats.of(self.shard).aborted.bump(1);
                 }
-                Verdict::Selected(body) => {
+                Verdict::Selected(_) | Verdict::Unnested => {
                     rule.stats.of(self.shard).selected.bump(1);
                     let message = u32::try_from(index).unwrap_or(u32::MAX);
-                    let bytes = start..self.out.len();
-                    self.selected.push(Selected { rule: *id, message, body, bytes });
+                    for (body, bytes) in verdict.records(&self.scratch, start..self.out.len()) {
+                        self.selected.push(Selected { rule: *id, message, body, bytes });
+                    }
                 }
             }
         }
@@ -231,7 +232,7 @@ impl Dispatcher {
         let messages: Arc<[Message]> = messages.into();
         let next = Vec::with_capacity(self.out.len());
         let block = Bytes::from(std::mem::replace(&mut self.out, next));
-        self.selected.sort_unstable_by_key(|selected| (selected.rule, selected.message));
+        self.selected.sort_unstable_by_key(|s| (s.rule, s.message, s.bytes.start));
         for group in self.selected.chunk_by(|a, b| a.rule == b.rule) {
             let Some(first) = group.first() else { continue };
             let rule = &self.snapshot.rules[first.rule as usize];
@@ -246,7 +247,8 @@ impl Dispatcher {
                         block.slice(selected.bytes.clone()),
                     );
                     let error_lane = rule.error_lane.as_ref().map(Arc::clone);
-                    let fanout = error_lane.map(|lane| Fanout::new(record.clone(), lane));
+                    let fanout = error_lane
+                        .map(|lane| Fanout::new(record.clone(), lane, rule.query.unnests()));
                     Item { record, fanout }
                 })
                 .collect();

@@ -1,7 +1,8 @@
 //! What becomes of one record over all actions of its rule: nothing to say, or one error envelope.
 //!
 //! The envelope's fields and their order are the vendor's (rule engine documents, "error action"):
-//! several failed actions of one rule and message share one envelope.
+//! several failed actions of one rule and message share one envelope. A message of which UNNEST made
+//! several records has an envelope for each that failed, which then ends with that record.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use connectors::contract::{Body, Record};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::delivery::{Item, Lane};
 
@@ -19,6 +21,8 @@ use super::delivery::{Item, Lane};
 pub(super) struct Fanout {
     record: Record,
     error_lane: Arc<Lane>,
+    /// The envelope says which record of the message it is about.
+    names_record: bool,
     failures: Mutex<Vec<Failure>>,
 }
 
@@ -42,11 +46,13 @@ struct Envelope<'a> {
     message_id: String,
     base64_original_payload: String,
     failures: Vec<Failure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<&'a RawValue>,
 }
 
 impl Fanout {
-    pub(super) fn new(record: Record, error_lane: Arc<Lane>) -> Arc<Self> {
-        Arc::new(Self { record, error_lane, failures: Mutex::default() })
+    pub(super) fn new(record: Record, error_lane: Arc<Lane>, names_record: bool) -> Arc<Self> {
+        Arc::new(Self { record, error_lane, names_record, failures: Mutex::default() })
     }
 
     /// Notes that one action has given up.
@@ -73,6 +79,7 @@ impl Drop for Fanout {
             message_id: message.id.to_string(),
             base64_original_payload: STANDARD.encode(&message.payload),
             failures,
+            record: serde_json::from_slice(self.record.bytes()).ok().filter(|_| self.names_record),
         };
         let body = serde_json::to_vec(&envelope).unwrap_or_default();
         let record = self.record.with_body(Body::Json, Bytes::from(body));

@@ -34,7 +34,7 @@ metrics! {
     MESSAGES_QUEUED = "gauge" "tidegate_messages_queued": "messages that wait for evaluation";
     RULES = "gauge" "tidegate_rules": "rules by state";
     RULE_RECEIVED = "counter" "tidegate_rule_received_total": "messages whose topic the rule's filter matched";
-    RULE_SELECTED = "counter" "tidegate_rule_selected_total": "records that the rule selected";
+    RULE_SELECTED = "counter" "tidegate_rule_selected_total": "messages of which the rule selected at least one record";
     RULE_FILTERED = "counter" "tidegate_rule_filtered_total": "messages for which WHERE was not true";
     RULE_INVALID = "counter" "tidegate_rule_invalid_payload_total": "messages whose payload is no valid JSON";
     RULE_ABORTED = "counter" "tidegate_rule_aborted_total": "messages for which an error ended the evaluation";
@@ -120,7 +120,7 @@ impl Count {
 pub struct RuleCounts {
     /// Messages whose topic the filter matched.
     pub received: u64,
-    /// Records selected.
+    /// Messages of which at least one record was selected.
     pub selected: u64,
     /// Messages for which WHERE was not true.
     pub filtered: u64,

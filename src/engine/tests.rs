@@ -120,7 +120,7 @@ fn record(body: &str) -> Record {
 fn items<'a>(bodies: &'a [&str], errors: Option<&'a Arc<Lane>>) -> impl Iterator<Item = Item> + 'a {
     bodies.iter().map(move |body| {
         let record = record(body);
-        let fanout = errors.map(|lane| Fanout::new(record.clone(), Arc::clone(lane)));
+        let fanout = errors.map(|lane| Fanout::new(record.clone(), Arc::clone(lane), false));
         Item { record, fanout }
     })
 }

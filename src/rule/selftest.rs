@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::problem::Problem;
-use crate::sql::{DataType, Input, Plan, Query, Scratch, Verdict};
+use crate::sql::{DataType, Input, Plan, Query, Scratch};
 
 /// One test as written.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -145,8 +145,8 @@ impl RuleTest {
             let mut out = Vec::new();
             let verdict = plan.evaluate(0, &input, &message.payload, &mut scratch, &mut out);
             errors.extend(scratch.errors().iter().map(|error| error.message.clone()));
-            if let Verdict::Selected(body) = verdict {
-                records.push((body, out));
+            for (body, bytes) in verdict.records(&scratch, 0..out.len()) {
+                records.push((body, out[bytes].to_vec()));
             }
         }
         self.judge(&records, invalid).map_err(|difference| {

@@ -5,9 +5,13 @@ use sqlparser::tokenizer::Token;
 use super::error::{Error, Position};
 use super::functions;
 use super::lex::{Lexed, shorten};
+use super::unnest;
 
 /// The error for a function that does not exist.
 pub(crate) fn unknown(name: &str, at: Position) -> Error {
+    if name.eq_ignore_ascii_case("unnest") {
+        return unnest::misplaced(at);
+    }
     let message = format!("unknown function `{}`", shorten(name));
     let error = Error::at(at, message).expected("a function of the language");
     let aggregates = ["count", "sum", "avg", "min", "max", "stddev", "last_value", "row_number"];
@@ -76,7 +80,7 @@ pub(crate) fn hint(token: &Token) -> Option<&'static str> {
         }
         "UNION" | "INTERSECT" | "EXCEPT" | "MINUS" => "write a second rule instead",
         "INTO" => "where results go is said by the actions of the rule",
-        "UNNEST" => "UNNEST is not available; select an element by its index: a[0]",
+        "UNNEST" => unnest::FORM,
         "ESCAPE" => "in a LIKE pattern `\\%` is a percent sign",
         "REGEXP" | "RLIKE" | "ILIKE" | "SIMILAR" | "GLOB" => {
             "LIKE with `%` is available; lower() both sides to ignore case"

@@ -28,6 +28,8 @@ pub(crate) struct Context<'a, 's> {
     pub(crate) query: &'a Query,
     pub(crate) input: &'a Input<'a>,
     pub(crate) payload: &'a [u8],
+    /// Where the spans lie: the payload, or with UNNEST the payload and a computed array behind it.
+    pub(crate) text: &'a [u8],
     /// For each path of the query its slot.
     pub(crate) map: &'a [u32],
     pub(crate) spans: &'s [Span],
@@ -38,6 +40,8 @@ pub(crate) struct Context<'a, 's> {
     pub(crate) errors: &'s mut Vec<EvalError>,
     /// The item that is evaluated; `None` is WHERE.
     pub(crate) item: Option<usize>,
+    /// The index of the element that UNNEST gives; 0 without.
+    pub(crate) element: u32,
     /// Set when the run is off for this message.
     pub(crate) aborted: bool,
 }
@@ -58,8 +62,14 @@ impl<'a> Context<'a, '_> {
     /// The JSON text of a path; `None` when it is missing.
     #[inline]
     pub(crate) fn raw(&self, path: u32) -> Option<&'a [u8]> {
+        self.span(path)?.of(self.text)
+    }
+
+    /// Where the value of a path lies in `text`.
+    #[inline]
+    pub(crate) fn span(&self, path: u32) -> Option<Span> {
         let slot = self.map.get(path as usize)?;
-        self.spans.get(*slot as usize)?.of(self.payload)
+        self.spans.get(*slot as usize).copied()
     }
 
     /// The number at a path when it is a NUMBER (not text that reads as one).
@@ -70,7 +80,7 @@ impl<'a> Context<'a, '_> {
             Reading::Number(num) => Some(*num),
             Reading::Other => None,
             Reading::Unknown => {
-                let raw = self.spans.get(slot)?.of(self.payload).unwrap_or_default();
+                let raw = self.spans.get(slot)?.of(self.text).unwrap_or_default();
                 let num = match raw.first() {
                     Some(b'-' | b'0'..=b'9') => Num::parse(raw),
                     _ => None,
@@ -230,6 +240,7 @@ impl<'a> Context<'a, '_> {
             payload: self.payload,
             time_zone: self.query.time_zone(),
             call: call.site,
+            element: self.element,
             prepared: &call.prepared,
         };
         match (function.eval)(&arguments, &site) {

@@ -148,6 +148,16 @@ pub(crate) struct Item {
     pub(crate) aliased: bool,
 }
 
+impl Item {
+    /// The expression, unless the item is `*`.
+    pub(crate) fn expr(&self) -> Option<&Expr> {
+        match &self.content {
+            Content::All => None,
+            Content::Spread(expr) | Content::Value(expr) => Some(expr),
+        }
+    }
+}
+
 /// What an item adds to the result.
 #[derive(Debug)]
 pub(crate) enum Content {

@@ -11,6 +11,7 @@ use super::number::Num;
 use super::path::{Path, Quoted, Step};
 use super::set::Set;
 use super::statement::{Named, Parsed, What, position};
+use super::unnest::Form;
 use super::{DataType, Limits};
 
 /// What the expressions of one statement share.
@@ -23,6 +24,8 @@ pub(crate) struct Lowering {
     pub(crate) warnings: Vec<Warning>,
     /// The aliases that a name may mean, with their items.
     pub(crate) aliases: Vec<(String, u32)>,
+    /// The array that UNNEST takes apart, and what its elements are called.
+    pub(crate) unnest: Option<(Expr, Form)>,
     /// Calls so far.
     sites: u32,
     nodes: usize,
@@ -70,6 +73,7 @@ impl Lowering {
             json_paths: Vec::new(),
             warnings: Vec::new(),
             aliases: Vec::new(),
+            unnest: None,
             sites: 0,
             nodes: 0,
         }
@@ -324,16 +328,19 @@ impl Lowering {
                 }
             };
         }
+        if let Some(expr) = self.of_element(named, quoted)? {
+            return Ok(expr);
+        }
         Ok(match quoted {
             Quoted::Path(steps) => {
-                let path = self.path(steps, &named.text);
+                let path = self.path(steps, &named.text, false);
                 match item {
                     Some(item) => Expr::Alias { path: Some(path), item },
                     None => Expr::Path(path),
                 }
             }
             Quoted::Wrapped(steps) => {
-                let path = self.path(steps, named.text.trim_start_matches('.'));
+                let path = self.path(steps, named.text.trim_start_matches('.'), false);
                 Expr::Wrap(Box::new(Expr::Path(path)))
             }
             Quoted::JsonPath(query) => {
@@ -344,11 +351,12 @@ impl Lowering {
         })
     }
 
-    /// The number of a path; equal paths share one.
-    fn path(&mut self, steps: &[Step], text: &str) -> u32 {
-        let known = self.paths.iter().position(|path| path.steps == steps);
+    /// The number of a path into the document or an element; equal paths share one.
+    pub(crate) fn path(&mut self, steps: &[Step], text: &str, element: bool) -> u32 {
+        let same = |path: &Path| path.element == element && path.steps == steps;
+        let known = self.paths.iter().position(same);
         number(known.unwrap_or_else(|| {
-            self.paths.push(Path { steps: steps.to_vec(), text: text.to_owned() });
+            self.paths.push(Path { steps: steps.to_vec(), text: text.to_owned(), element });
             self.paths.len() - 1
         }))
     }
@@ -382,7 +390,7 @@ impl Lowering {
         }
         let mut lowered = Vec::with_capacity(function.reads.len() + arguments.len());
         for key in function.reads {
-            let path = self.path(&[Step::Key((*key).to_owned())], key);
+            let path = self.path(&[Step::Key((*key).to_owned())], key, false);
             lowered.push(Expr::Path(path));
         }
         for (index, argument) in arguments.iter().enumerate() {

@@ -6,6 +6,7 @@
 
 mod advice;
 mod dialect;
+mod elements;
 mod error;
 mod eval;
 mod expr;
@@ -24,6 +25,7 @@ mod project;
 mod query;
 mod set;
 mod statement;
+mod unnest;
 mod value;
 
 use connectors::contract::TopicLimits;
@@ -63,11 +65,21 @@ pub struct Limits {
     pub in_list: usize,
     /// Items of a SELECT.
     pub items: usize,
+    /// Elements that UNNEST takes apart in one message, and hence records of it; a longer array ends
+    /// the run with the error `too_many_records`.
+    pub unnest: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { text: 64 * 1024, depth: 64, nodes: 10_000, in_list: 10_000, items: 50 }
+        Self {
+            text: 64 * 1024,
+            depth: 64,
+            nodes: 10_000,
+            in_list: 10_000,
+            items: 50,
+            unnest: 1_000,
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub struct Path {
     pub steps: Vec<Step>,
     /// As it was written, without quotes.
     pub text: String,
+    /// True when the steps start at an element of UNNEST, not at the document.
+    pub element: bool,
 }
 
 /// One step of a path.

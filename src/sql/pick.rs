@@ -177,6 +177,14 @@ pub(crate) fn pick(text: &[u8], trie: &Trie, slots: &mut Vec<Span>) -> Result<()
     }
 }
 
+/// Fills `slots` from the value that starts at `at` of a text that is known to be valid, and returns
+/// where it ends. Spans lie in the whole text.
+pub(crate) fn pick_at(text: &[u8], at: usize, trie: &Trie, slots: &mut [Span]) -> Option<usize> {
+    slots.fill(Span::default());
+    let root = if trie.slots == 0 { NONE } else { 0 };
+    Walk { text, trie, slots, high: 0, failure: (0, "") }.value(at, root, JSON_DEPTH)
+}
+
 /// The end of the value that starts at `at`; `None` when there is none.
 pub(crate) fn skip(text: &[u8], at: usize) -> Option<usize> {
     const EMPTY: Trie = Trie { nodes: Vec::new(), slots: 0 };

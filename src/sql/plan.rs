@@ -3,11 +3,13 @@
 //! A [`Plan`] is immutable and shared; each thread has a [`Scratch`] of its own, which allocates only
 //! until it has seen the largest message.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use connectors::contract::{Body, DeviceFacts, Message};
 
 use super::DataType;
+use super::elements::Task;
 use super::error::{EvalError, InvalidPayload};
 use super::eval::{Context, Reading};
 use super::pick::{Span, Trie, pick};
@@ -28,10 +30,14 @@ pub struct Plan {
 /// What a thread needs to evaluate plans; any plan, one after the other.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    spans: Vec<Span>,
-    numbers: Vec<Reading>,
-    document: Option<serde_json::Value>,
-    errors: Vec<EvalError>,
+    pub(super) spans: Vec<Span>,
+    pub(super) numbers: Vec<Reading>,
+    pub(super) document: Option<serde_json::Value>,
+    pub(super) errors: Vec<EvalError>,
+    /// The payload and behind it the array that UNNEST computed.
+    pub(super) text: Vec<u8>,
+    /// Where the records of the last [`Verdict::Unnested`] end in the output.
+    pub(super) ends: Vec<usize>,
     ready: bool,
 }
 
@@ -53,24 +59,56 @@ pub struct Input<'a> {
 pub enum Verdict {
     /// One record was appended.
     Selected(Body),
-    /// WHERE was not TRUE.
+    /// UNNEST: JSON records were appended, at least one; [`Verdict::records`] tells them apart.
+    Unnested,
+    /// WHERE was not TRUE, or UNNEST found no element for which it was.
     Filtered,
-    /// An error that the vendor documents as ending the run; see [`Scratch::errors`].
+    /// An error that ends the run: as the vendor documents it, or too many records; see
+    /// [`Scratch::errors`].
     Aborted,
+}
+
+impl Verdict {
+    /// The records of an evaluation, in order, each with its place in the output. `appended` is what
+    /// the evaluation has appended, and `scratch` that of the evaluation.
+    pub fn records(
+        self,
+        scratch: &Scratch,
+        appended: Range<usize>,
+    ) -> impl Iterator<Item = (Body, Range<usize>)> {
+        let mut from = appended.start;
+        let (one, ends) = match self {
+            Self::Selected(body) => (Some((body, appended)), &[][..]),
+            Self::Unnested => (None, &*scratch.ends),
+            Self::Filtered | Self::Aborted => (None, &[][..]),
+        };
+        one.into_iter().chain(ends.iter().map(move |end| {
+            let start = std::mem::replace(&mut from, *end);
+            (Body::Json, start..*end)
+        }))
+    }
 }
 
 impl Plan {
     /// A plan for queries; their order is their index in [`Plan::evaluate`].
     #[must_use]
     pub fn new(queries: Vec<Arc<Query>>) -> Self {
-        let steps = queries.iter().flat_map(|query| query.paths().iter().map(|p| &*p.steps));
-        let (trie, slots) = Trie::new(steps);
+        let paths = queries.iter().flat_map(|query| query.paths());
+        let (trie, ends) = Trie::new(paths.filter(|path| !path.element).map(|path| &*path.steps));
+        let first = u32::try_from(trie.slots()).expect("invariant: statements are bounded");
+        let mut ends = ends.into_iter();
         let mut starts = Vec::with_capacity(queries.len());
-        let mut start = 0;
+        let mut slots = Vec::new();
         for query in &queries {
-            starts.push(start);
-            start += query.paths().len();
+            starts.push(slots.len());
+            for (at, path) in query.paths().iter().enumerate() {
+                // The slots of elements, of one query at a time, lie behind those of the document.
+                let of_element = query.unnest().filter(|_| path.element);
+                let slot = of_element.map(|unnest| first + unnest.slot(at));
+                slots.extend(slot.or_else(|| ends.next()));
+            }
         }
+        slots.shrink_to_fit();
         Self { queries, trie, starts, slots }
     }
 
@@ -95,8 +133,8 @@ impl Plan {
         result
     }
 
-    /// Evaluates one query and appends at most one record to `out`. The payload is the one that
-    /// was prepared. A JSON query over a payload that was refused (or never prepared) is filtered.
+    /// Evaluates one query and appends what it selects to `out`: at most one record, with UNNEST at
+    /// most one per element. The payload is the one that was prepared. A JSON query over a payload that was refused (or never prepared) is filtered.
     pub fn evaluate(
         &self,
         index: usize,
@@ -113,16 +151,23 @@ impl Plan {
         if !binary && !scratch.ready {
             return Verdict::Filtered;
         }
+        let map = self.slots.get(start..start + query.paths().len()).unwrap_or_default();
+        if let Some(unnest) = query.unnest() {
+            let known = self.trie.slots();
+            return unnest.run(&Task { query, input, payload, map, known }, scratch, out);
+        }
         let mut context = Context {
             query,
             input,
             payload,
-            map: self.slots.get(start..start + query.paths().len()).unwrap_or_default(),
+            text: payload,
+            map,
             spans: &scratch.spans,
             numbers: &mut scratch.numbers,
             document: &mut scratch.document,
             errors: &mut scratch.errors,
             item: None,
+            element: 0,
             aborted: false,
         };
         query.run(&mut context, out)

@@ -5,6 +5,7 @@ use std::ops::Range;
 use connectors::contract::{Body, Topic, TopicFilter, TopicLimits};
 use jsonpath_rust::parser::model::JpQuery;
 
+use super::elements::Unnest;
 use super::error::{Error, Position, Warning};
 use super::eval::Context;
 use super::expr::{Content, Expr, Item};
@@ -16,6 +17,7 @@ use super::plan::Verdict;
 use super::predicate::Program;
 use super::project::{self, Projection};
 use super::statement::{self, RawItem, Shape, What};
+use super::unnest::{self, Clause};
 use super::{DataType, Options};
 
 /// A compiled statement.
@@ -26,6 +28,7 @@ pub struct Query {
     items: Vec<Item>,
     projection: Projection,
     condition: Option<Program>,
+    unnest: Option<Unnest>,
     paths: Vec<Path>,
     json_paths: Vec<JpQuery>,
     warnings: Vec<Warning>,
@@ -33,7 +36,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Compiles `SELECT … FROM "…" [WHERE …]`.
+    /// Compiles `SELECT … FROM "…" [, UNNEST(…) AS …] [WHERE …]`.
     ///
     /// # Errors
     /// What is wrong, where in the text, what was expected, and a hint.
@@ -42,11 +45,14 @@ impl Query {
         let parts = statement::split(&lexed)?;
         let condition = parts.filter.map(|range| (&lexed, range));
         let filter = topic_filter(&parts.topic.0, parts.topic.1, options)?;
-        build((&lexed, parts.select), condition, filter, options).map_err(|(_, error)| error)
+        let unnest = parts.unnest.map(|clause| (&lexed, clause));
+        build((&lexed, parts.select), unnest, condition, filter, options)
+            .map_err(|(_, error)| error)
     }
 
     /// Compiles the three parts of a statement: the items, the topic filter without quotes, and the
-    /// condition. An empty condition counts as none.
+    /// condition. An empty condition counts as none. The elements of an array are an item here:
+    /// `unnest(a) AS x`.
     ///
     /// # Errors
     /// As [`Query::compile`]; the message names the part, and the position is relative to it.
@@ -64,6 +70,9 @@ impl Query {
             }
         };
         let start = Position { line: 1, column: 1 };
+        if unnest::in_filter(from) {
+            return Err(named("the topic filter")(unnest::not_in_parts(start)));
+        }
         let topic = topic_filter(from, start, options).map_err(named("the topic filter"))?;
         let items = lex(select, &options.limits).map_err(named("SELECT"))?;
         let range = statement::trimmed(&items, 0..items.lexemes.len()).map_err(named("SELECT"))?;
@@ -76,7 +85,7 @@ impl Query {
             .transpose()
             .map_err(named("WHERE"))?;
         let condition = condition.as_ref().map(|(lexed, range)| (lexed, range.clone()));
-        build((&items, range), condition, topic, options)
+        build((&items, range), None, condition, topic, options)
             .map_err(|(part, error)| named(part)(error))
     }
 
@@ -129,6 +138,20 @@ impl Query {
         &self.paths
     }
 
+    /// True when a message can give several records.
+    #[must_use]
+    pub fn unnests(&self) -> bool {
+        self.unnest.is_some()
+    }
+
+    pub(crate) fn unnest(&self) -> Option<&Unnest> {
+        self.unnest.as_ref()
+    }
+
+    pub(crate) fn condition(&self) -> Option<&Program> {
+        self.condition.as_ref()
+    }
+
     pub(crate) fn json_paths(&self) -> &[JpQuery] {
         &self.json_paths
     }
@@ -158,7 +181,7 @@ impl Query {
         if !fires {
             return Verdict::Filtered;
         }
-        project::write(context, &self.items, &self.projection, out);
+        self.select(context, out);
         match (context.aborted, &self.projection) {
             (true, _) => Verdict::Aborted,
             (false, Projection::Payload) if self.data_type == DataType::Binary => {
@@ -166,6 +189,11 @@ impl Query {
             }
             (false, _) => Verdict::Selected(Body::Json),
         }
+    }
+
+    /// SELECT alone: appends one record, nothing when the run is aborted.
+    pub(crate) fn select<'a>(&'a self, context: &mut Context<'a, '_>, out: &mut Vec<u8>) {
+        project::write(context, &self.items, &self.projection, out);
     }
 }
 
@@ -216,19 +244,25 @@ type PartError = (&'static str, Error);
 
 fn build(
     select: (&Lexed<'_>, Range<usize>),
+    unnest: Option<(&Lexed<'_>, Clause)>,
     condition: Option<(&Lexed<'_>, Range<usize>)>,
     filter: TopicFilter,
     options: &Options,
 ) -> Result<Query, PartError> {
     let mut lowering = Lowering::new(options.data_type, options.limits);
     let select_part = |error| ("SELECT", error);
+    if let Some((lexed, clause)) = unnest {
+        let at = clause.at;
+        lowering.unnest_from(lexed, clause).map_err(|error| ("FROM", error))?;
+        check_source(&lowering, &[], at).map_err(|error| ("FROM", error))?;
+    }
     let (mut items, measures) = items(select.0, select.1, &mut lowering).map_err(select_part)?;
     let condition = match condition {
         Some((lexed, range)) if !range.is_empty() => {
             let at = lexed.lexemes[range.start].at;
             let condition = parse_condition(lexed, range, &mut lowering, &measures, at)
                 .map_err(|error| ("WHERE", error))?;
-            Some(Program::new(condition))
+            Some(condition)
         }
         _ => None,
     };
@@ -236,12 +270,20 @@ fn build(
     items.shrink_to_fit();
     lowering.paths.shrink_to_fit();
     lowering.paths.iter_mut().for_each(|path| path.steps.shrink_to_fit());
+    let paths = &lowering.paths;
+    let mut unnest =
+        lowering.unnest.take().map(|(source, _)| Unnest::new(source, paths, &options.limits));
+    let condition = match &mut unnest {
+        Some(unnest) => unnest.keep(condition, &items, paths),
+        None => condition,
+    };
     Ok(Query {
         data_type: options.data_type,
         filter,
         projection: Projection::new(&items),
         items,
-        condition,
+        condition: condition.map(Program::new),
+        unnest,
         paths: lowering.paths,
         json_paths: lowering.json_paths,
         warnings: lowering.warnings,
@@ -285,6 +327,12 @@ fn check(
     Ok(measure)
 }
 
+/// Holds the argument of UNNEST against the limits.
+fn check_source(lowering: &Lowering, items: &[Measure], at: Position) -> Result<(), Error> {
+    let Some((source, _)) = &lowering.unnest else { return Ok(()) };
+    check(source, items, lowering, at).map(|_| ())
+}
+
 fn items(
     lexed: &Lexed<'_>,
     range: Range<usize>,
@@ -296,13 +344,19 @@ fn items(
     let count = raw.len();
     for raw in raw {
         let at = lexed.lexemes[raw.expr.start].at;
+        let known = lowering.unnest.is_some();
         let item = item(lexed, raw, lowering, count, at)?;
+        // The elements come after WHERE: no expression can name them.
+        let elements = !known && lowering.unnest.is_some();
+        if elements {
+            check_source(lowering, &measures, at)?;
+        }
         let measure = match &item.content {
             Content::All => Measure::default(),
             Content::Spread(expr) | Content::Value(expr) => check(expr, &measures, lowering, at)?,
         };
         measures.push(measure);
-        if item.aliased && matches!(item.content, Content::Value(_)) {
+        if item.aliased && !elements && matches!(item.content, Content::Value(_)) {
             let index = u32::try_from(items.len()).unwrap_or(u32::MAX);
             lowering.aliases.push((item.key.clone(), index));
         }
@@ -332,6 +386,10 @@ fn item(
         let start = all.first().map_or(0, |lexeme| lexeme.start);
         lexed.source(start, all.last().map_or(start, |lexeme| lexeme.end)).to_owned()
     };
+    if let Some(expr) = lowering.unnest_item(lexed, &raw, &source)? {
+        let key = raw.alias.unwrap_or(source);
+        return Ok(Item { key, content: Content::Value(expr), aliased });
+    }
     let parsed = statement::parse(lexed, raw.expr)?;
     let expr = lowering.lower(&parsed, at)?;
     let path = match parsed.names.as_slice() {

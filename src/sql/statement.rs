@@ -17,6 +17,7 @@ use super::error::{Error, Position};
 use super::functions::{self, Function};
 use super::lex::{Keyword, Lexed, Lexeme, unescape, unquote};
 use super::path::{self, Quoted, Step};
+use super::unnest;
 
 /// Where the parts of a statement are among its lexemes.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct Parts {
     pub(crate) select: Range<usize>,
     /// The topic filter and where it stands.
     pub(crate) topic: (String, Position),
+    pub(crate) unnest: Option<unnest::Clause>,
     pub(crate) filter: Option<Range<usize>>,
 }
 
@@ -96,19 +98,26 @@ pub(crate) fn split(lexed: &Lexed<'_>) -> Result<Parts, Error> {
             .hint("a key or alias called `from` stands in backticks or after AS"));
     };
     let topic = topic(lexed, from + 1, end)?;
-    let filter = match all[..end].get(from + 2) {
+    let (unnest, place) = match unnest::clause(lexed, from + 2, end)? {
+        Some((clause, next)) => (Some(clause), next),
+        None => (None, from + 2),
+    };
+    let filter = match all[..end].get(place) {
         None => None,
-        Some(next) if next.is(Keyword::Where) => Some(from + 3..end),
+        Some(next) if next.is(Keyword::Where) => Some(place + 1..end),
+        Some(next) if unnest.is_none() && unnest::follows(&all[place..end]) => {
+            return Err(unexpected(lexed, next.at, "WHERE or the end").hint(unnest::FORM));
+        }
         Some(next) => {
             let error = unexpected(lexed, next.at, "WHERE or the end");
-            let behind = all.get(from + 3).and_then(|lexeme| advice::hint(&lexeme.token));
+            let behind = all.get(place + 1).and_then(|lexeme| advice::hint(&lexeme.token));
             return Err(match behind.filter(|_| next.token == Token::Comma) {
                 Some(hint) => error.hint(hint),
                 None => error,
             });
         }
     };
-    Ok(Parts { select: 1..from, topic, filter })
+    Ok(Parts { select: 1..from, topic, unnest, filter })
 }
 
 /// Cuts semicolons at the end of a range and refuses others, and sub-queries.

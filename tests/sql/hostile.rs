@@ -28,8 +28,12 @@ fn once(sql: String, payload: &'static str) -> Result<String, Error> {
         let mut out = Vec::new();
         let verdict = plan.evaluate(0, &input, payload.as_bytes(), &mut scratch, &mut out);
         Ok(match verdict {
-            Verdict::Selected(_) => String::from_utf8(out).expect("UTF-8"),
-            other => format!("{other:?}"),
+            Verdict::Selected(_) | Verdict::Unnested => String::from_utf8(out).expect("UTF-8"),
+            other => {
+                assert_eq!(out, b"", "nothing stays of what does not fire");
+                let errors = scratch.errors().iter().map(|error| format!(" {}", error.code));
+                format!("{other:?}{}", errors.collect::<String>())
+            }
         })
     })
 }
@@ -242,5 +246,48 @@ fn results_do_not_explode() {
     assert_eq!(
         once("SELECT \"$..*\" AS x, 1 AS y FROM \"t\"".into(), deep),
         Ok(r#"{"y":1}"#.into())
+    );
+}
+
+#[test]
+fn arrays_do_not_explode() {
+    let array = |count: usize| vec!["1"; count].join(",");
+    let long = "a".repeat(100_000);
+    let payload = |count: usize| -> &'static str {
+        format!(r#"{{"long":"{long}","l":[{}]}}"#, array(count)).leak()
+    };
+    for (sql, count, want) in [
+        // A thousand are taken apart, one more is an error; nothing is left out in silence.
+        (r#"SELECT i FROM "t", UNNEST(l) AS i"#, 1000, r#"{"i":1}"#.repeat(1000)),
+        (r#"SELECT i FROM "t", UNNEST(l) AS i"#, 1001, "Aborted too_many_records".into()),
+        (r#"SELECT unnest(l) AS i FROM "t""#, 1001, "Aborted too_many_records".into()),
+        // It is the elements that count, for each is evaluated.
+        (
+            r#"SELECT i FROM "t", UNNEST(l) AS i WHERE i > 1"#,
+            100_000,
+            "Aborted too_many_records".into(),
+        ),
+        // A message that is filtered anyway is no error.
+        (r#"SELECT i FROM "t", UNNEST(l) AS i WHERE a = 1"#, 100_000, "Filtered".into()),
+        // All records of a message together are bounded as one value is.
+        (r#"SELECT *, i FROM "t", UNNEST(l) AS i"#, 100, "Aborted too_large".into()),
+        (r#"SELECT long FROM "t", UNNEST(l || l) AS i"#, 100, "Aborted too_large".into()),
+    ] {
+        assert_eq!(once(sql.into(), payload(count)), Ok(want), "{sql} over {count} elements");
+    }
+    let deep: &'static str = format!(r#"{{"l":[{}1{}]}}"#, "[".repeat(126), "]".repeat(126)).leak();
+    let want = deep.replace(r#"{"l":["#, r#"{"i":"#).replace("]}", "}");
+    assert_eq!(once(r#"SELECT i FROM "t", UNNEST(l) AS i"#.into(), deep), Ok(want));
+    let items = (1..20).fold("i + 1 AS a0".to_owned(), |items, n| {
+        format!("{items}, a{} + a{} AS a{n}", n - 1, n - 1)
+    });
+    refused(
+        format!("SELECT {items} FROM \"t\", UNNEST(l) AS i WHERE a19 > 1"),
+        "more than 10000 parts",
+    );
+    refused(format!("SELECT {items}, unnest(a19) AS b FROM \"t\""), "more than 10000 parts");
+    refused(
+        format!("SELECT i FROM \"t\", UNNEST({}l{}) AS i", "(".repeat(65), ")".repeat(65)),
+        "nested deeper",
     );
 }

@@ -213,6 +213,8 @@ pub struct Site<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) time_zone: &'a jiff::tz::TimeZone,
     pub(crate) call: u32,
+    /// The index of the element that UNNEST gives; 0 without.
+    pub(crate) element: u32,
     pub(crate) prepared: &'a Prepared,
 }
 
@@ -236,8 +238,8 @@ impl<'a> Site<'a> {
         self.prepared
     }
 
-    /// Bits that depend on the message, the rule and the place of the call alone: evaluating a
-    /// message again gives the same.
+    /// Bits that depend on the message, the rule, the place of the call and the element of UNNEST
+    /// alone: evaluating a message again gives the same.
     #[must_use]
     pub fn random(&self, draw: u64) -> u64 {
         // FNV-1a over the rule's name, then the finalizer of SplitMix64 for every part: both are
@@ -248,6 +250,10 @@ impl<'a> Site<'a> {
         }
         for part in [self.input.message.id, u64::from(self.call), draw] {
             state = mix(state ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        }
+        // The first element draws what a statement without UNNEST does.
+        if self.element > 0 {
+            state = mix(state ^ u64::from(self.element).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         }
         state
     }
