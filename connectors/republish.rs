@@ -127,6 +127,6 @@ impl Republish {
 /// The same origin for every message; made once.
 fn origin() -> Arc<Origin> {
     static ORIGIN: OnceLock<Arc<Origin>> = OnceLock::new();
-    let make = || Arc::new(Origin { source: Some("republish".into()), client_id: None });
+    let make = || Arc::new(Origin { source: Some("republish".into()), ..Origin::default() });
     ORIGIN.get_or_init(make).clone()
 }

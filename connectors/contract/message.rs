@@ -1,5 +1,6 @@
 //! The inbound unit: a payload that a device sent to a topic, with what is known about it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -72,6 +73,21 @@ pub struct Origin {
     pub source: Option<Arc<str>>,
     /// The client id of the publisher, where the protocol has one.
     pub client_id: Option<ByteString>,
+    /// The user name of the publisher, where the protocol has one.
+    pub username: Option<ByteString>,
+    /// The address that the publisher's connection comes from.
+    pub peer: Option<IpAddr>,
+}
+
+/// What a publisher says about a payload and the answer that it expects (MQTT 5.0 §3.3.2.3).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Headers {
+    /// What the payload is, in the publisher's words.
+    pub content_type: Option<ByteString>,
+    /// Where an answer is to be published.
+    pub response_topic: Option<ByteString>,
+    /// Bytes that the answer is to repeat.
+    pub correlation_data: Option<Bytes>,
 }
 
 /// One message. Cloning shares topic and payload.
@@ -93,6 +109,8 @@ pub struct Message {
     pub retain: bool,
     /// MQTT 5 user properties, Kafka headers that are text, or HTTP headers chosen by the source.
     pub properties: Option<Arc<[(ByteString, ByteString)]>>,
+    /// Content type, response topic and correlation data, when there is any of them.
+    pub headers: Option<Arc<Headers>>,
     /// How it came in.
     pub origin: Arc<Origin>,
     /// How many times a rule has republished what led to this message; 0 from a device.
@@ -112,9 +130,17 @@ impl Message {
             qos: QoS::AtMostOnce,
             retain: false,
             properties: None,
+            headers: None,
             origin: Arc::new(Origin::default()),
             hops: 0,
         }
+    }
+
+    /// The first user property with a key.
+    #[must_use]
+    pub fn property(&self, key: &str) -> Option<&str> {
+        let found = self.properties.as_ref()?.iter().find(|(have, _)| have == key)?;
+        Some(&found.1)
     }
 
     /// The product key: the source's, else the one in the topic (`/{pk}/{dn}/…`,

@@ -19,7 +19,7 @@ mod topic;
 pub use duration::{Period, PeriodError};
 pub use ingress::{Ack, AckWait, Batch, Ingress, Nacked};
 pub use json::{Field, lookup};
-pub use message::{Device, Message, MessageIds, Origin, QoS};
+pub use message::{Device, Headers, Message, MessageIds, Origin, QoS};
 pub use record::{Body, Record};
 pub use secret::Secret;
 pub use sink::{DeliveryError, FailureKind, Outcome, Sink};

@@ -125,6 +125,15 @@ impl TopicFilter {
     /// A [`TopicError`] that names what is wrong.
     pub fn parse(text: impl Into<ByteString>, limits: TopicLimits) -> Result<Self, TopicError> {
         let text = text.into();
+        Self::check(&text, limits)?;
+        Ok(Self(text))
+    }
+
+    /// As [`TopicFilter::parse`], without keeping the text.
+    ///
+    /// # Errors
+    /// A [`TopicError`] that names what is wrong.
+    pub fn check(text: &str, limits: TopicLimits) -> Result<(), TopicError> {
         if text.is_empty() {
             return Err(TopicError::Empty);
         }
@@ -151,7 +160,7 @@ impl TopicFilter {
         if levels > limits.levels {
             return Err(TopicError::TooDeep { got: levels, most: limits.levels });
         }
-        Ok(Self(text))
+        Ok(())
     }
 
     /// The filter as text.
@@ -170,8 +179,14 @@ impl TopicFilter {
     /// leading wildcard (MQTT-4.7.2-1); `a/#` matches `a` too (MQTT 5.0 §4.7.1.2).
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
-        let mut filter = self.0.split('/');
-        let mut name = topic.0.split('/');
+        Self::text_matches(&self.0, &topic.0)
+    }
+
+    /// As [`TopicFilter::matches`] for the texts of a filter and a topic that have been checked.
+    #[must_use]
+    pub fn text_matches(filter: &str, topic: &str) -> bool {
+        let mut filter = filter.split('/');
+        let mut name = topic.split('/');
         let mut first = true;
         loop {
             match (filter.next(), name.next()) {

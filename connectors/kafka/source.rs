@@ -106,7 +106,7 @@ impl SourceConfig for KafkaSourceSettings {
                 only_topic: self.product_key.is_none() && self.topic.as_str() == "/${topic}",
                 limits: env.topic_limits,
                 payload_max: env.payload_max,
-                origin: Arc::new(Origin { source: Some(name.into()), client_id: None }),
+                origin: Arc::new(Origin { source: Some(name.into()), ..Origin::default() }),
                 topic: self.topic,
                 device: self.product_key.zip(self.device_name),
             },

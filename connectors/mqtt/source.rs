@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 
 use super::connection::ExternalBroker;
 use crate::contract::{
-    Ack, Batch, ConfigError, Device, Env, Ingress, Message, Nacked, Origin, QoS, Shutdown, Source,
-    SourceConfig, SourceError, Topic, TopicFilter, TopicLimits,
+    Ack, Batch, ConfigError, Device, Env, Headers, Ingress, Message, Nacked, Origin, QoS, Shutdown,
+    Source, SourceConfig, SourceError, Topic, TopicFilter, TopicLimits,
 };
 
 /// QoS 1 messages that the broker sends before the first of them is acknowledged.
@@ -114,7 +114,7 @@ impl SourceConfig for MqttSourceSettings {
             qos: self.qos,
             share: self.share,
             device,
-            origin: Arc::new(Origin { source: Some(name.into()), client_id: None }),
+            origin: Arc::new(Origin { source: Some(name.into()), ..Origin::default() }),
             limits: env.topic_limits,
             payload_max: env.payload_max,
         }))
@@ -333,10 +333,15 @@ impl MqttSource {
         if !self.filters.iter().any(|filter| filter.matches(&topic)) {
             return Ok(None);
         }
-        let properties = publish.properties.filter(|p| !p.user_properties.is_empty()).map(|p| {
-            let pair = |(name, value): (String, String)| (name.into(), value.into());
-            p.user_properties.into_iter().map(pair).collect()
-        });
+        let mut given = publish.properties.unwrap_or_default();
+        let user = std::mem::take(&mut given.user_properties);
+        let pair = |(name, value): (String, String)| (name.into(), value.into());
+        let properties = (!user.is_empty()).then(|| user.into_iter().map(pair).collect());
+        let headers = Headers {
+            content_type: given.content_type.map(Into::into),
+            response_topic: given.response_topic.map(Into::into),
+            correlation_data: given.correlation_data,
+        };
         Ok(Some(Message {
             device: self.device.clone(),
             qos: match publish.qos {
@@ -345,6 +350,7 @@ impl MqttSource {
             },
             retain: publish.retain,
             properties,
+            headers: (headers != Headers::default()).then(|| Arc::new(headers)),
             origin: self.origin.clone(),
             ..Message::new(topic, publish.payload, now_ms())
         }))

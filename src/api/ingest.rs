@@ -84,7 +84,7 @@ async fn take(api: &Api, request: Request) -> Result<(), Refusal> {
     };
     let mut message = Message::new(topic, payload, api.now_ms());
     message.qos = QoS::AtLeastOnce;
-    message.origin = Arc::new(Origin { source: Some(SOURCE.into()), client_id: None });
+    message.origin = Arc::new(Origin { source: Some(SOURCE.into()), ..Origin::default() });
     let (ack, accepted) = Ack::pair();
     let busy = |text: &str| refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
     if api.state.ingress.try_submit(Batch { messages: vec![message], ack }).is_err() {

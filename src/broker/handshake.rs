@@ -98,6 +98,8 @@ where
     let origin = Arc::new(Origin {
         source: Some(core.source.clone()),
         client_id: Some(identity.client_id.clone()),
+        username: identity.username.clone(),
+        peer: Some(peer.ip()),
     });
     let will = match &connect.will {
         Some(will) => Some(testament(core, will, &identity, &origin).map_err(|reason| {

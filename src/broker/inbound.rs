@@ -167,6 +167,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 qos: if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
                 retain,
                 properties: None,
+                headers: None,
                 origin: Arc::clone(&self.origin),
                 hops: 0,
             },

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use connectors::contract::{Message, QoS, Topic};
+use connectors::contract::{Headers, Message, QoS, Topic};
 
 use super::codec::{Name, Properties, Value};
 use super::core::Core;
@@ -61,11 +61,25 @@ impl Publication {
                 properties.push(Name::User, Value::Pair(key.clone(), value.clone()));
             }
         }
+        if let Some(headers) = &message.headers {
+            for (name, text) in [
+                (Name::ContentType, &headers.content_type),
+                (Name::ResponseTopic, &headers.response_topic),
+            ] {
+                if let Some(text) = text.as_ref().filter(|text| fits(text)) {
+                    properties.push(name, Value::Text(text.clone()));
+                }
+            }
+            let data = headers.correlation_data.as_ref();
+            if let Some(data) = data.filter(|data| data.len() <= usize::from(u16::MAX)) {
+                properties.push(Name::CorrelationData, Value::Binary(data.clone()));
+            }
+        }
         Self { message, properties, expires_ms: None }
     }
 
     /// Takes over the properties of a PUBLISH or a will: those that are passed on, the expiry, and
-    /// the user properties, which the engine sees too.
+    /// what the engine sees too: user properties, content type and what an answer needs.
     pub(super) fn new(mut message: Message, mut properties: Properties) -> Self {
         let mut expires_ms = None;
         if !properties.is_empty() {
@@ -86,6 +100,17 @@ impl Publication {
                 properties.user().map(|(key, value)| (key.clone(), value.clone())).collect();
             if !user.is_empty() {
                 message.properties = Some(user.into());
+            }
+            let headers = Headers {
+                content_type: properties.text(Name::ContentType).cloned(),
+                response_topic: properties.text(Name::ResponseTopic).cloned(),
+                correlation_data: match properties.get(Name::CorrelationData) {
+                    Some(Value::Binary(data)) => Some(data.clone()),
+                    _ => None,
+                },
+            };
+            if headers != Headers::default() {
+                message.headers = Some(Arc::new(headers));
             }
         }
         Self { message, properties, expires_ms }

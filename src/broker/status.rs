@@ -68,6 +68,8 @@ impl StatusMessages {
         message.origin = Arc::new(Origin {
             source: Some("mqtt".into()),
             client_id: Some(who.client_id.clone()),
+            username: who.username.clone(),
+            peer: from.parse().ok(),
         });
         Some(message)
     }

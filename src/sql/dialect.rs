@@ -22,7 +22,7 @@ pub(crate) const CHAIN: &str = "chain";
 /// First element of a tuple that stands for a call: the function's name and its arguments follow.
 pub(crate) const CALL: &str = "call";
 
-/// The only argument of a call `f(*)`.
+/// The argument `*` of a call: the whole payload.
 pub(crate) const STAR: &str = "*";
 
 /// First letter of the word that stands for a path.
@@ -166,10 +166,8 @@ fn call(parser: &mut Parser, name: Ident) -> Result<Expr, ParserError> {
     }
     loop {
         let next = parser.peek_token();
-        if parts.len() == 2
-            && next.token == Token::Mul
-            && parser.peek_nth_token(1).token == Token::RParen
-        {
+        let alone = |next: Token| matches!(next, Token::RParen | Token::Comma);
+        if next.token == Token::Mul && alone(parser.peek_nth_token(1).token) {
             parser.next_token();
             parts.push(mark(STAR, &next));
         } else {

@@ -21,7 +21,7 @@ use super::value::{Relation, Value};
 const RESULT: usize = 4 * 1024 * 1024;
 
 /// How many arguments of a call stay off the heap.
-type Arguments<'a> = smallvec::SmallVec<[Value<'a>; 4]>;
+type Arguments<'a> = smallvec::SmallVec<[Value<'a>; 6]>;
 
 /// What is known about one message and one query while it is evaluated.
 pub(crate) struct Context<'a, 's> {

@@ -103,7 +103,10 @@ fn value<'a>(context: &mut Context<'a, '_>, expr: &'a Expr, out: &mut Vec<u8>) -
     let before = out.len();
     let value = context.eval(expr);
     if let Value::Binary(_) = value {
-        let fault = Fault::new("binary", "bytes have no JSON form; wrap them in to_base64()");
+        let fault = Fault::new(
+            "binary",
+            "bytes have no JSON form; wrap them in to_base64() or decode_text()",
+        );
         context.fault(fault);
     }
     value.write(out);

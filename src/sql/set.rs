@@ -50,7 +50,8 @@ impl Set {
             Value::Number(number) => self.number(number.num),
             Value::String(text) => self.string(text.as_bytes()),
             Value::Bool(value) => self.answer(self.truths[usize::from(*value)]),
-            Value::Json(_) | Value::Binary(_) => self.answer(false),
+            Value::Binary(bytes) => self.answer(self.strings.contains(&**bytes)),
+            Value::Json(_) => self.answer(false),
         }
     }
 

@@ -286,7 +286,8 @@ pub(crate) fn parse(lexed: &Lexed<'_>, range: Range<usize>) -> Result<Parsed, Er
     if range.is_empty() {
         return Err(unexpected(lexed, end, "an expression"));
     }
-    let mut fold = Fold { lexed, names: Vec::new(), tokens: Vec::with_capacity(range.len() + 1) };
+    let tokens = Vec::with_capacity(range.len() + 1);
+    let mut fold = Fold { lexed, names: Vec::new(), tokens, casts: Vec::new() };
     fold.run(range)?;
     let Fold { names, mut tokens, .. } = fold;
     tokens.push(place(Token::EOF, end));
@@ -316,11 +317,16 @@ fn place(token: Token, at: Position) -> TokenWithSpan {
     TokenWithSpan::new(token, Span::new(at, at))
 }
 
+/// How CAST is written.
+const CAST: &str = "write CAST(x AS integer), or cast(x, 'integer')";
+
 /// Turns lexemes into tokens in which every name is one word.
 struct Fold<'a, 't> {
     lexed: &'a Lexed<'t>,
     names: Vec<Named>,
     tokens: Vec<TokenWithSpan>,
+    /// For each open parenthesis whether it is that of CAST or TRY_CAST.
+    casts: Vec<bool>,
 }
 
 impl Fold<'_, '_> {
@@ -329,7 +335,16 @@ impl Fold<'_, '_> {
         while at < range.end {
             let lexeme = &self.lexed.lexemes[at];
             let next = self.lexed.lexemes[..range.end].get(at + 1);
+            self.nest(&lexeme.token);
             let token = match (&lexeme.token, lexeme.keyword) {
+                (Token::Word(_), Some(Keyword::As)) if self.casts.last() == Some(&true) => {
+                    self.tokens.push(place(Token::Comma, lexeme.at));
+                    at += 1;
+                    let (place_of, name) = self.cast_type(at, range.end)?;
+                    self.tokens.push(place(Token::SingleQuotedString(name), place_of));
+                    at += 1;
+                    continue;
+                }
                 (Token::Word(word), Some(_)) => {
                     let value = word.value.to_ascii_uppercase();
                     Token::Word(Word { value, quote_style: None, keyword: word.keyword })
@@ -363,6 +378,41 @@ impl Fold<'_, '_> {
             at += 1;
         }
         Ok(())
+    }
+
+    /// Keeps [`Fold::casts`].
+    fn nest(&mut self, token: &Token) {
+        match token {
+            Token::LParen => {
+                let called = match self.tokens.last().map(|before| &before.token) {
+                    Some(Token::Word(word)) if word.quote_style.is_some() => self.names.last(),
+                    _ => None,
+                };
+                let casts = called.is_some_and(|named| match named.what {
+                    What::Function(function) => ["cast", "try_cast"].contains(&function.name),
+                    What::Quoted(_) => false,
+                });
+                self.casts.push(casts);
+            }
+            Token::RParen => {
+                self.casts.pop();
+            }
+            _ => {}
+        }
+    }
+
+    /// The type behind AS: `CAST(x AS integer)` is `cast(x, 'integer')`.
+    fn cast_type(&self, at: usize, end: usize) -> Result<(Position, String), Error> {
+        let token = |at: usize| self.lexed.lexemes[..end].get(at);
+        let place = |at: usize| token(at).map_or_else(|| self.behind(end), |lexeme| lexeme.at);
+        let Some(Token::Word(word)) = token(at).map(|lexeme| &lexeme.token) else {
+            return Err(unexpected(self.lexed, place(at), "a type").hint(CAST));
+        };
+        if token(at + 1).is_some_and(|next| next.token == Token::LParen) {
+            return Err(unexpected(self.lexed, place(at + 1), "`)`")
+                .hint("types have no length or precision here; round(x, 2) rounds"));
+        }
+        Ok((place(at), word.value.clone()))
     }
 
     fn name(&mut self, letter: char, at: Position, text: String, what: What) -> Token {

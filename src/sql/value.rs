@@ -111,7 +111,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The text of a STRING, NUMBER or BOOLEAN.
+    /// The text of a STRING, NUMBER or BOOLEAN, or of bytes that are UTF-8.
     #[must_use]
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -120,6 +120,7 @@ impl<'a> Value<'a> {
             Self::Number(Number { num, .. }) => Some(Cow::Owned(num.text())),
             Self::Bool(true) => Some(Cow::Borrowed("true")),
             Self::Bool(false) => Some(Cow::Borrowed("false")),
+            Self::Binary(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
             _ => None,
         }
     }
@@ -134,6 +135,12 @@ impl<'a> Value<'a> {
             Self::Number(Number { num, .. }) => Value::text(num.text()),
             Self::Bool(true) => Value::text("true"),
             Self::Bool(false) => Value::text("false"),
+            Self::Binary(Cow::Borrowed(bytes)) => {
+                std::str::from_utf8(bytes).map_or(Value::Missing, Value::text)
+            }
+            Self::Binary(Cow::Owned(bytes)) => {
+                String::from_utf8(bytes.clone()).map_or(Value::Missing, Value::text)
+            }
             _ => Value::Missing,
         }
     }
@@ -162,6 +169,10 @@ impl<'a> Value<'a> {
             (Self::Bool(a), Self::Bool(b)) => Relation::same(a == b),
             (Self::Json(a), Self::Json(b)) => Relation::same(json::equal(a, b)),
             (Self::Binary(a), Self::Binary(b)) => Relation::same(a == b),
+            (Self::Binary(bytes), Self::String(text))
+            | (Self::String(text), Self::Binary(bytes)) => {
+                Relation::same(text.as_bytes() == &**bytes)
+            }
             _ => Relation::Different,
         }
     }

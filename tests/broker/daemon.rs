@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use connectors::contract::{Message, QoS, TopicFilter, TopicLimits, shutdown};
+use connectors::contract::{Headers, Message, QoS, TopicFilter, TopicLimits, shutdown};
 use tidegate::broker::client::{Client, ClientError, Options};
 use tidegate::broker::codec::{Name, Packet, Reason, Version};
 use tidegate::broker::{Broker, Config, Hooks, Limits, StatusMessages};
@@ -22,6 +22,11 @@ async fn the_daemon_publishes_to_subscribers_and_retains() {
         absent.goodbye(Reason::SUCCESS).await;
         let mut message = Message::new(topic("a/b"), "hello", 5);
         message.properties = Some(Arc::from([("k".into(), "v".into())]));
+        message.headers = Some(Arc::new(Headers {
+            content_type: Some("text/plain".into()),
+            response_topic: Some("r".into()),
+            correlation_data: Some("7".into()),
+        }));
         message.retain = true;
         let delivered = rig.handle().publish(&message);
         assert_eq!((delivered.queued, delivered.dropped), (1, 1));
@@ -30,6 +35,10 @@ async fn the_daemon_publishes_to_subscribers_and_retains() {
         if version == Version::V5 {
             let user: Vec<_> = got.properties.user().collect();
             assert_eq!(user, [(&"k".into(), &"v".into())]);
+            let text = |name| got.properties.text(name).map(|text| &**text);
+            assert_eq!(text(Name::ContentType), Some("text/plain"));
+            assert_eq!(text(Name::ResponseTopic), Some("r"));
+            assert!(got.properties.get(Name::CorrelationData).is_some());
         }
         message.qos = QoS::AtLeastOnce;
         assert_eq!(rig.handle().publish(&message).queued, 1);

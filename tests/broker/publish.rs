@@ -193,7 +193,15 @@ async fn mqtt_3_3_2_17_properties_are_passed_on_unaltered_and_in_order() {
     publisher.send(Packet::Publish(publish.clone())).await;
     assert_eq!(subscriber.message().await.properties, publish.properties);
     assert_eq!(old.brief().await, ("a".into(), "x".into(), 0, false));
-    let user = rig.engine.until(1).await[0].properties.clone().expect("user properties");
+    let seen = rig.engine.until(1).await.remove(0);
+    let headers = seen.headers.clone().expect("headers");
+    assert_eq!(headers.content_type.as_deref(), Some("text/plain"));
+    assert_eq!(headers.response_topic.as_deref(), Some("r"));
+    assert_eq!(headers.correlation_data.as_deref(), Some(&b"\0\x01"[..]));
+    assert_eq!((seen.property("b"), seen.property("c")), (Some("1"), None));
+    assert_eq!(seen.origin.client_id.as_deref(), Some("p"));
+    assert!(seen.origin.peer.is_some());
+    let user = seen.properties.expect("user properties");
     let user: Vec<_> = user.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(user, ["b=1", "a=温度", "b=2"]);
 }

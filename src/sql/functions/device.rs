@@ -59,6 +59,7 @@ pub(super) const DEVICE_NAME: Function = Function {
 
 pub(super) const MESSAGE_ID: Function = Function {
     name: "messageId",
+    aliases: &["msgid"],
     signature: "messageId()",
     summary: "The id that the message was given when it was received, as text of digits.",
     examples: &[example("messageId()", "{}", r#""889455942124347392""#)],
@@ -68,6 +69,7 @@ pub(super) const MESSAGE_ID: Function = Function {
 
 pub(super) const NEWUUID: Function = Function {
     name: "newuuid",
+    aliases: &["uuid", "uuid_v4"],
     signature: "newuuid()",
     summary: "A random UUID. It depends on the message, the rule and the place of the call: \
               evaluating a message again gives the same one.",
@@ -86,6 +88,7 @@ pub(super) const NEWUUID: Function = Function {
 
 pub(super) const RAND: Function = Function {
     name: "rand",
+    aliases: &["random"],
     signature: "rand()",
     result: Kind::Number,
     summary: "A random number from 0 up to, and without, 1; see newuuid for what it depends on.",

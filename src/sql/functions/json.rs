@@ -27,6 +27,7 @@ const JSON: Function = Function {
 
 pub(super) const NANVL: Function = Function {
     name: "nanvl",
+    aliases: &["ifnull", "nvl"],
     signature: "nanvl(value, default)",
     params: &[required("value", Kind::Any), required("default", Kind::Any)],
     summary: "The value, or the default when the value is NULL or MISSING.",

@@ -3,14 +3,47 @@
 //! A new function is a `const` in a file of its family and a line in [`FUNCTIONS`]. Its document, its
 //! signature and its examples are part of it; the examples run as tests.
 
+mod binary;
+mod bits;
+mod chance;
 mod codec;
+mod compress;
+mod convert;
+mod decimal;
 mod device;
+mod escape;
+mod format;
+mod geo;
+mod geo_grid;
+mod hash;
 mod java_date;
+mod java_parse;
 mod json;
 mod math;
+mod message;
+mod moment;
+mod network;
+mod null;
+mod pattern;
+mod range;
+mod regexp;
+mod rounding;
 mod string;
+mod string_list;
+mod string_pad;
+mod string_part;
 mod table;
 mod time;
+mod time_calc;
+mod time_emqx;
+mod time_parts;
+mod time_text;
+mod time_words;
+mod trigonometry;
+mod types;
+mod version;
+
+use std::borrow::Cow;
 
 use connectors::contract::Topic;
 
@@ -20,7 +53,11 @@ use super::query::without_sys;
 use super::value::Value;
 use crate::problem;
 
+pub use java_date::Piece;
+pub use moment::Known;
+pub use network::Network;
 pub use table::FUNCTIONS;
+pub use time_words::{Part, Unit};
 
 /// A function of SQL.
 pub struct Function {
@@ -72,9 +109,17 @@ pub enum Prepared {
     /// Nothing to keep.
     Nothing,
     /// A compiled regular expression.
-    Regex(Box<regex::Regex>),
-    /// A time zone.
-    Zone(jiff::tz::TimeZone),
+    Regex(Box<pattern::Regexp>),
+    /// A template of `format`.
+    Format(Box<format::Format>),
+    /// The constants among the arguments of a function of time, by their index.
+    Time(Box<[Known]>),
+    /// The constant has been checked and is used as it is.
+    Checked,
+    /// The corners of a polygon: latitude and longitude.
+    Polygon(Box<[[f64; 2]]>),
+    /// A range of addresses.
+    Network(Network),
 }
 
 /// See [`Function::eval`].
@@ -110,7 +155,7 @@ pub enum Kind {
     Number,
     /// A NUMBER without a fraction, or a STRING that reads as one.
     Integer,
-    /// STRING; a NUMBER or BOOLEAN counts as its text.
+    /// STRING; a NUMBER or BOOLEAN counts as its text, BINARY as the UTF-8 that it is.
     Text,
     /// ARRAY.
     Array,
@@ -244,10 +289,7 @@ impl<'a> Site<'a> {
     pub fn random(&self, draw: u64) -> u64 {
         // FNV-1a over the rule's name, then the finalizer of SplitMix64 for every part: both are
         // fixed for all time, unlike the standard library's hashers.
-        let mut state = 0xcbf2_9ce4_8422_2325_u64;
-        for byte in self.input.rule.bytes() {
-            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        let mut state = fnv1a(self.input.rule.as_bytes());
         for part in [self.input.message.id, u64::from(self.call), draw] {
             state = mix(state ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         }
@@ -257,6 +299,13 @@ impl<'a> Site<'a> {
         }
         state
     }
+}
+
+/// FNV-1a with 64 bits.
+fn fnv1a(data: &[u8]) -> u64 {
+    data.iter().fold(0xcbf2_9ce4_8422_2325, |state, byte| {
+        (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn mix(mut x: u64) -> u64 {
@@ -322,6 +371,7 @@ impl Kind {
                     _ => false,
                 }
             }
+            (Self::Text, Value::Binary(_)) => return decode(function, value),
             (Self::Text | Self::Bytes, Value::Number(_) | Value::Bool(_)) => {
                 *value = value.to_text();
                 true
@@ -330,6 +380,25 @@ impl Kind {
         };
         if fits { Ok(()) } else { Err(Fault::wrong_type(function, self.name(), value)) }
     }
+}
+
+/// Makes bytes that are UTF-8 text, without a copy.
+fn decode(function: &str, value: &mut Value<'_>) -> Result<(), Fault> {
+    let fault = |error: std::str::Utf8Error| {
+        let at = error.valid_up_to();
+        let message =
+            format!("`{function}` takes a STRING, and the bytes are not UTF-8 at byte {at}");
+        Fault::new("encoding", message).because("decode_text(bytes, charset) reads other text")
+    };
+    if let Value::Binary(bytes) = std::mem::replace(value, Value::Missing) {
+        *value = match bytes {
+            Cow::Borrowed(bytes) => Value::text(std::str::from_utf8(bytes).map_err(fault)?),
+            Cow::Owned(bytes) => {
+                Value::text(String::from_utf8(bytes).map_err(|error| fault(error.utf8_error()))?)
+            }
+        };
+    }
+    Ok(())
 }
 
 /// Finds a function by its name or an alias, without regard to case.
@@ -380,7 +449,7 @@ mod tests {
     #[test]
     fn close_names_are_found() {
         assert_eq!(nearest("devicename").map(|f| f.name), Some("deviceName"));
-        assert_eq!(nearest("substr").map(|f| f.name), None);
+        assert_eq!(nearest("substri").map(|f| f.name), Some("substr"));
         assert_eq!(nearest("substrng").map(|f| f.name), Some("substring"));
         assert_eq!(nearest("uper").map(|f| f.name), Some("upper"));
         assert_eq!(nearest("frobnicate").map(|f| f.name), None);
