@@ -39,6 +39,7 @@ use connectors::contract::{Body, DeviceFacts, Message, Origin, QoS, Topic, Topic
 use tidegate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
 
 mod hostile;
+mod hostile_array;
 mod keywords;
 mod linear;
 mod matrix;

@@ -18,7 +18,7 @@ use super::value::{Relation, Value};
 
 /// The most bytes of text that an expression makes: without it, a payload of half a megabyte could
 /// blow itself up to terabytes through `replace`.
-const RESULT: usize = 4 * 1024 * 1024;
+pub(crate) const RESULT: usize = 4 * 1024 * 1024;
 
 /// How many arguments of a call stay off the heap.
 type Arguments<'a> = smallvec::SmallVec<[Value<'a>; 6]>;
@@ -342,7 +342,9 @@ impl<'a> Context<'a, '_> {
 }
 
 /// An array of the matches of a JSONPath.
-fn matches<'v, 'a>(found: impl Iterator<Item = &'v serde_json::Value>) -> Result<Value<'a>, Fault> {
+pub(crate) fn matches<'v, 'a>(
+    found: impl Iterator<Item = &'v serde_json::Value>,
+) -> Result<Value<'a>, Fault> {
     let mut text = vec![b'['];
     for value in found {
         if text.len() > 1 {

@@ -185,9 +185,19 @@ pub(crate) fn pick_at(text: &[u8], at: usize, trie: &Trie, slots: &mut [Span]) -
     Walk { text, trie, slots, high: 0, failure: (0, "") }.value(at, root, JSON_DEPTH)
 }
 
+/// Looks for nothing.
+const EMPTY: Trie = Trie { nodes: Vec::new(), slots: 0 };
+
+/// Validates a document as [`pick`] does, without allocating.
+///
+/// # Errors
+/// Where the text stops being JSON.
+pub(crate) fn validate(text: &[u8]) -> Result<(), InvalidPayload> {
+    pick(text, &EMPTY, &mut Vec::new())
+}
+
 /// The end of the value that starts at `at`; `None` when there is none.
 pub(crate) fn skip(text: &[u8], at: usize) -> Option<usize> {
-    const EMPTY: Trie = Trie { nodes: Vec::new(), slots: 0 };
     let mut walk = Walk { text, trie: &EMPTY, slots: &mut [], high: 0, failure: (0, "") };
     walk.value(at, NONE, JSON_DEPTH)
 }

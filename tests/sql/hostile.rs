@@ -17,7 +17,7 @@ fn message(payload: &str) -> Message {
 }
 
 /// Compiles a statement, evaluates it over a payload, drops everything.
-fn once(sql: String, payload: &'static str) -> Result<String, Error> {
+pub(super) fn once(sql: String, payload: &'static str) -> Result<String, Error> {
     small_stack(move || {
         let query = Query::compile(&sql, &Options::default())?;
         let plan = Plan::new(vec![Arc::new(query)]);

@@ -3,10 +3,16 @@
 //! A new function is a `const` in a file of its family and a line in [`FUNCTIONS`]. Its document, its
 //! signature and its examples are part of it; the examples run as tests.
 
+mod array;
+mod array_math;
+mod array_records;
+mod array_search;
+mod array_shape;
 mod binary;
 mod bits;
 mod chance;
 mod codec;
+mod compose;
 mod compress;
 mod convert;
 mod decimal;
@@ -19,15 +25,20 @@ mod hash;
 mod java_date;
 mod java_parse;
 mod json;
+mod json_path;
+mod json_text;
 mod math;
 mod message;
 mod moment;
 mod network;
 mod null;
+mod object;
+mod object_shape;
 mod pattern;
 mod range;
 mod regexp;
 mod rounding;
+mod sameness;
 mod string;
 mod string_list;
 mod string_pad;
@@ -48,6 +59,7 @@ use std::borrow::Cow;
 use connectors::contract::Topic;
 
 use super::expr::Const;
+use super::path::Step;
 use super::plan::Input;
 use super::query::without_sys;
 use super::value::Value;
@@ -120,6 +132,10 @@ pub enum Prepared {
     Polygon(Box<[[f64; 2]]>),
     /// A range of addresses.
     Network(Network),
+    /// The steps of a path.
+    Path(Vec<Step>),
+    /// A JSONPath with wildcards, slices or filters.
+    JsonPath(Box<jsonpath_rust::parser::model::JpQuery>),
 }
 
 /// See [`Function::eval`].
