@@ -38,12 +38,14 @@ use std::sync::Arc;
 use connectors::contract::{Body, DeviceFacts, Message, Origin, QoS, Topic, TopicLimits};
 use tidegate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
 
+mod explaining;
 mod hostile;
 mod hostile_array;
 mod keywords;
 mod linear;
 mod matrix;
 mod naive;
+mod printing;
 mod properties;
 
 /// Tags of the block's device.

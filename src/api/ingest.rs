@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
@@ -25,14 +26,35 @@ const SOURCE: &str = "http";
 /// Seconds after which a client that was turned away because of load should try again.
 const RETRY_AFTER: &str = "1";
 
-/// Why a message was not taken.
-struct Refusal {
+/// Why a request was not done.
+pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
 }
 
-fn refuse(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
+impl Refusal {
+    /// The answer, with the headers that its status asks for.
+    pub(super) fn response(self) -> Response {
+        let Self { status, code, message } = self;
+        let mut response = json_response(status, &json!({ "code": code, "message": message }));
+        let headers = response.headers_mut();
+        let mut set = |name, value| headers.insert(name, header::HeaderValue::from_static(value));
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => drop(set(header::RETRY_AFTER, RETRY_AFTER)),
+            StatusCode::METHOD_NOT_ALLOWED => drop(set(header::ALLOW, "POST")),
+            StatusCode::UNAUTHORIZED => drop(set(header::WWW_AUTHENTICATE, "Basic, Bearer")),
+            _ => {}
+        }
+        response
+    }
+}
+
+pub(super) fn refuse(
+    status: StatusCode,
+    code: &'static str,
+    message: impl Into<String>,
+) -> Refusal {
     Refusal { status, code, message: message.into() }
 }
 
@@ -40,19 +62,7 @@ fn refuse(status: StatusCode, code: &'static str, message: impl Into<String>) ->
 pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     match take(&api, request).await {
         Ok(()) => json_response(StatusCode::ACCEPTED, &json!({ "accepted": true })),
-        Err(Refusal { status, code, message }) => {
-            let mut response = json_response(status, &json!({ "code": code, "message": message }));
-            let headers = response.headers_mut();
-            let mut set =
-                |name, value| headers.insert(name, header::HeaderValue::from_static(value));
-            match status {
-                StatusCode::SERVICE_UNAVAILABLE => drop(set(header::RETRY_AFTER, RETRY_AFTER)),
-                StatusCode::METHOD_NOT_ALLOWED => drop(set(header::ALLOW, "POST")),
-                StatusCode::UNAUTHORIZED => drop(set(header::WWW_AUTHENTICATE, "Basic, Bearer")),
-                _ => {}
-            }
-            response
-        }
+        Err(refusal) => refusal.response(),
     }
 }
 
@@ -70,18 +80,7 @@ async fn take(api: &Api, request: Request) -> Result<(), Refusal> {
         let text = format!("`{topic}`: topics that start with `$` are the server's own");
         return Err(refuse(StatusCode::BAD_REQUEST, "topic", text));
     }
-    let payload = match read_body(request.into_body(), limits.payload, limits.body_wait).await {
-        Ok(payload) => payload,
-        Err(BodyError::TooLarge) => {
-            let text = format!("the payload has more than {} bytes", limits.payload);
-            return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "payload", text));
-        }
-        Err(BodyError::TooSlow) => {
-            let text = format!("the payload did not arrive within {:?}", limits.body_wait);
-            return Err(refuse(StatusCode::REQUEST_TIMEOUT, "timeout", text));
-        }
-        Err(BodyError::Broken(text)) => return Err(refuse(StatusCode::BAD_REQUEST, "body", text)),
-    };
+    let payload = body(api, request.into_body(), limits.payload, "payload").await?;
     let mut message = Message::new(topic, payload, api.now_ms());
     message.qos = QoS::AtLeastOnce;
     message.origin = Arc::new(Origin { source: Some(SOURCE.into()), ..Origin::default() });
@@ -95,6 +94,27 @@ async fn take(api: &Api, request: Request) -> Result<(), Refusal> {
         Ok(Err(problem)) => Err(busy(&problem.to_string())),
         Err(_) => Err(busy("the engine did not answer in time; the message may be taken yet")),
     }
+}
+
+/// Reads a body; `what` is what it is called.
+pub(super) async fn body(
+    api: &Api,
+    body: axum::body::Body,
+    most: usize,
+    what: &'static str,
+) -> Result<Bytes, Refusal> {
+    let wait = api.state.limits.body_wait;
+    read_body(body, most, wait).await.map_err(|problem| match problem {
+        BodyError::TooLarge => {
+            let text = format!("the {what} has more than {most} bytes");
+            refuse(StatusCode::PAYLOAD_TOO_LARGE, what, text)
+        }
+        BodyError::TooSlow => {
+            let text = format!("the {what} did not arrive within {wait:?}");
+            refuse(StatusCode::REQUEST_TIMEOUT, "timeout", text)
+        }
+        BodyError::Broken(text) => refuse(StatusCode::BAD_REQUEST, "body", text),
+    })
 }
 
 /// The topic as text: from the path, or from the query when it does not start with a slash.
@@ -139,6 +159,11 @@ async fn authorize(api: &Api, headers: &HeaderMap) -> Result<(), Refusal> {
             Ok(())
         };
     }
+    identify(api, headers, Role::Operate).await
+}
+
+/// Lets requests with a key of at least a role pass.
+pub(super) async fn identify(api: &Api, headers: &HeaderMap, needed: Role) -> Result<(), Refusal> {
     let denied = || {
         let text = "send an access key: `Authorization: Bearer <id>:<secret>` or Basic";
         refuse(StatusCode::UNAUTHORIZED, "key", text)
@@ -152,8 +177,9 @@ async fn authorize(api: &Api, headers: &HeaderMap) -> Result<(), Refusal> {
         }
     };
     let key = key.filter(|key| same(&key.secret, &secret)).ok_or_else(denied)?;
-    if key.role < Role::Operate {
-        let text = format!("the key has role {}, operate is needed", key.role.as_str());
+    if key.role < needed {
+        let (has, needed) = (key.role.as_str(), needed.as_str());
+        let text = format!("the key has role {has}, {needed} is needed");
         return Err(refuse(StatusCode::FORBIDDEN, "role", text));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The HTTP interface: the vendor's RPC protocol, ingest, health and metrics.
+//! The HTTP interface: the vendor's RPC protocol, ingest, explanations, health and metrics.
 //!
 //! It compiles no rule and delivers no message: rules go to the engine through [`Rules`], messages
 //! through the contract's `Ingress`.
@@ -6,6 +6,7 @@
 mod actions;
 mod destination;
 pub mod error;
+mod explain;
 pub mod form;
 mod ingest;
 mod rpc;
@@ -26,8 +27,9 @@ pub use rpc::{OPERATIONS, Operation, Parameter};
 pub use rules::restore;
 pub use server::{router, serve};
 
-use crate::rule::Rule;
 use crate::rule::store::{AccessKey, Store};
+use crate::rule::{DataType, Rule};
+use crate::sql;
 
 /// The rules that run, as the API sees them. The engine implements it.
 pub trait Rules: Send + Sync + 'static {
@@ -50,6 +52,12 @@ pub trait Rules: Send + Sync + 'static {
 
     /// True when a rule from a file has that name.
     fn name_taken_by_file(&self, name: &str) -> bool;
+
+    /// The rule with that name, whoever owns it, if there is one that runs or could.
+    fn rule(&self, name: &str) -> Option<Arc<Rule>>;
+
+    /// How statements are compiled.
+    fn options(&self, data_type: DataType) -> sql::Options;
 }
 
 /// Why a rule can't run.
@@ -151,12 +159,15 @@ struct Api {
     nonces: Mutex<signature::Nonces>,
     /// Held while rules or actions change, so that store and engine agree.
     change: tokio::sync::Mutex<()>,
+    /// Statements that may be explained at the same time.
+    explaining: Arc<tokio::sync::Semaphore>,
 }
 
 impl Api {
     fn new(state: ApiState) -> Self {
         let nonces = Mutex::new(signature::Nonces::new(state.limits.nonces));
-        Self { state, nonces, change: tokio::sync::Mutex::default() }
+        let explaining = Arc::new(tokio::sync::Semaphore::new(explain::AT_ONCE));
+        Self { state, nonces, change: tokio::sync::Mutex::default(), explaining }
     }
 
     fn now_ms(&self) -> u64 {

@@ -252,7 +252,7 @@ pub(super) fn refused(code: &'static ErrorCode, problem: RuleProblem) -> ApiErro
 }
 
 /// The statement, once everything that it needs is there.
-fn statement(rule: &StoredRule) -> Option<Statement> {
+pub(super) fn statement(rule: &StoredRule) -> Option<Statement> {
     let source = SourceTopic {
         product_key: rule.product_key.clone()?,
         short_topic: rule.short_topic.clone()?,

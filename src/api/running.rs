@@ -1,8 +1,11 @@
 //! The engine's set of rules as the API sees it.
 
+use std::sync::Arc;
+
 use super::{RuleProblem, Rules};
 use crate::engine::RuleSet;
-use crate::rule::{Fault, Owner, Rule};
+use crate::rule::{DataType, Fault, Owner, Rule};
+use crate::sql;
 
 impl Rules for RuleSet {
     fn check(&self, rule: &Rule) -> Result<(), RuleProblem> {
@@ -19,6 +22,14 @@ impl Rules for RuleSet {
 
     fn name_taken_by_file(&self, name: &str) -> bool {
         matches!(self.owner(name), Some(Owner::File { .. }))
+    }
+
+    fn rule(&self, name: &str) -> Option<Arc<Rule>> {
+        RuleSet::rule(self, name)
+    }
+
+    fn options(&self, data_type: DataType) -> sql::Options {
+        self.compiler().options(data_type)
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Api, ApiLimits, ApiState, ingest, rpc};
+use super::{Api, ApiLimits, ApiState, explain, ingest, rpc};
 
 /// Before the next try when the system has no more descriptors for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -34,11 +34,13 @@ pub fn router(state: ApiState) -> Router {
         .route("/", any(rpc::handle))
         .route("/ingest", any(ingest::handle))
         .route("/ingest/{*topic}", any(ingest::handle))
+        .route("/explain", any(explain::handle))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(async || {
-            let text = "nothing is here; there are /, /ingest, /healthz, /readyz and /metrics";
+            let text =
+                "nothing is here; there are /, /ingest, /explain, /healthz, /readyz and /metrics";
             json_response(StatusCode::NOT_FOUND, &json!({ "code": "path", "message": text }))
         })
         .with_state(Arc::new(Api::new(state)))

@@ -1,6 +1,6 @@
 //! `tidegate sql`: one statement over payloads from standard input or a file.
 
-use std::io::{BufRead, BufWriter, Read, Write};
+use std::io::{BufRead, BufWriter, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Outcome, refused, usage};
 use crate::config::Config;
-use crate::sql::{DataType, Input, Options, Plan, Query, Scratch};
+use crate::sql::{DataType, Explanation, Input, Options, Plan, Query, Scratch};
 
 /// Arguments of `sql`.
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,10 @@ pub struct Args {
     /// Print one JSON object per payload: matched, records, errors.
     #[arg(long)]
     json: bool,
+    /// Say what the statement is compiled to, and for each payload the value of every part and why
+    /// the rule fires or not.
+    #[arg(long)]
+    explain: bool,
     /// One whole payload from a file, `-` for standard input, instead of one per line.
     #[arg(long, value_name = "FILE")]
     payload_file: Option<PathBuf>,
@@ -54,9 +58,14 @@ pub(super) fn run(args: &Args, config: &Config) -> Outcome {
         topic_limits: config.limits.topic(),
     };
     let query = Arc::new(Query::compile(&args.statement, &options).map_err(refused)?);
-    for warning in query.warnings() {
-        eprintln!("line {}, column {}: {}", warning.line, warning.column, warning.message);
+    // An explanation says them itself.
+    for warning in query.warnings().iter().filter(|_| !args.explain) {
+        eprintln!("{warning}");
     }
+    let explanation = match args.explain {
+        true => Some(Explanation::new(&args.statement, &options).map_err(refused)?),
+        false => None,
+    };
     let topic = Topic::parse(
         args.topic.clone().unwrap_or_else(|| NO_TOPIC.to_owned()),
         config.limits.topic(),
@@ -67,6 +76,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Outcome {
         matches: !has_topic || query.matches(&topic),
         plan: Plan::new(vec![Arc::clone(&query)]),
         query,
+        explanation,
         topic,
         has_topic,
         json: args.json,
@@ -77,6 +87,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Outcome {
 
 struct Runner {
     query: Arc<Query>,
+    explanation: Option<Explanation>,
     plan: Plan,
     topic: Topic,
     has_topic: bool,
@@ -96,11 +107,16 @@ impl Runner {
     fn run(&self, file: Option<&Path>) -> anyhow::Result<()> {
         let mut out = BufWriter::new(std::io::stdout().lock());
         let mut scratch = Scratch::default();
+        if let Some(explanation) = &self.explanation {
+            self.describe(explanation, &mut out)?;
+        }
         match file {
             Some(path) => {
                 let payload = read_whole(path, self.payload_max)?;
                 self.answer(1, payload, &mut scratch, &mut out)?;
             }
+            // Nobody types payloads to have a statement explained.
+            None if self.explanation.is_some() && std::io::stdin().is_terminal() => {}
             None => {
                 let mut input = std::io::stdin().lock();
                 let mut line = Vec::new();
@@ -125,6 +141,9 @@ impl Runner {
         scratch: &mut Scratch,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
+        if let Some(explanation) = &self.explanation {
+            return self.explain(explanation, id, payload, scratch, out);
+        }
         let answer = self.evaluate(id, payload, scratch);
         if self.json {
             let matched = !answer.records.is_empty();
@@ -140,6 +159,46 @@ impl Runner {
         match answer.records.as_slice() {
             [] => writeln!(out, "(no match)")?,
             records => records.iter().try_for_each(|record| writeln!(out, "{record}"))?,
+        }
+        Ok(())
+    }
+
+    /// Prints what the statement is compiled to.
+    fn describe(&self, explanation: &Explanation, out: &mut impl Write) -> anyhow::Result<()> {
+        let plan = explanation.plan();
+        if self.json {
+            writeln!(out, "{}", json!({ "plan": plan }))?;
+        } else {
+            write!(out, "{plan}")?;
+        }
+        Ok(())
+    }
+
+    /// Prints what the statement makes of a payload.
+    fn explain(
+        &self,
+        explanation: &Explanation,
+        id: u64,
+        payload: Vec<u8>,
+        scratch: &mut Scratch,
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        if payload.len() > self.payload_max {
+            anyhow::bail!(
+                "payload {id} has {} bytes, at most {} are read (`limits.payload`)",
+                payload.len(),
+                self.payload_max
+            );
+        }
+        let mut message = Message::new(self.topic.clone(), Bytes::from(payload), now_ms());
+        message.id = id;
+        let input =
+            Input { message: &message, facts: &NoFacts, rule: "sql", has_topic: self.has_topic };
+        let report = explanation.message(&input, scratch);
+        if self.json {
+            writeln!(out, "{{\"message\":{}}}", serde_json::to_string(&report)?)?;
+        } else {
+            write!(out, "\npayload {id} {report}")?;
         }
         Ok(())
     }

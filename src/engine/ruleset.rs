@@ -160,7 +160,11 @@ impl RuleSet {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self, rule: &Rule) -> Result<(), Fault> {
-        self.compiler.compile(Arc::new(rule.clone())).map(|_| ())
+        let compiled = self.compiler.compile(Arc::new(rule.clone()))?;
+        for remark in compiled.query.iter().flat_map(|query| query.warnings()) {
+            tracing::warn!(rule = rule.name, part = remark.part, "{remark}");
+        }
+        Ok(())
     }
 
     /// Adds a rule, or puts it in the place of the one with its name, and runs it if it is enabled and
@@ -204,6 +208,12 @@ impl RuleSet {
     #[must_use]
     pub fn owner(&self, name: &str) -> Option<Owner> {
         self.lock().by_name.get(name).map(|entry| entry.rule.owner.clone())
+    }
+
+    /// The rule with that name as it was written.
+    #[must_use]
+    pub fn rule(&self, name: &str) -> Option<Arc<Rule>> {
+        self.lock().by_name.get(name).map(|entry| Arc::clone(&entry.rule))
     }
 
     /// All rules with what they have done, by name.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{ConfigError, Env, Sink, SinkSpec, TopicLimits};
+use connectors::contract::{ConfigError, Env, Sink, SinkSpec};
 
 use super::{Action, DataType, Rule, Statement};
 use crate::problem::{Position, Problem, nearest};
@@ -90,12 +90,7 @@ impl Compiler {
     /// # Errors
     /// What is wrong with the statement, with the place in its text.
     pub fn query(&self, rule: &Rule) -> Result<Option<Query>, Fault> {
-        let options = sql::Options {
-            data_type: rule.data_type,
-            time_zone: self.time_zone.clone(),
-            limits: self.sql,
-            topic_limits: self.topic_limits(),
-        };
+        let options = self.options(rule.data_type);
         let (path, result) = match &rule.sql {
             None => return Ok(None),
             Some(Statement::Text(text)) => ("sql", Query::compile(text, &options)),
@@ -114,8 +109,15 @@ impl Compiler {
         })
     }
 
-    fn topic_limits(&self) -> TopicLimits {
-        self.env.topic_limits
+    /// How statements of rules are compiled.
+    #[must_use]
+    pub fn options(&self, data_type: DataType) -> sql::Options {
+        sql::Options {
+            data_type,
+            time_zone: self.time_zone.clone(),
+            limits: self.sql,
+            topic_limits: self.env.topic_limits,
+        }
     }
 
     fn sink(&self, data: DataType, action: &Action, path: &str) -> Result<Arc<dyn Sink>, Fault> {

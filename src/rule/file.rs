@@ -154,10 +154,13 @@ fn rule(
     let tests: Vec<TestForm> = std::mem::take(&mut form.tests);
     let rule = build(form, document, place).map_err(at)?;
     let compiled = compiler.compile(Arc::new(rule)).map_err(at)?;
+    let whole = matches!(compiled.rule.sql, Some(Statement::Text(_)));
     let warnings = compiled.query.iter().flat_map(|query| query.warnings()).map(|warning| {
         let inside = crate::problem::Position { line: warning.line, column: warning.column };
-        let position = document.position_in_text(&format!("{place}.sql"), inside);
-        Problem::new(warning.message.clone()).in_file(document.file(), position).rule(&name)
+        let key = if whole { "sql" } else { &warning.part.to_ascii_lowercase() };
+        let position = document.position_in_text(&format!("{place}.{key}"), inside);
+        let problem = Problem::new(warning.message.clone()).hint(warning.hint.clone());
+        problem.in_file(document.file(), position).rule(&name)
     });
     let warnings = warnings.collect();
     let tests = tests

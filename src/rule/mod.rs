@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use crate::sql;
+
 /// A rule as written, from a file or over the API.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
@@ -53,6 +55,21 @@ pub enum Statement {
         /// The predicate, if there is one.
         filter: Option<String>,
     },
+}
+
+impl Statement {
+    /// The statement in words.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn explain(&self, options: &sql::Options) -> Result<sql::Explanation, sql::Error> {
+        match self {
+            Self::Text(text) => sql::Explanation::new(text, options),
+            Self::Parts { select, from, filter } => {
+                sql::Explanation::from_parts(select, from, filter.as_deref(), options)
+            }
+        }
+    }
 }
 
 /// What to do with a record: a connector and its settings.

@@ -2,6 +2,7 @@
 
 use sqlparser::tokenizer::Token;
 
+use super::dialect::LISTED;
 use super::error::{Error, Position};
 use super::functions;
 use super::lex::{Lexed, shorten};
@@ -32,6 +33,7 @@ pub(crate) fn unknown(name: &str, at: Position) -> Error {
 pub(crate) fn unexpected(lexed: &Lexed<'_>, at: Position, expected: &str) -> Error {
     let error = Error::at(at, format!("unexpected {}", lexed.quote(at))).expected(expected);
     let found = lexed.lexemes.iter().find(|lexeme| lexeme.at == at);
+    let found = found.filter(|_| expected != LISTED);
     match found.and_then(|lexeme| hint(&lexeme.token)) {
         Some(hint) => error.hint(hint),
         None => error.hint(advice(expected)),
@@ -44,7 +46,7 @@ pub(crate) fn advice(expected: &str) -> &'static str {
         "an expression" => "a field, a constant in single quotes, or a function call belongs here",
         "an operator or the end" => "an alias comes last, after AS; text stands in single quotes",
         "`)`" | "`,` or `)`" => "close the parenthesis that is open",
-        "`(`" => "write x IN (1, 2, 3)",
+        "`(`" | LISTED => "write x IN (1, 2, 3)",
         "NULL or MISSING" => "for anything else write `=`: x = true",
         "AND" => "write x BETWEEN 1 AND 2",
         "WHEN" | "THEN" | "END" | "one of THEN or WHEN" => {

@@ -25,6 +25,9 @@ pub(crate) const CALL: &str = "call";
 /// The argument `*` of a call: the whole payload.
 pub(crate) const STAR: &str = "*";
 
+/// What is expected in an empty list of IN.
+pub(crate) const LISTED: &str = "a value of the list";
+
 /// First letter of the word that stands for a path.
 pub(crate) const PATH: char = 'p';
 
@@ -234,6 +237,10 @@ fn test(parser: &mut Parser, left: &Expr) -> Result<Expr, ParserError> {
 fn list(parser: &mut Parser, left: &Expr, negated: bool) -> Result<Expr, ParserError> {
     parser.expect_token(&Token::LParen)?;
     let mut list = Vec::new();
+    if parser.peek_token_ref().token == Token::RParen {
+        let next = parser.peek_token();
+        return parser.expected(LISTED, next);
+    }
     loop {
         list.push(parser.parse_expr()?);
         if parser.consume_token(&Token::RParen) {

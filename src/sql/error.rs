@@ -64,11 +64,14 @@ pub struct Warning {
     pub column: usize,
     /// What to do.
     pub hint: String,
+    /// The part that the place is relative to when the statement came in parts: `SELECT`, `FROM` or
+    /// `WHERE`.
+    pub part: &'static str,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { message, line, column, hint } = self;
+        let Self { message, line, column, hint, .. } = self;
         write!(f, "line {line}, column {column}: {message}; hint: {hint}")
     }
 }

@@ -324,7 +324,7 @@ impl<'a> Context<'a, '_> {
     }
 
     fn json_path(&mut self, index: usize) -> Value<'a> {
-        let Some(query) = self.query.json_paths().get(index) else { return Value::Missing };
+        let Some(path) = self.query.json_paths().get(index) else { return Value::Missing };
         if self.document.is_none() {
             match serde_json::from_slice(self.payload) {
                 Ok(document) => *self.document = Some(document),
@@ -332,7 +332,7 @@ impl<'a> Context<'a, '_> {
             }
         }
         let Some(document) = &*self.document else { return Value::Missing };
-        match jsonpath_rust::query::js_path_process(query, document) {
+        match jsonpath_rust::query::js_path_process(&path.query, document) {
             Ok(found) if found.is_empty() => Value::Missing,
             Ok(found) => matches(found.into_iter().map(jsonpath_rust::query::QueryRef::val))
                 .unwrap_or_else(|fault| self.fault(fault)),

@@ -68,6 +68,38 @@ pub(crate) enum Expr {
     Call(Box<Call>),
 }
 
+impl Expr {
+    /// The operands, in the order of their evaluation. An alias and a list of constants have none.
+    pub(crate) fn children(&self) -> Vec<&Expr> {
+        match self {
+            Self::Const(_)
+            | Self::Path(_)
+            | Self::JsonPath(_)
+            | Self::Alias { .. }
+            | Self::Star => Vec::new(),
+            Self::Wrap(inner) | Self::Negate(inner) | Self::Not(inner) => vec![inner],
+            Self::And(list) | Self::Or(list) => list.iter().collect(),
+            Self::Arithmetic(first, rest) => {
+                std::iter::once(&**first).chain(rest.iter().map(|(_, right)| right)).collect()
+            }
+            Self::Compare(_, sides) | Self::LikeAny { parts: sides, .. } => {
+                vec![&sides.0, &sides.1]
+            }
+            Self::Between { parts, .. } => parts.iter().collect(),
+            Self::InSet { value, .. }
+            | Self::Like { value, .. }
+            | Self::IsNull { value, .. }
+            | Self::IsMissing { value, .. } => vec![value],
+            Self::In { value, list, .. } => std::iter::once(&**value).chain(list).collect(),
+            Self::Case(case) => {
+                let arms = case.arms.iter().flat_map(|(condition, result)| [condition, result]);
+                case.operand.iter().chain(arms).chain(&case.otherwise).collect()
+            }
+            Self::Call(call) => call.arguments.iter().collect(),
+        }
+    }
+}
+
 /// CASE in both forms.
 #[derive(Debug)]
 pub(crate) struct Case {
@@ -136,6 +168,19 @@ pub(crate) enum Comparison {
     LessEqual,
     Greater,
     GreaterEqual,
+}
+
+impl Comparison {
+    /// The operator with its sides exchanged.
+    pub(crate) fn mirrored(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessEqual => Self::GreaterEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterEqual => Self::LessEqual,
+            same => same,
+        }
+    }
 }
 
 /// An item of the SELECT list.

@@ -68,6 +68,11 @@ impl Keyword {
     }
 }
 
+/// True for a word that is a keyword somewhere.
+pub(crate) fn is_keyword(word: &str) -> bool {
+    Keyword::of(word).is_some() || word.eq_ignore_ascii_case("MISSING")
+}
+
 /// A token, what it means by its place, and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Lexeme {

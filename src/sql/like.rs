@@ -43,6 +43,19 @@ impl Pattern {
         }
     }
 
+    /// The pattern as text that compiles to the same.
+    pub(crate) fn text(&self) -> String {
+        let escaped = |text: &String| text.replace('\\', "\\\\").replace('%', "\\%");
+        match self {
+            Self::Exactly(text) => escaped(text),
+            Self::Prefix(text) => format!("{}%", escaped(text)),
+            Self::Suffix(text) => format!("%{}", escaped(text)),
+            Self::Contains(text) if text.is_empty() => "%".into(),
+            Self::Contains(text) => format!("%{}%", escaped(text)),
+            Self::Any(parts) => parts.iter().map(escaped).collect::<Vec<_>>().join("%"),
+        }
+    }
+
     /// True when all of the text matches.
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         match self {

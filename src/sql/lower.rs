@@ -2,13 +2,15 @@
 
 use sqlparser::ast::{self, BinaryOperator, UnaryOperator};
 
+use super::check::{self, Finding};
 use super::dialect::{CALL, CHAIN, STAR};
 use super::error::{Error, Position, Warning};
+use super::examine::start;
 use super::expr::{Arithmetic, Call, Case, Comparison, Const, Expr};
 use super::functions::{Function, Kind};
 use super::like::Pattern;
 use super::number::Num;
-use super::path::{Path, Quoted, Step};
+use super::path::{JsonPath, Path, Quoted, Step};
 use super::set::Set;
 use super::statement::{Named, Parsed, What, position};
 use super::unnest::Form;
@@ -20,14 +22,14 @@ pub(crate) struct Lowering {
     pub(crate) data_type: DataType,
     pub(crate) limits: Limits,
     pub(crate) paths: Vec<Path>,
-    pub(crate) json_paths: Vec<jsonpath_rust::parser::model::JpQuery>,
+    pub(crate) json_paths: Vec<JsonPath>,
     pub(crate) warnings: Vec<Warning>,
     /// The aliases that a name may mean, with their items.
     pub(crate) aliases: Vec<(String, u32)>,
     /// The array that UNNEST takes apart, and what its elements are called.
     pub(crate) unnest: Option<(Expr, Form)>,
     /// Calls so far.
-    sites: u32,
+    pub(crate) sites: u32,
     nodes: usize,
 }
 
@@ -46,9 +48,13 @@ impl Within<'_> {
     }
 
     fn named(&self, ident: &ast::Ident) -> Result<&Named, Error> {
-        let index = ident.value.get(1..).and_then(|digits| digits.parse::<usize>().ok());
-        index.and_then(|index| self.names.get(index)).ok_or_else(|| unsupported(self.at))
+        named(self.names, ident).ok_or_else(|| unsupported(self.at))
     }
+}
+
+/// What a word stands for.
+pub(crate) fn named<'p>(names: &'p [Named], ident: &ast::Ident) -> Option<&'p Named> {
+    names.get(ident.value.get(1..)?.parse::<usize>().ok()?)
 }
 
 /// The error for an expression that is too deep.
@@ -96,6 +102,15 @@ impl Lowering {
                 .hint("write x IN (…) for many alternatives"));
         }
         let within = &within.deeper(&self.limits)?;
+        let lowered = self.form(expr, within)?;
+        if matches!(expr, ast::Expr::Nested(_)) {
+            Ok(lowered)
+        } else {
+            self.examine(lowered, expr, within.names, within.at)
+        }
+    }
+
+    fn form(&mut self, expr: &ast::Expr, within: &Within<'_>) -> Result<Expr, Error> {
         match expr {
             ast::Expr::Identifier(ident) => self.name(within.named(ident)?),
             ast::Expr::Value(value) => constant(&value.value).ok_or_else(|| unsupported(within.at)),
@@ -271,6 +286,14 @@ impl Lowering {
                 self.nodes = nodes;
             }
         }
+        let constants = lowered.iter().filter_map(|item| match item {
+            Expr::Const(constant) => Some(constant),
+            _ => None,
+        });
+        if let Some(found) = check::repeated(constants) {
+            let at = list.first().map_or(within.at, |first| start(first, within.names, within.at));
+            check::warn(&mut self.warnings, Some(at), found);
+        }
         if lowered.iter().all(|item| matches!(item, Expr::Const(_))) {
             let constants = lowered.into_iter().filter_map(|item| match item {
                 Expr::Const(constant) => Some(constant),
@@ -301,13 +324,11 @@ impl Lowering {
             }
         };
         if text.contains('_') {
-            self.warnings.push(Warning {
-                message: format!("`_` in the pattern '{text}' stands for itself"),
-                line: at.line,
-                column: at.column,
-                hint: "`%` is the only wildcard of LIKE; substring() looks at single characters"
-                    .into(),
-            });
+            let found = Finding::new(
+                format!("`_` in the pattern '{text}' stands for itself"),
+                "`%` is the only wildcard of LIKE; substring() looks at single characters",
+            );
+            check::warn(&mut self.warnings, Some(at), found);
         }
         let pattern = Box::new(Pattern::new(&text));
         Ok(Expr::Like { negated, value: Box::new(value), pattern })
@@ -345,7 +366,7 @@ impl Lowering {
             }
             Quoted::JsonPath(query) => {
                 let index = number(self.json_paths.len());
-                self.json_paths.push(query.clone());
+                self.json_paths.push(JsonPath { text: named.text.clone(), query: query.clone() });
                 Expr::JsonPath(index)
             }
         })
@@ -380,7 +401,7 @@ impl Lowering {
             let message = format!("`{}` takes {takes}, not {}", function.name, arguments.len());
             return Err(Error::at(at, message)
                 .expected(format!("`{}`", function.signature))
-                .hint(usage(function)));
+                .hint(check::usage(function)));
         }
         if self.data_type == DataType::Binary && !function.reads.is_empty() {
             let message = format!("`{}` needs a JSON payload", function.name);
@@ -406,6 +427,11 @@ impl Lowering {
                 lowered.push(self.expr(argument, within)?);
             }
         }
+        for (index, argument) in lowered.iter().skip(function.reads.len()).enumerate() {
+            if let Expr::Const(constant) = argument {
+                check::argument(function, index, constant, at)?;
+            }
+        }
         let constants: Vec<Option<&Const>> = lowered[function.reads.len()..]
             .iter()
             .map(|argument| match argument {
@@ -416,18 +442,12 @@ impl Lowering {
         let prepared = (function.prepare)(&constants).map_err(|problem| {
             Error::at(at, format!("`{}`: {}", function.name, problem.message))
                 .expected(problem.expected)
-                .hint(usage(function))
+                .hint(check::usage(function))
         })?;
         let site = self.sites;
         self.sites += 1;
         Ok(Expr::Call(Box::new(Call { function, arguments: lowered, prepared, site })))
     }
-}
-
-/// How a function is used, by its first example.
-fn usage(function: &Function) -> String {
-    let example = function.examples.first().map_or(function.signature, |example| example.sql);
-    format!("for example `{example}`")
 }
 
 fn number(index: usize) -> u32 {

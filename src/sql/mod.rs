@@ -5,11 +5,15 @@
 //! clock but the message's.
 
 mod advice;
+mod check;
 mod dialect;
 mod elements;
 mod error;
 mod eval;
+mod examine;
+pub mod explain;
 mod expr;
+mod fold;
 pub mod functions;
 mod json;
 mod lex;
@@ -21,6 +25,7 @@ mod path;
 mod pick;
 mod plan;
 mod predicate;
+mod print;
 mod project;
 mod query;
 mod set;
@@ -33,6 +38,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use error::{Error, EvalError, InvalidPayload, Warning};
+pub use explain::Explanation;
 pub use number::Num;
 pub use path::{Path, Step};
 pub use pick::JSON_DEPTH;

@@ -35,6 +35,13 @@ pub(crate) enum Quoted {
     JsonPath(JpQuery),
 }
 
+/// A JSONPath, compiled, and its text.
+#[derive(Debug)]
+pub(crate) struct JsonPath {
+    pub(crate) text: String,
+    pub(crate) query: JpQuery,
+}
+
 /// The most bytes of a JSONPath: its parser recurses.
 const JSON_PATH: usize = 1024;
 

@@ -134,7 +134,8 @@ impl Plan {
     }
 
     /// Evaluates one query and appends what it selects to `out`: at most one record, with UNNEST at
-    /// most one per element. The payload is the one that was prepared. A JSON query over a payload that was refused (or never prepared) is filtered.
+    /// most one per element. The payload is the one that was prepared. A JSON query over a payload
+    /// that was refused (or never prepared) is filtered.
     pub fn evaluate(
         &self,
         index: usize,
@@ -144,24 +145,41 @@ impl Plan {
         out: &mut Vec<u8>,
     ) -> Verdict {
         scratch.errors.clear();
-        let (Some(query), Some(&start)) = (self.queries.get(index), self.starts.get(index)) else {
-            return Verdict::Filtered;
-        };
+        let Some(query) = self.queries.get(index) else { return Verdict::Filtered };
         let binary = query.data_type() == DataType::Binary;
         if !binary && !scratch.ready {
             return Verdict::Filtered;
         }
-        let map = self.slots.get(start..start + query.paths().len()).unwrap_or_default();
         if let Some(unnest) = query.unnest() {
-            let known = self.trie.slots();
+            let (map, known) = (self.map(index, query), self.trie.slots());
             return unnest.run(&Task { query, input, payload, map, known }, scratch, out);
         }
-        let mut context = Context {
+        let mut context = self.context(index, query, input, payload, scratch);
+        query.run(&mut context, out)
+    }
+
+    /// For each path of the query at an index its slot.
+    fn map(&self, index: usize, query: &Query) -> &[u32] {
+        let start = self.starts.get(index).copied().unwrap_or_default();
+        self.slots.get(start..start + query.paths().len()).unwrap_or_default()
+    }
+
+    /// What expressions of a query are evaluated with; the query is the one at that index, or has
+    /// the same paths.
+    pub(crate) fn context<'a, 's>(
+        &'a self,
+        index: usize,
+        query: &'a Query,
+        input: &'a Input<'a>,
+        payload: &'a [u8],
+        scratch: &'s mut Scratch,
+    ) -> Context<'a, 's> {
+        Context {
             query,
             input,
             payload,
             text: payload,
-            map,
+            map: self.map(index, query),
             spans: &scratch.spans,
             numbers: &mut scratch.numbers,
             document: &mut scratch.document,
@@ -169,8 +187,7 @@ impl Plan {
             item: None,
             element: 0,
             aborted: false,
-        };
-        query.run(&mut context, out)
+        }
     }
 }
 

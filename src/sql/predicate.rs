@@ -4,10 +4,12 @@
 //! leaf asks whether its answer is the wanted one, and UNKNOWN never is.
 
 use super::eval::{Context, compare};
+use super::explain::{Cost, cost};
 use super::expr::{Comparison, Const, Expr};
 use super::like::Pattern;
 use super::number::Num;
-use super::set::Set;
+use super::print::{Printer, constant, string};
+use super::set::{Set, literal};
 use super::value::Value;
 
 /// A compiled condition.
@@ -44,7 +46,60 @@ enum Test {
     Other(Expr),
 }
 
+/// A test of a program in words.
+pub(crate) struct Step {
+    pub(crate) text: String,
+    pub(crate) cost: Cost,
+    /// The answer that leads to `hit`.
+    pub(crate) want: bool,
+    pub(crate) hit: Target,
+    pub(crate) miss: Target,
+}
+
+/// Where an answer leads: to a step, counted from 1, or to the end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) number: Option<usize>,
+    pub(crate) accepts: bool,
+}
+
 impl Program {
+    /// True when the condition is TRUE without a test.
+    pub(crate) fn is_always(&self) -> bool {
+        self.entry == ACCEPT
+    }
+
+    /// The tests in the order in which they are made.
+    pub(crate) fn steps(&self, printer: &Printer<'_>) -> Vec<Step> {
+        let mut reached = vec![false; self.instructions.len()];
+        let mut open = vec![self.entry];
+        while let Some(at) = open.pop() {
+            if let Some(seen) = reached.get_mut(at as usize)
+                && !std::mem::replace(seen, true)
+                && let Some(instruction) = self.instructions.get(at as usize)
+            {
+                open.extend([instruction.hit, instruction.miss]);
+            }
+        }
+        // What is tested later was compiled earlier.
+        let number = |at: u32| {
+            let behind = reached.get(at as usize..).unwrap_or_default();
+            behind.iter().filter(|seen| **seen).count()
+        };
+        let target =
+            |at: u32| Target { number: (at < REJECT).then(|| number(at)), accepts: at == ACCEPT };
+        let all = self.instructions.iter().zip(&reached).rev();
+        all.filter(|(_, seen)| **seen)
+            .map(|(instruction, _)| Step {
+                text: instruction.test.text(printer),
+                cost: instruction.test.cost(),
+                want: instruction.want,
+                hit: target(instruction.hit),
+                miss: target(instruction.miss),
+            })
+            .collect()
+    }
+
     /// Compiles a condition.
     pub(crate) fn new(condition: Expr) -> Self {
         let mut program = Self { instructions: Vec::new(), entry: ACCEPT };
@@ -111,17 +166,6 @@ fn known(expr: &Expr) -> Option<Option<bool>> {
     }
 }
 
-/// The operator with its sides exchanged.
-fn mirrored(op: Comparison) -> Comparison {
-    match op {
-        Comparison::Less => Comparison::Greater,
-        Comparison::LessEqual => Comparison::GreaterEqual,
-        Comparison::Greater => Comparison::Less,
-        Comparison::GreaterEqual => Comparison::LessEqual,
-        same => same,
-    }
-}
-
 impl Test {
     /// A test for an expression, and whether it asks the opposite.
     fn new(expr: Expr) -> (Self, bool) {
@@ -177,13 +221,51 @@ impl Test {
                 Self::Number { path, op, num }
             }
             (Expr::Const(Const::Number(num, _)), Expr::Path(path)) => {
-                Self::Number { path, op: mirrored(op), num }
+                Self::Number { path, op: op.mirrored(), num }
             }
             (Expr::Path(path), Expr::Const(Const::String(text))) => Self::Text { path, op, text },
             (Expr::Const(Const::String(text)), Expr::Path(path)) => {
-                Self::Text { path, op: mirrored(op), text }
+                Self::Text { path, op: op.mirrored(), text }
             }
             sides => Self::Other(Expr::Compare(op, Box::new(sides))),
+        }
+    }
+
+    /// As SQL.
+    fn text(&self, printer: &Printer<'_>) -> String {
+        let at = |path: &u32| printer.path(*path);
+        match self {
+            Self::Number { path, op, num } => {
+                format!("{} {} {}", at(path), op.sign(), literal(*num))
+            }
+            Self::Range { path, low, high } => {
+                format!("{} BETWEEN {} AND {}", at(path), literal(*low), literal(*high))
+            }
+            Self::Text { path, op, text } => format!("{} {} {}", at(path), op.sign(), string(text)),
+            Self::In { path, set } => {
+                let list: Vec<String> = set.constants().iter().map(constant).collect();
+                format!("{} IN ({})", at(path), list.join(", "))
+            }
+            Self::Like { path, pattern } => {
+                format!("{} LIKE {}", at(path), string(&pattern.text()))
+            }
+            Self::IsNull { path } => format!("{} IS NULL", at(path)),
+            Self::IsMissing { path } => format!("{} IS MISSING", at(path)),
+            Self::True { path } => at(path),
+            Self::Other(expr) => printer.expr(expr),
+        }
+    }
+
+    /// What asking costs.
+    fn cost(&self) -> Cost {
+        match self {
+            Self::Number { .. }
+            | Self::Range { .. }
+            | Self::IsNull { .. }
+            | Self::IsMissing { .. }
+            | Self::True { .. } => Cost::Free,
+            Self::Text { .. } | Self::In { .. } | Self::Like { .. } => Cost::Cheap,
+            Self::Other(expr) => cost(expr),
         }
     }
 

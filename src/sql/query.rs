@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use connectors::contract::{Body, Topic, TopicFilter, TopicLimits};
-use jsonpath_rust::parser::model::JpQuery;
 
+use super::check::{self, Finding};
 use super::elements::Unnest;
 use super::error::{Error, Position, Warning};
 use super::eval::Context;
@@ -12,7 +12,7 @@ use super::expr::{Content, Expr, Item};
 use super::lex::{Lexed, lex};
 use super::lower::{Lowering, too_deep};
 use super::measure::Measure;
-use super::path::Path;
+use super::path::{JsonPath, Path};
 use super::plan::Verdict;
 use super::predicate::Program;
 use super::project::{self, Projection};
@@ -30,7 +30,7 @@ pub struct Query {
     condition: Option<Program>,
     unnest: Option<Unnest>,
     paths: Vec<Path>,
-    json_paths: Vec<JpQuery>,
+    json_paths: Vec<JsonPath>,
     warnings: Vec<Warning>,
     time_zone: jiff::tz::TimeZone,
 }
@@ -41,13 +41,7 @@ impl Query {
     /// # Errors
     /// What is wrong, where in the text, what was expected, and a hint.
     pub fn compile(text: &str, options: &Options) -> Result<Self, Error> {
-        let lexed = lex(text, &options.limits)?;
-        let parts = statement::split(&lexed)?;
-        let condition = parts.filter.map(|range| (&lexed, range));
-        let filter = topic_filter(&parts.topic.0, parts.topic.1, options)?;
-        let unnest = parts.unnest.map(|clause| (&lexed, clause));
-        build((&lexed, parts.select), unnest, condition, filter, options)
-            .map_err(|(_, error)| error)
+        Tree::compile(text, options).map(Tree::finish)
     }
 
     /// Compiles the three parts of a statement: the items, the topic filter without quotes, and the
@@ -62,31 +56,23 @@ impl Query {
         filter: Option<&str>,
         options: &Options,
     ) -> Result<Self, Error> {
-        let named = |part: &str| {
-            let part = part.to_owned();
-            move |mut error: Error| {
-                error.message = format!("in {part}: {}", error.message);
-                error
-            }
-        };
-        let start = Position { line: 1, column: 1 };
-        if unnest::in_filter(from) {
-            return Err(named("the topic filter")(unnest::not_in_parts(start)));
+        Tree::from_parts(select, from, filter, options).map(Tree::finish)
+    }
+
+    /// A query that selects nothing, for expressions that need none of its parts.
+    pub(crate) fn empty(filter: TopicFilter) -> Self {
+        Self {
+            data_type: DataType::Json,
+            filter,
+            items: Vec::new(),
+            projection: Projection::new(&[]),
+            condition: None,
+            unnest: None,
+            paths: Vec::new(),
+            json_paths: Vec::new(),
+            warnings: Vec::new(),
+            time_zone: jiff::tz::TimeZone::UTC,
         }
-        let topic = topic_filter(from, start, options).map_err(named("the topic filter"))?;
-        let items = lex(select, &options.limits).map_err(named("SELECT"))?;
-        let range = statement::trimmed(&items, 0..items.lexemes.len()).map_err(named("SELECT"))?;
-        let condition = filter
-            .map(|text| {
-                let lexed = lex(text, &options.limits)?;
-                let range = statement::trimmed(&lexed, 0..lexed.lexemes.len())?;
-                Ok((lexed, range))
-            })
-            .transpose()
-            .map_err(named("WHERE"))?;
-        let condition = condition.as_ref().map(|(lexed, range)| (lexed, range.clone()));
-        build((&items, range), None, condition, topic, options)
-            .map_err(|(part, error)| named(part)(error))
     }
 
     /// The topics that the rule reads. A leading `/sys` before `/{pk}/{dn}/thing/` is gone: both
@@ -148,12 +134,12 @@ impl Query {
         self.unnest.as_ref()
     }
 
-    pub(crate) fn condition(&self) -> Option<&Program> {
-        self.condition.as_ref()
+    pub(crate) fn json_paths(&self) -> &[JsonPath] {
+        &self.json_paths
     }
 
-    pub(crate) fn json_paths(&self) -> &[JpQuery] {
-        &self.json_paths
+    pub(crate) fn condition(&self) -> Option<&Program> {
+        self.condition.as_ref()
     }
 
     pub(crate) fn items(&self) -> &[Item] {
@@ -197,8 +183,81 @@ impl Query {
     }
 }
 
+/// A compiled statement whose WHERE is still a tree: what explains and prints it needs that, what
+/// runs it does not.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// Without its WHERE.
+    pub(crate) query: Query,
+    pub(crate) condition: Option<Expr>,
+}
+
+impl Tree {
+    /// As [`Query::compile`].
+    pub(crate) fn compile(text: &str, options: &Options) -> Result<Self, Error> {
+        let lexed = lex(text, &options.limits)?;
+        let parts = statement::split(&lexed)?;
+        let condition = parts.filter.map(|range| (&lexed, range));
+        let filter = topic_filter(&parts.topic.0, parts.topic.1, options)?;
+        let unnest = parts.unnest.map(|clause| (&lexed, clause));
+        build((&lexed, parts.select), unnest, condition, filter, options)
+            .map_err(|(_, error)| error)
+    }
+
+    /// As [`Query::from_parts`].
+    pub(crate) fn from_parts(
+        select: &str,
+        from: &str,
+        filter: Option<&str>,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let named = |part: &str| {
+            let part = part.to_owned();
+            move |mut error: Error| {
+                error.message = format!("in {part}: {}", error.message);
+                error
+            }
+        };
+        let start = Position { line: 1, column: 1 };
+        if unnest::in_filter(from) {
+            return Err(named("the topic filter")(unnest::not_in_parts(start)));
+        }
+        let topic = topic_filter(from, start, options).map_err(named("the topic filter"))?;
+        let items = lex(select, &options.limits).map_err(named("SELECT"))?;
+        let range = statement::trimmed(&items, 0..items.lexemes.len()).map_err(named("SELECT"))?;
+        let condition = filter
+            .map(|text| {
+                let lexed = lex(text, &options.limits)?;
+                let range = statement::trimmed(&lexed, 0..lexed.lexemes.len())?;
+                Ok((lexed, range))
+            })
+            .transpose()
+            .map_err(named("WHERE"))?;
+        let condition = condition.as_ref().map(|(lexed, range)| (lexed, range.clone()));
+        build((&items, range), None, condition, topic, options)
+            .map_err(|(part, error)| named(part)(error))
+    }
+
+    /// The statement as it runs.
+    pub(crate) fn finish(mut self) -> Query {
+        let condition = match &mut self.query.unnest {
+            Some(unnest) => unnest.keep(self.condition, &self.query.items, &self.query.paths),
+            None => self.condition,
+        };
+        Query { condition: condition.map(Program::new), ..self.query }
+    }
+}
+
 /// Checks a topic filter and takes the `/sys` of a system topic away.
-fn topic_filter(text: &str, at: Position, options: &Options) -> Result<TopicFilter, Error> {
+fn topic_filter(
+    text: &str,
+    at: Position,
+    options: &Options,
+) -> Result<(TopicFilter, Option<Warning>), Error> {
+    let remark = check::topics(text).map(|found| {
+        let Finding { message, hint, .. } = found;
+        Warning { message, line: at.line, column: at.column, hint, part: "FROM" }
+    });
     let text = without_sys(text);
     let filter = TopicFilter::parse(text.to_owned(), options.topic_limits).map_err(|error| {
         Error::at(at, error.to_string())
@@ -210,7 +269,7 @@ fn topic_filter(text: &str, at: Position, options: &Options) -> Result<TopicFilt
             .expected("a custom topic")
             .hint("system topics carry JSON: use `data_type: json`"));
     }
-    Ok(filter)
+    Ok((filter, remark))
 }
 
 /// The topic under which rules know a system topic: without the leading `/sys`. `None` for a topic
@@ -246,9 +305,9 @@ fn build(
     select: (&Lexed<'_>, Range<usize>),
     unnest: Option<(&Lexed<'_>, Clause)>,
     condition: Option<(&Lexed<'_>, Range<usize>)>,
-    filter: TopicFilter,
+    (filter, remark): (TopicFilter, Option<Warning>),
     options: &Options,
-) -> Result<Query, PartError> {
+) -> Result<Tree, PartError> {
     let mut lowering = Lowering::new(options.data_type, options.limits);
     let select_part = |error| ("SELECT", error);
     if let Some((lexed, clause)) = unnest {
@@ -257,6 +316,7 @@ fn build(
         check_source(&lowering, &[], at).map_err(|error| ("FROM", error))?;
     }
     let (mut items, measures) = items(select.0, select.1, &mut lowering).map_err(select_part)?;
+    let in_select = lowering.warnings.len();
     let condition = match condition {
         Some((lexed, range)) if !range.is_empty() => {
             let at = lexed.lexemes[range.start].at;
@@ -266,29 +326,29 @@ fn build(
         }
         _ => None,
     };
+    lowering.warnings.iter_mut().skip(in_select).for_each(|warning| warning.part = "WHERE");
+    lowering.warnings.extend(remark);
+    lowering.warnings.shrink_to_fit();
     // Queries are many and live long: nothing is kept for growth.
     items.shrink_to_fit();
     lowering.paths.shrink_to_fit();
     lowering.paths.iter_mut().for_each(|path| path.steps.shrink_to_fit());
     let paths = &lowering.paths;
-    let mut unnest =
+    let unnest =
         lowering.unnest.take().map(|(source, _)| Unnest::new(source, paths, &options.limits));
-    let condition = match &mut unnest {
-        Some(unnest) => unnest.keep(condition, &items, paths),
-        None => condition,
-    };
-    Ok(Query {
+    let query = Query {
         data_type: options.data_type,
         filter,
         projection: Projection::new(&items),
         items,
-        condition: condition.map(Program::new),
+        condition: None,
         unnest,
         paths: lowering.paths,
         json_paths: lowering.json_paths,
         warnings: lowering.warnings,
         time_zone: options.time_zone.clone(),
-    })
+    };
+    Ok(Tree { query, condition })
 }
 
 fn parse_condition(
@@ -300,12 +360,15 @@ fn parse_condition(
 ) -> Result<Expr, Error> {
     let parsed = statement::parse(lexed, range)?;
     let condition = lowering.lower(&parsed, at)?;
-    check(&condition, items, lowering, at)?;
+    measured(&condition, items, lowering, at)?;
+    if let Some(found) = check::filter(&condition, &lowering.printer()) {
+        check::warn(&mut lowering.warnings, Some(at), found);
+    }
     Ok(condition)
 }
 
 /// Holds an expression with its aliases against the limits.
-fn check(
+fn measured(
     expr: &Expr,
     items: &[Measure],
     lowering: &Lowering,
@@ -330,7 +393,7 @@ fn check(
 /// Holds the argument of UNNEST against the limits.
 fn check_source(lowering: &Lowering, items: &[Measure], at: Position) -> Result<(), Error> {
     let Some((source, _)) = &lowering.unnest else { return Ok(()) };
-    check(source, items, lowering, at).map(|_| ())
+    measured(source, items, lowering, at).map(|_| ())
 }
 
 fn items(
@@ -340,11 +403,13 @@ fn items(
 ) -> Result<(Vec<Item>, Vec<Measure>), Error> {
     let mut items: Vec<Item> = Vec::new();
     let mut measures = Vec::new();
+    let mut places = Vec::new();
     let raw = statement::items(lexed, range, &lowering.limits)?;
     let count = raw.len();
     for raw in raw {
         let at = lexed.lexemes[raw.expr.start].at;
         let known = lowering.unnest.is_some();
+        places.push(at);
         let item = item(lexed, raw, lowering, count, at)?;
         // The elements come after WHERE: no expression can name them.
         let elements = !known && lowering.unnest.is_some();
@@ -353,7 +418,9 @@ fn items(
         }
         let measure = match &item.content {
             Content::All => Measure::default(),
-            Content::Spread(expr) | Content::Value(expr) => check(expr, &measures, lowering, at)?,
+            Content::Spread(expr) | Content::Value(expr) => {
+                measured(expr, &measures, lowering, at)?
+            }
         };
         measures.push(measure);
         if item.aliased && !elements && matches!(item.content, Content::Value(_)) {
@@ -362,6 +429,7 @@ fn items(
         }
         items.push(item);
     }
+    check::keys(&items, &places, &mut lowering.warnings);
     Ok((items, measures))
 }
 

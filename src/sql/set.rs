@@ -43,6 +43,20 @@ impl Set {
         set
     }
 
+    /// The constants, each kind in its order; equal numbers keep one text.
+    pub(crate) fn constants(&self) -> Vec<Const> {
+        let mut strings: Vec<&[u8]> = self.strings.iter().map(AsRef::as_ref).collect();
+        strings.sort_unstable();
+        let text = |bytes: &[u8]| Const::String(String::from_utf8_lossy(bytes).into_owned());
+        let truths = [false, true].into_iter().filter(|value| self.truths[usize::from(*value)]);
+        let numbers = self.numbers.iter().map(|num| Const::Number(*num, literal(*num)));
+        numbers
+            .chain(strings.into_iter().map(text))
+            .chain(truths.map(Const::Bool))
+            .chain(self.null.then_some(Const::Null))
+            .collect()
+    }
+
     /// The answer to IN; `None` is UNKNOWN.
     pub(crate) fn contains(&self, value: &Value<'_>) -> Option<bool> {
         match value {
@@ -79,5 +93,22 @@ impl Set {
         } else {
             Some(false)
         }
+    }
+}
+
+/// A number as a constant of SQL.
+pub(crate) fn literal(num: Num) -> String {
+    match num {
+        // Only a number that was read can be infinite.
+        Num::Float(value) if value.is_infinite() => {
+            if value > 0.0 {
+                "1e999".into()
+            } else {
+                "-1e999".into()
+            }
+        }
+        // `-0.0` is the number 0.
+        Num::Float(0.0) => "0".into(),
+        num => num.text(),
     }
 }

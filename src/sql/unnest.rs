@@ -13,7 +13,7 @@ use super::DataType;
 use super::advice::unexpected;
 use super::error::{Error, Position, Warning};
 use super::expr::{Call, Expr};
-use super::functions::{Function, Kind, Nulls, Prepared};
+use super::functions::{Depends, Function, Kind, Nulls, Prepared};
 use super::lex::{Keyword, Lexed, Lexeme, unquote};
 use super::lower::Lowering;
 use super::number::Num;
@@ -302,6 +302,7 @@ impl Lowering {
                     line: named.at.line,
                     column: named.at.column,
                     hint: format!("to test elements write FROM \"t\", UNNEST(a) AS {alias}"),
+                    part: "WHERE",
                 });
                 Ok(None)
             }
@@ -323,6 +324,7 @@ pub(crate) static OFFSET: Function = Function {
     nulls: Nulls::Own,
     reads: &[],
     spreads: false,
+    depends: Depends::Message,
     summary: "The index of the element that UNNEST gives, from 0.",
     examples: &[],
     prepare: |_| Ok(Prepared::Nothing),

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 pub(crate) mod client;
+mod explain;
 mod gateway;
 mod ingest;
 mod scenario;

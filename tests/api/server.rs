@@ -12,7 +12,8 @@ use tidegate::api::{
     ApiLimits, ApiState, Destinations, Endpoint, RuleProblem, Rules, restore, router, serve,
 };
 use tidegate::rule::store::{AccessKey, Role, Store};
-use tidegate::rule::{Owner, Rule, Statement};
+use tidegate::rule::{DataType, Owner, Rule, Statement};
+use tidegate::sql::Options;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -79,6 +80,15 @@ impl Rules for Engine {
 
     fn name_taken_by_file(&self, name: &str) -> bool {
         name == "from_a_file"
+    }
+
+    fn rule(&self, name: &str) -> Option<Arc<Rule>> {
+        let running = self.running.lock().unwrap();
+        running.values().find(|rule| rule.name == name).cloned().map(Arc::new)
+    }
+
+    fn options(&self, data_type: DataType) -> Options {
+        Options { data_type, ..Options::default() }
     }
 }
 

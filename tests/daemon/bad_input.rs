@@ -158,6 +158,44 @@ fn the_sql_verb_answers_one_line_per_payload() {
 }
 
 #[test]
+fn the_sql_verb_explains() {
+    let folder = tempfile::tempdir().expect("folder");
+    let statement = "SELECT t FROM \"/pk/+/x\" WHERE t > 30 AND kind = NULL";
+    let ask = |more: &[&str], input: &str| {
+        let args = [&["sql", statement, "--explain", "--topic", "/pk/d1/x"], more].concat();
+        let (code, text, error) = run(folder.path(), &args, input);
+        assert_eq!((code, error.as_str()), (0, ""), "{text}");
+        text
+    };
+    let text = ask(&[], "{\"t\":12}\nnot json\n");
+    for part in [
+        "1. t > 30 [free]",
+        "warning: line 1, column 42: `kind = NULL` is never TRUE",
+        "payload 1 does not fire: WHERE is FALSE because t > 30 is FALSE: t is 12\n",
+        "payload 2 invalid payload: the payload is no JSON document: byte 0",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in {text}");
+    }
+    assert!(!ask(&[], "").contains("payload 1"));
+    let text = ask(&["--json"], "{\"t\":12}\n");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines[0]["plan"]["tests"][0]["test"], "t > 30");
+    assert_eq!(lines[1]["message"]["outcome"], "filtered");
+}
+
+#[test]
+fn remarks_on_statements_are_told_with_their_place() {
+    let folder = tempfile::tempdir().expect("folder");
+    let rules = "rules:\n  - name: odd_rule\n    select: a\n    from: t\n    where: a > 1 AND b = NULL\n    actions: [{ log: {} }]\n";
+    std::fs::write(folder.path().join("odd.yaml"), rules).expect("written");
+    let (code, text, _) = run(folder.path(), &["check", "odd.yaml"], "");
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("odd.yaml:5:22: rule `odd_rule`: `b = NULL` is never TRUE"), "{text}");
+    assert!(text.contains("hint: write `b IS NULL`"), "{text}");
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
     let address = taken.local_addr().expect("address");

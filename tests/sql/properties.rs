@@ -125,8 +125,71 @@ fn check(payload: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A path of [`PATHS`] that starts at the element `e`.
+fn of_element(path: &str) -> String {
+    match path.strip_prefix('$') {
+        Some(rest) => format!("e{rest}"),
+        None => format!("e.{path}"),
+    }
+}
+
+/// Documents as elements of an array: what UNNEST reads from each is what serde_json reads.
+fn check_elements(documents: &[String]) -> Result<(), TestCaseError> {
+    let items: Vec<String> = PATHS
+        .iter()
+        .enumerate()
+        .map(|(at, path)| format!("\"{}\" AS p{at}", of_element(path)))
+        .collect();
+    let items = items.join(", ");
+    // An array of the document, a computed one, and a rule beside them, in one plan.
+    let compile = |sql: String| Arc::new(Query::compile(&sql, &Options::default()).expect("SQL"));
+    let plan = Plan::new(vec![
+        compile(format!("SELECT {items}, k FROM \"t\", UNNEST(l) AS e WHERE k = 1")),
+        compile("SELECT k, l[0].a AS a FROM \"t\"".to_owned()),
+        compile(format!("SELECT {items}, k FROM \"t\", UNNEST(CASE k WHEN 1 THEN l END) AS e")),
+        compile("SELECT unnest(l) AS p0, k FROM \"t\"".to_owned()),
+    ]);
+    let payload = format!(r#"{{"k":1,"l":[{}]}}"#, documents.join(" ,"));
+    let mut scratch = Scratch::new();
+    let Ok(tree) = serde_json::from_str::<Value>(&payload) else { return Ok(()) };
+    plan.prepare(payload.as_bytes(), &mut scratch).expect("JSON");
+    let topic = Topic::parse("t", TopicLimits::default()).expect("topic");
+    let message = Message::new(topic, payload.clone(), 0);
+    let input = Input { message: &message, facts: &NoFacts, rule: "r", has_topic: true };
+    let elements = tree["l"].as_array().expect("an array");
+    for query in [0, 2, 1, 3, 0] {
+        let mut out = Vec::new();
+        let verdict = plan.evaluate(query, &input, payload.as_bytes(), &mut scratch, &mut out);
+        let records: Vec<Value> = verdict
+            .records(&scratch, 0..out.len())
+            .map(|(_, place)| serde_json::from_slice(&out[place]).expect("a record is JSON"))
+            .collect();
+        if query == 1 {
+            prop_assert_eq!(records.len(), 1);
+            prop_assert_eq!(records[0].get("a"), lookup(&tree, "l[0].a"), "{}", payload);
+            continue;
+        }
+        prop_assert_eq!(records.len(), elements.len(), "query {} over {}", query, payload);
+        for (record, element) in records.iter().zip(elements) {
+            prop_assert_eq!(&record["k"], &tree["k"]);
+            for (at, path) in PATHS.iter().enumerate().take(if query == 3 { 1 } else { 99 }) {
+                let found = record.get(format!("p{at}"));
+                prop_assert_eq!(found, lookup(element, path), "{} in {}", path, payload);
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn elements_are_read_as_serde_json_reads_them(
+        documents in prop::collection::vec(document(), 0..5),
+    ) {
+        check_elements(&documents)?;
+    }
 
     #[test]
     fn documents_are_read_as_serde_json_reads_them(text in document()) {

@@ -5,7 +5,9 @@
 //! (`array_search`), numbers and order (`array_math`), arrays of objects (`array_records`).
 
 use super::compose::{self, Writer, absent, elements, integer, nth, part, raw};
-use super::{Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required};
+use super::{
+    Depends, Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required,
+};
 use crate::sql::json;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -22,6 +24,7 @@ pub(super) const ARRAYS: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

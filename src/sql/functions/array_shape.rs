@@ -2,7 +2,9 @@
 
 use super::array::ARRAYS;
 use super::compose::{Writer, elements, integer, raw};
-use super::{Fault, Function, Kind, Prepared, Problem, Site, example, missing, optional, required};
+use super::{
+    Depends, Fault, Function, Kind, Prepared, Problem, Site, example, missing, optional, required,
+};
 use crate::sql::eval;
 use crate::sql::json;
 use crate::sql::number::Num;
@@ -232,6 +234,7 @@ pub(super) const ARRAY_SHUFFLE: Function = Function {
     name: "array_shuffle",
     signature: "array_shuffle(array)",
     params: &[required("array", Kind::Array)],
+    depends: Depends::Chance,
     summary: "The elements in an order of chance that depends on message, rule and call alone: \
               evaluating a message again gives the same.",
     examples: &[

@@ -60,7 +60,7 @@ pub(super) const BITAND: Function = bits(
         example("bitand(-1, 255)", "{}", "255"),
         example("bitand(n, -1)", r#"{"n":18446744073709551615}"#, "18446744073709551615"),
         example("bitand(n, 1)", r#"{"n":null}"#, "null"),
-        missing("bitand(1.5, 1)", "{}"),
+        missing("bitand(a, 1)", r#"{"a":1.5}"#),
     ],
     |arguments, _| combine(arguments, "bitand", |a, b| a & b),
 );

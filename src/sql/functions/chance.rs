@@ -1,7 +1,9 @@
 //! Functions of chance and of identifiers. Chance comes from the message, the rule and the place of
 //! the call: evaluating a message again gives the same.
 
-use super::{Fault, Function, Kind, NO_PREPARE, Nulls, Site, example, missing, optional, required};
+use super::{
+    Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Site, example, missing, optional, required,
+};
 use crate::sql::number::Num;
 use crate::sql::value::Value;
 
@@ -17,6 +19,7 @@ const CHANCE: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Chance,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::{
-    Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example, missing,
-    optional, required,
+    Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example,
+    missing, optional, required,
 };
 use crate::sql::eval;
 use crate::sql::expr::Const;
@@ -28,6 +28,7 @@ const CODEC: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,
@@ -175,6 +176,7 @@ pub(super) const PAYLOAD: Function = Function {
     name: "payload",
     signature: "payload([charset])",
     params: &[optional("charset", Kind::Text)],
+    depends: Depends::Message,
     summary: "The payload as it was published, as text: utf-8 (the default), us-ascii, iso-8859-1, \
               utf-16le or utf-16be.",
     examples: &[

@@ -12,7 +12,8 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::codec::{bytes, text};
 use super::{
-    Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example, missing, required,
+    Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example, missing,
+    required,
 };
 use crate::sql::eval;
 use crate::sql::expr::Const;
@@ -30,6 +31,7 @@ const COMPRESSION: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

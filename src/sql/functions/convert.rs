@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::codec::text;
 use super::math::{exact, num, whole};
 use super::{
-    Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example, missing, required,
-    shown,
+    Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example, missing,
+    required, shown,
 };
 use crate::sql::expr::Const;
 use crate::sql::number::Num;
@@ -24,6 +24,7 @@ const CONVERT: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,
@@ -366,7 +367,7 @@ pub(super) const DEC2HEX: Function = Function {
         example("dec2hex(255)", "{}", r#""ff""#),
         example("dec2hex(n)", r#"{"n":18446744073709551615}"#, r#""ffffffffffffffff""#),
         example("dec2hex(-16)", "{}", r#""-10""#),
-        missing("dec2hex(1.5)", "{}"),
+        missing("dec2hex(a)", r#"{"a":1.5}"#),
     ],
     eval: |arguments, _| Ok(in_base(bounded(arguments, "dec2hex")?, 16, false)),
     ..CONVERT

@@ -1,7 +1,9 @@
 //! Functions of the message and the device that sent it. Chance comes from the message's record, so
 //! that evaluating it again gives the same.
 
-use super::{Example, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required};
+use super::{
+    Depends, Example, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required,
+};
 use crate::sql::number::Num;
 use crate::sql::value::Value;
 
@@ -17,6 +19,7 @@ const DEVICE: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Message,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,
@@ -71,6 +74,7 @@ pub(super) const NEWUUID: Function = Function {
     name: "newuuid",
     aliases: &["uuid", "uuid_v4"],
     signature: "newuuid()",
+    depends: Depends::Chance,
     summary: "A random UUID. It depends on the message, the rule and the place of the call: \
               evaluating a message again gives the same one.",
     examples: &[
@@ -91,6 +95,7 @@ pub(super) const RAND: Function = Function {
     aliases: &["random"],
     signature: "rand()",
     result: Kind::Number,
+    depends: Depends::Chance,
     summary: "A random number from 0 up to, and without, 1; see newuuid for what it depends on.",
     examples: &[
         example("rand() BETWEEN 0 AND 0.9999999999999999", "{}", "true"),

@@ -1,7 +1,7 @@
 //! Functions of places on the earth. A latitude (-90 to 90) always stands before a longitude (-180 to
 //! 180), in degrees; lengths are metres on a sphere with the mean earth radius.
 
-use super::{Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, Site};
+use super::{Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, Site};
 use super::{example, missing, required};
 use crate::sql::expr::Const;
 use crate::sql::json;
@@ -20,6 +20,7 @@ pub(super) const GEO: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

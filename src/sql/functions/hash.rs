@@ -7,8 +7,8 @@ use sha1::Digest;
 use super::codec::{bytes, text};
 use super::math::whole;
 use super::{
-    Eval, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example,
-    missing, optional, required,
+    Depends, Eval, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem,
+    example, missing, optional, required,
 };
 use crate::sql::expr::Const;
 use crate::sql::number::Num;
@@ -26,6 +26,7 @@ const HASH: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, required};
+use super::{Depends, Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, required};
 use crate::sql::eval;
 use crate::sql::json;
 use crate::sql::value::Value;
@@ -19,6 +19,7 @@ const JSON: Function = Function {
     nulls: Nulls::Own,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,
@@ -51,6 +52,7 @@ pub(super) const THING_PROPERTY_FLAT_MAP: Function = Function {
     result: Kind::Object,
     reads: &["items"],
     spreads: true,
+    depends: Depends::Message,
     summary: "The values of a property message, all or those that are named, as top-level keys; \
               the parts of a struct are joined with `_`. With an alias they form one object.",
     examples: &[

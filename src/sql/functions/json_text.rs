@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::compose::{self, Map, Writer, owned, raw};
 use super::sameness::same;
-use super::{Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, required};
+use super::{Depends, Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, required};
 use crate::sql::eval;
 use crate::sql::pick;
 use crate::sql::value::Value;
@@ -23,6 +23,7 @@ pub(super) const JSON: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

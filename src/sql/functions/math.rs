@@ -1,7 +1,7 @@
 //! Functions of numbers: powers, logarithms, remainders, and what the other families of numbers share.
 //! A result that is no finite number is an error. Rounding, angles and ranges have files of their own.
 
-use super::{Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Site};
+use super::{Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Site};
 use super::{example, missing, optional, required};
 use crate::sql::eval::calculate;
 use crate::sql::expr::Arithmetic;
@@ -51,6 +51,7 @@ pub(super) const fn numeric(
         nulls: Nulls::Propagate,
         reads: &[],
         spreads: false,
+        depends: Depends::Arguments,
         summary,
         examples,
         prepare: NO_PREPARE,
@@ -414,7 +415,7 @@ pub(super) const GCD: Function = Function {
             example("gcd(12, 18)", "{}", "6"),
             example("gcd(-4, 6)", "{}", "2"),
             example("gcd(0, 5)", "{}", "5"),
-            missing("gcd(1.5, 3)", "{}"),
+            missing("gcd(a, 3)", r#"{"a":1.5}"#),
         ],
         |arguments, _| {
             let divisor = divisor(whole(arguments, 0), whole(arguments, 1));

@@ -2,7 +2,7 @@
 
 use connectors::contract::{Headers, TopicFilter, TopicLimits};
 
-use super::{Example, example, missing, required};
+use super::{Depends, Example, example, missing, required};
 use super::{Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem, Site};
 use crate::sql::expr::Const;
 use crate::sql::lex::shorten;
@@ -22,6 +22,7 @@ const MESSAGE: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Message,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

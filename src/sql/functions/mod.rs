@@ -89,6 +89,8 @@ pub struct Function {
     pub result: Kind,
     /// What it makes of NULL and MISSING arguments.
     pub nulls: Nulls,
+    /// What its result depends on.
+    pub depends: Depends,
     /// Top-level keys of the document that it reads by itself; their values are the first arguments
     /// of `eval`.
     pub reads: &'static [&'static str],
@@ -188,6 +190,17 @@ pub enum Nulls {
     Propagate,
     /// It looks for itself.
     Own,
+}
+
+/// What the result of a function depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depends {
+    /// On its arguments alone: a call with constants is computed when the statement is compiled.
+    Arguments,
+    /// On the message, too: within one, equal calls are equal.
+    Message,
+    /// On the place of the call, too.
+    Chance,
 }
 
 /// An example: an expression, the payload, and the value that comes out.

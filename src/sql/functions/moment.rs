@@ -14,7 +14,9 @@ use jiff::tz::TimeZone;
 use super::java_date::{Letters, Pattern, Piece, compile};
 use super::time_words::{PARTS, Part, SECOND, UNITS, Unit};
 use super::time_words::{clock, iso, length, tick, zone_named};
-use super::{Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, Site};
+use super::{
+    Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, Site,
+};
 use super::{optional, required};
 use crate::sql::expr::Const;
 use crate::sql::lex::shorten;
@@ -33,6 +35,7 @@ pub(super) const TIME: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Message,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

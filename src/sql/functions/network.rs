@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem};
+use super::{Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem};
 use super::{example, missing, required};
 use crate::sql::expr::Const;
 use crate::sql::lex::shorten;
@@ -21,6 +21,7 @@ const NETWORK: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

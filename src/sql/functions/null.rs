@@ -1,7 +1,7 @@
 //! Functions that choose by what is there: the first value that is, one of two. `nanvl` is with the
 //! functions of documents.
 
-use super::{Function, Kind, NO_PREPARE, Nulls, example, missing, required};
+use super::{Depends, Function, Kind, NO_PREPARE, Nulls, example, missing, required};
 use crate::sql::value::Value;
 
 /// What all functions here share.
@@ -16,6 +16,7 @@ const NULL: Function = Function {
     nulls: Nulls::Own,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

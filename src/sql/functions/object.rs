@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use super::array::size;
 use super::compose::{self, Map, Writer, absent, nth, part, raw, text};
 use super::{
-    Fault, Function, Kind, NO_PREPARE, Nulls, Prepare, Prepared, Problem, Site, example, missing,
-    optional, required,
+    Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Prepare, Prepared, Problem, Site, example,
+    missing, optional, required,
 };
 use crate::sql::expr::Const;
 use crate::sql::path::Step;
@@ -27,6 +27,7 @@ pub(super) const OBJECTS: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

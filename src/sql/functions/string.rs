@@ -4,8 +4,8 @@
 //! it in `string_list`, what escapes it in `escape`.
 
 use super::{
-    Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem, example, missing, optional,
-    required,
+    Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem, example, missing,
+    optional, required,
 };
 use crate::sql::eval;
 use crate::sql::expr::Const;
@@ -25,6 +25,7 @@ pub(super) const TEXT: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

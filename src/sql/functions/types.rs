@@ -1,7 +1,7 @@
 //! Functions that tell what a value is. They never give NULL: NULL and MISSING are answers too.
 
 use super::null::is_empty;
-use super::{Eval, Example, Function, Kind, NO_PREPARE, Nulls, example, required};
+use super::{Depends, Eval, Example, Function, Kind, NO_PREPARE, Nulls, example, required};
 use crate::sql::value::Value;
 
 /// What all functions here share.
@@ -16,6 +16,7 @@ const TYPE: Function = Function {
     nulls: Nulls::Own,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem};
+use super::{Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem};
 use super::{example, missing, required};
 use crate::sql::expr::Const;
 use crate::sql::lex::shorten;
@@ -24,6 +24,7 @@ const VERSION: Function = Function {
     nulls: Nulls::Propagate,
     reads: &[],
     spreads: false,
+    depends: Depends::Arguments,
     summary: "",
     examples: &[],
     prepare: NO_PREPARE,

@@ -1,0 +1,105 @@
+//! A statement in words: what it was compiled to, and what it makes of one message, part by part.
+//!
+//! It keeps what [`Query`](super::Query) throws away to stay small, so it is made when somebody asks.
+//! Every value comes from the evaluator that runs rules; nothing is computed a second way.
+
+mod plan;
+mod reason;
+mod text;
+mod walk;
+
+use std::sync::Arc;
+
+use super::error::Error;
+use super::plan::{Input, Plan, Scratch};
+use super::print;
+use super::query::{Query, Tree};
+use super::{Options, Warning};
+
+pub(crate) use plan::cost;
+pub use plan::{Cost, FieldReport, ItemPlan, PlanReport, TestReport};
+pub use walk::{ItemReport, MessageReport, Node, Outcome};
+
+/// The most parts that are shown of one message; further ones are only counted.
+pub const NODES: usize = 500;
+
+/// The most characters that are shown of one value or expression.
+pub const SHOWN: usize = 200;
+
+/// The most bytes of a record that are shown.
+pub const RECORD: usize = 64 * 1024;
+
+/// A statement that can be printed and explained.
+#[derive(Debug)]
+pub struct Explanation {
+    /// With WHERE as a tree.
+    tree: Tree,
+    /// The same statement as it runs.
+    plan: Plan,
+}
+
+impl Explanation {
+    /// Compiles a statement and keeps its tree.
+    ///
+    /// # Errors
+    /// As [`Query::compile`](super::Query::compile).
+    pub fn new(text: &str, options: &Options) -> Result<Self, Error> {
+        Ok(Self::of(Tree::compile(text, options)?, Query::compile(text, options)?))
+    }
+
+    /// Compiles a statement in parts and keeps its tree.
+    ///
+    /// # Errors
+    /// As [`Query::from_parts`](super::Query::from_parts).
+    pub fn from_parts(
+        select: &str,
+        from: &str,
+        filter: Option<&str>,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let tree = Tree::from_parts(select, from, filter, options)?;
+        Ok(Self::of(tree, Query::from_parts(select, from, filter, options)?))
+    }
+
+    fn of(tree: Tree, query: Query) -> Self {
+        Self { tree, plan: Plan::new(vec![Arc::new(query)]) }
+    }
+
+    /// The statement as canonical text that compiles to the same.
+    #[must_use]
+    pub fn text(&self) -> String {
+        print::statement(&self.tree)
+    }
+
+    /// What is allowed but probably not meant.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        self.tree.query.warnings()
+    }
+
+    /// What the statement was compiled to.
+    #[must_use]
+    pub fn plan(&self) -> PlanReport {
+        plan::report(self)
+    }
+
+    /// What the statement makes of one message. At most [`NODES`] parts are shown.
+    #[must_use]
+    pub fn message(&self, input: &Input<'_>, scratch: &mut Scratch) -> MessageReport {
+        walk::report(self, input, scratch)
+    }
+
+    fn query(&self) -> &Query {
+        &self.tree.query
+    }
+}
+
+/// At most [`SHOWN`] characters of a text; what was cut is said.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => {
+            format!("{}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len())
+        }
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,105 @@
+//! How paths, keys and aliases are written so that they read back as the same.
+
+use std::fmt::Write as _;
+
+use crate::sql::lex::is_keyword;
+use crate::sql::path::{self, Path, Quoted, Step};
+
+pub(super) fn in_quotes(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+pub(super) fn in_backticks(text: &str) -> String {
+    format!("`{}`", text.replace('`', "``"))
+}
+
+/// A key or an alias: bare where it can be.
+pub(super) fn key(text: &str) -> String {
+    if is_bare(text) { text.to_owned() } else { in_backticks(text) }
+}
+
+/// True for a word that is a key wherever it stands.
+fn is_bare(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+        && chars.all(|char| char.is_alphanumeric() || char == '_')
+        && !is_keyword(text)
+}
+
+/// A path: bare, else in double quotes, else with its odd keys in backticks. Also the text that
+/// counts as its name then.
+pub(super) fn plain(steps: &[Step]) -> (String, String) {
+    let bare = matches!(steps.first(), Some(Step::Key(_)))
+        && steps.iter().all(|step| match step {
+            Step::Key(key) => is_bare(key),
+            Step::Index(_) => true,
+        });
+    let mut name = String::new();
+    for step in steps {
+        match step {
+            Step::Key(key) if name.is_empty() => name.push_str(key),
+            Step::Key(key) => write!(name, ".{key}").unwrap_or_default(),
+            Step::Index(index) => write!(name, "[{index}]").unwrap_or_default(),
+        }
+    }
+    if bare {
+        return (name.clone(), name);
+    }
+    for text in [name.clone(), format!("${name}"), format!("$.{name}")] {
+        if matches!(path::quoted(&text), Ok(Quoted::Path(found)) if found == steps) {
+            return (in_quotes(&text), text);
+        }
+    }
+    let (mut text, mut name) = (String::new(), String::new());
+    let rest = match steps {
+        [Step::Key(first), rest @ ..] => {
+            text.push_str(&key(first));
+            name.push_str(first);
+            rest
+        }
+        all => {
+            text.push_str("\"$\"");
+            name.push('$');
+            all
+        }
+    };
+    extend(rest, &mut text, &mut name);
+    (text, name)
+}
+
+/// Appends steps to a path that has begun, and to its name.
+pub(super) fn extend(steps: &[Step], text: &mut String, name: &mut String) {
+    for step in steps {
+        // Writing to a String cannot fail.
+        match step {
+            Step::Key(part) => {
+                write!(text, ".{}", key(part)).unwrap_or_default();
+                write!(name, ".{part}").unwrap_or_default();
+            }
+            Step::Index(index) => {
+                write!(text, "[{index}]").unwrap_or_default();
+                write!(name, "[{index}]").unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// `".a[0]"`.
+pub(super) fn wrapped(path: &Path) -> String {
+    let (_, name) = plain(&path.steps);
+    let whole = format!(".{}", name.strip_prefix("$.").or(name.strip_prefix('$')).unwrap_or(&name));
+    for text in [format!(".{name}"), whole] {
+        if matches!(path::quoted(&text), Ok(Quoted::Wrapped(found)) if found == path.steps) {
+            return in_quotes(&text);
+        }
+    }
+    // Keys that came after the quotes: the first step was inside them.
+    let (first, rest) = path.steps.split_at(path.steps.len().min(1));
+    let mut text = match first {
+        [Step::Key(key)] => in_quotes(&format!(".{key}")),
+        [Step::Index(index)] => format!("\".[{index}]\""),
+        _ => "\".\"".into(),
+    };
+    extend(rest, &mut text, &mut String::new());
+    text
+}

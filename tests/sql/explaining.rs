@@ -1,0 +1,81 @@
+//! Explanations as people read them: `tests/sql/explain/*.txt`.
+//!
+//! A file holds a statement and payloads, a line `---`, and what is said about them. `topic …` is
+//! the topic of the payloads, `binary` makes the rule a binary one. `UPDATE_EXPECT=1` writes what
+//! comes out into the files.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
+use tidegate::sql::explain::{NODES, Node, SHOWN};
+use tidegate::sql::{DataType, Explanation, Input, Options, Scratch};
+
+/// What is said about the statement and the payloads of a file.
+fn explained(head: &str) -> String {
+    let lines = |word: &str| {
+        let lines = head.lines().filter_map(move |line| line.strip_prefix(word));
+        lines.map(str::trim_start).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let binary = head.lines().any(|line| line == "binary");
+    let data_type = if binary { DataType::Binary } else { DataType::Json };
+    let sql = lines("sql ").join("\n");
+    let explanation = Explanation::new(&sql, &Options { data_type, ..Options::default() });
+    let explanation = explanation.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let topic = lines("topic ").pop().unwrap_or_else(|| "/a1Pk/dev1/user/data".into());
+    let mut text = explanation.plan().to_string();
+    let mut scratch = Scratch::new();
+    for payload in lines("payload ") {
+        let topic = Topic::parse(topic.clone(), TopicLimits::default()).expect("a topic");
+        let mut message = Message::new(topic, payload.clone().into_bytes(), 1_543_373_798_943);
+        message.id = 1;
+        let input = Input { message: &message, facts: &NoFacts, rule: "rule", has_topic: true };
+        let report = explanation.message(&input, &mut scratch);
+        write!(text, "\npayload {payload}\n{report}").expect("a string");
+    }
+    text
+}
+
+#[test]
+fn explanations_say_what_happens() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql/explain");
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    let mut failures = String::new();
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder of cases") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a case");
+        let (head, want) = text.split_once("---\n").expect("a line `---`");
+        let got = explained(head);
+        if update && got != want {
+            std::fs::write(&path, format!("{head}---\n{got}")).expect("write the case");
+        } else if got != want {
+            write!(failures, "{}:\n{got}\n", path.display()).expect("a string");
+        }
+        count += 1;
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+    assert!(count >= 10, "only {count} cases");
+}
+
+fn count(node: &Node) -> usize {
+    1 + node.parts.iter().map(count).sum::<usize>()
+}
+
+#[test]
+fn explanations_are_bounded() {
+    let condition = vec!["abs(a + 1) > 2"; 600].join(" OR ");
+    let sql = format!("SELECT a || a AS b FROM \"#\" WHERE {condition}");
+    let explanation = Explanation::new(&sql, &Options::default()).expect("SQL");
+    let payload = format!("{{\"a\":\"{}\"}}", "x".repeat(100_000));
+    let topic = Topic::parse("t", TopicLimits::default()).expect("a topic");
+    let message = Message::new(topic, payload.into_bytes(), 0);
+    let input = Input { message: &message, facts: &NoFacts, rule: "rule", has_topic: true };
+    let report = explanation.message(&input, &mut Scratch::new());
+    assert!(report.cut);
+    let nodes = report.condition.iter().map(count).sum::<usize>();
+    assert!((NODES - 10..=NODES).contains(&nodes), "{nodes}");
+    assert!(report.because.len() < 20 * SHOWN, "{}", report.because);
+    let text = serde_json::to_string(&report).expect("JSON");
+    assert!(text.len() < 200_000, "{}", text.len());
+}
