@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::contract::{
-    Body, ConfigError, DeliveryError, Env, FailureKind, Outcome, Record, Sink, SinkConfig,
+    Body, ConfigError, DeliveryError, Env, FailureKind, Outcome, Preview, Record, Sink, SinkConfig,
 };
 
 /// Records in one write.
@@ -78,6 +78,12 @@ impl Sink for FileSink {
 
     fn resource(&self) -> String {
         self.lines.path.display().to_string()
+    }
+
+    fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
+        let mut line = Vec::new();
+        push_line(record, &mut line);
+        Ok(Preview::new().body(line.trim_ascii_end()))
     }
 
     fn batch_max(&self) -> usize {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode, Url};
@@ -11,8 +12,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::contract::{
-    Body, ConfigError, DeliveryError, Env, FailureKind, Outcome, PathGuard, Period, Record, Sink,
-    SinkConfig, Template,
+    Body, ConfigError, DeliveryError, Env, FailureKind, Outcome, PathGuard, Period, Preview,
+    Record, Sink, SinkConfig, Template,
 };
 
 /// Records in one call.
@@ -126,6 +127,13 @@ struct Http {
     body: Option<Template>,
 }
 
+/// The request that a record becomes.
+struct Prepared {
+    url: Url,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
 #[async_trait::async_trait]
 impl Sink for Http {
     /// Records of one device are sent one after the other, and none after one that has to be tried
@@ -164,6 +172,21 @@ impl Sink for Http {
         self.shown.clone()
     }
 
+    fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
+        let Prepared { mut url, headers, body } = self.prepare(record)?;
+        // Neither fails for a URL that has a host.
+        url.set_username("").ok();
+        url.set_password(None).ok();
+        let headers = headers.iter().map(|(name, value)| {
+            (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        });
+        Ok(Preview::new()
+            .with("method", self.method.as_str())
+            .with("url", url.as_str())
+            .headers(headers)
+            .body(&body))
+    }
+
     fn batch_max(&self) -> usize {
         BATCH_MAX
     }
@@ -185,8 +208,9 @@ impl Http {
         done
     }
 
-    async fn send(&self, record: &Record) -> Result<(), DeliveryError> {
-        let mut request = self.client.request(self.method.clone(), self.target(record)?);
+    fn prepare(&self, record: &Record) -> Result<Prepared, DeliveryError> {
+        let url = self.target(record)?;
+        let mut headers = Vec::with_capacity(self.headers.len() + 1);
         let mut typed = false;
         for (name, template) in &self.headers {
             let value = template.render(record, PathGuard::Line)?;
@@ -196,20 +220,29 @@ impl Http {
             // Many a header is a password: keep it out of the library's own logs.
             value.set_sensitive(true);
             typed |= *name == CONTENT_TYPE;
-            request = request.header(name, value);
+            headers.push((name.clone(), value));
         }
         if !typed {
             let kind = match record.body {
                 Body::Json => "application/json",
                 Body::Binary => "application/octet-stream",
             };
-            request = request.header(CONTENT_TYPE, kind);
+            headers.push((CONTENT_TYPE, HeaderValue::from_static(kind)));
         }
         let body = match &self.body {
             None => record.bytes().clone(),
             Some(template) if template.fits(record.body) => template.render_json(record).into(),
             Some(_) => return Err(rejected("a binary result has no keys for `body`".to_owned())),
         };
+        Ok(Prepared { url, headers, body })
+    }
+
+    async fn send(&self, record: &Record) -> Result<(), DeliveryError> {
+        let Prepared { url, headers, body } = self.prepare(record)?;
+        let mut request = self.client.request(self.method.clone(), url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
         let answer = request.body(body).send().await.map_err(|error| self.failure(error))?;
         let status = answer.status();
         if status.is_success() {

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::contract::{
-    Body, ConfigError, DeliveryError, Env, Outcome, PathGuard, Record, Sink, SinkConfig, Template,
+    Body, ConfigError, DeliveryError, Env, Outcome, PathGuard, Preview, Record, Sink, SinkConfig,
+    Template,
 };
 
 /// Records in one call.
@@ -64,24 +65,32 @@ impl Sink for LogSink {
         "log".to_owned()
     }
 
+    fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
+        Ok(Preview::new().body(self.text(record)?.as_bytes()))
+    }
+
     fn batch_max(&self) -> usize {
         BATCH_MAX
     }
 }
 
 impl LogSink {
-    fn log(&self, record: &Record) -> Outcome {
+    fn text(&self, record: &Record) -> Result<String, DeliveryError> {
         let text = match (&self.0.message, record.body) {
-            (Some(template), _) => match template.render(record, PathGuard::Free) {
-                Ok(text) => text,
-                Err(error) => return Outcome::from_error(error.into()),
-            },
+            (Some(template), _) => template.render(record, PathGuard::Free)?,
             (None, Body::Json) => String::from_utf8_lossy(record.bytes()).into_owned(),
             (None, Body::Binary) => {
                 format!(r#"{{"base64":"{}"}}"#, STANDARD.encode(record.bytes()))
             }
         };
-        let text = shown(&text);
+        Ok(shown(&text))
+    }
+
+    fn log(&self, record: &Record) -> Outcome {
+        let text = match self.text(record) {
+            Ok(text) => text,
+            Err(error) => return Outcome::from_error(error),
+        };
         let rule = &*record.rule;
         match self.0.level {
             Level::Error => tracing::error!(target: "tidegate::action", rule, "{text}"),

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::contract::{
-    ConfigError, DeliveryError, Env, FailureKind, Message, Origin, Outcome, PathGuard, Publisher,
-    QoS, Record, Sink, SinkConfig, Template, Topic, TopicLimits,
+    ConfigError, DeliveryError, Env, FailureKind, Message, Origin, Outcome, PathGuard, Preview,
+    Publisher, QoS, Record, Sink, SinkConfig, Template, Topic, TopicLimits,
 };
 
 /// Records in one call; each is published by itself.
@@ -86,6 +86,15 @@ impl Sink for Republish {
 
     fn resource(&self) -> String {
         self.settings.topic.as_str().to_owned()
+    }
+
+    fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
+        let message = self.message(record)?;
+        Ok(Preview::new()
+            .with("topic", message.topic.as_str())
+            .with("qos", message.qos.level())
+            .with("retain", message.retain)
+            .body(&message.payload))
     }
 
     fn batch_max(&self) -> usize {

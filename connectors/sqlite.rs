@@ -17,8 +17,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use crate::contract::table::{self, COLUMNS_MAX, ColumnTemplates, Group, Layout, Name, Writer};
 use crate::contract::{
-    AnyConnection, ConfigError, ConnectionConfig, DeliveryError, Env, FailureKind, Outcome, Record,
-    Sink, SinkConfig,
+    AnyConnection, ConfigError, ConnectionConfig, DeliveryError, Env, FailureKind, Outcome,
+    Preview, Record, Sink, SinkConfig,
 };
 
 /// Records in one transaction.
@@ -193,6 +193,10 @@ impl Sink for Table {
 
     fn resource(&self) -> String {
         self.resource.clone()
+    }
+
+    fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
+        Ok(self.layout.row(record)?.preview(self.table.as_str()))
     }
 
     fn batch_max(&self) -> usize {

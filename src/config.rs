@@ -282,6 +282,17 @@ impl Config {
         }
     }
 
+    /// A finding that a parser reported at a setting; a key that it does not know is pointed to.
+    #[must_use]
+    pub fn mismatch(&self, path: &str, message: &str) -> Problem {
+        match &self.document {
+            Some(document) => {
+                document.lock().unwrap_or_else(PoisonError::into_inner).mismatch(path, message)
+            }
+            None => Problem::new(message),
+        }
+    }
+
     /// The configured time zone.
     ///
     /// # Errors

@@ -94,6 +94,20 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A finding about a key that serde does not know, from its message; `None` for other messages. It
+/// has no place yet; the key comes with it.
+#[must_use]
+pub fn unknown_key(message: &str) -> Option<(Problem, String)> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (key, rest) = rest.split_once('`').unwrap_or((rest, ""));
+    let expected = rest.trim_start_matches(", expected ");
+    let known = expected.split('`').skip(1).step_by(2);
+    let mut problem = Problem::new(format!("unknown key `{key}`"));
+    problem.hint = nearest(key, known).map(|near| format!("did you mean `{near}`?"));
+    problem.expected = Some(expected.to_owned()).filter(|text| !text.is_empty());
+    Some((problem, key.to_owned()))
+}
+
 /// The candidate that looks most like `name`, if one is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

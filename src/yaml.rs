@@ -3,6 +3,8 @@
 //! Built on the event stream, so that depth is bounded by a counter and not by the stack, and so that
 //! `on`, `off`, `yes` and `no` are text: devices send `"Power": on`. Knows nothing of rules.
 
+pub mod edit;
+
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -13,7 +15,7 @@ use saphyr_parser::{Event, Parser, Span};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
-use crate::problem::{Position, Problem, nearest};
+use crate::problem::{Position, Problem, unknown_key};
 
 /// The largest file that is read, in bytes.
 pub const FILE_MAX: usize = 4 << 20;
@@ -119,21 +121,19 @@ impl Document {
     #[must_use]
     pub fn mismatch(&self, path: &str, message: &str) -> Problem {
         let path = if path == "." { "" } else { path };
-        let Some(rest) = message.strip_prefix("unknown field `") else {
+        let Some((problem, field)) = unknown_key(message) else {
             return self.problem(path, message.to_owned());
         };
-        let (field, rest) = rest.split_once('`').unwrap_or((rest, ""));
-        let expected = rest.trim_start_matches(", expected ").to_owned();
-        let known = expected.split('`').skip(1).step_by(2);
-        let hint = nearest(field, known).map(|near| format!("did you mean `{near}`?"));
         // The path may name the unknown field already.
-        let above = path.strip_suffix(field).and_then(|rest| rest.strip_suffix('.'));
-        let at = join(above.unwrap_or(if path == field { "" } else { path }), field);
-        let at = self.all_places().keys.get(&at).copied().unwrap_or_else(|| self.position(&at));
-        let mut problem = Problem::new(format!("unknown key `{field}`")).in_file(&self.file, at);
-        problem.expected = Some(expected).filter(|text| !text.is_empty());
-        problem.hint = hint;
-        problem
+        let above = path.strip_suffix(&*field).and_then(|rest| rest.strip_suffix('.'));
+        let at = join(above.unwrap_or(if path == field { "" } else { path }), &field);
+        problem.in_file(&self.file, self.position_of_key(&at))
+    }
+
+    /// Where the key of the value at a path stands; the value's place when it has no key.
+    #[must_use]
+    pub fn position_of_key(&self, path: &str) -> Position {
+        self.all_places().keys.get(path).copied().unwrap_or_else(|| self.position(path))
     }
 
     /// Where the value at a path stands.

@@ -1,51 +1,83 @@
-//! The shipped rules: each compiles and does what its own tests say.
+//! Rule files and their tests, as the program itself sees them: the shipped rules, and sessions whose
+//! whole output is kept.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
 use crate::program;
 
-#[test]
-fn every_shipped_rule_passes_its_own_tests() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new(program()).args(["test"]).current_dir(root).output().expect("runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}");
-    let rules = std::fs::read_dir(root.join("rules")).expect("rules").filter(|entry| {
-        entry.as_ref().expect("entry").path().extension().is_some_and(|end| end == "yaml")
-    });
-    let rules = rules.count();
-    assert!(rules >= 5, "{rules} rule files are shipped");
-    for name in
-        ["temperature_alert", "property_data", "property_history", "binary_frame", "remote_switch"]
-    {
-        assert!(text.contains(&format!("ok    {name}: ")), "{name} has tests: {text}");
-    }
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
-fn a_rule_that_does_something_else_than_its_test_says_fails() {
+fn every_shipped_rule_passes_its_own_tests() {
+    let output = Command::new(program()).args(["test"]).current_dir(root()).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    let mut rules = 0;
+    for entry in std::fs::read_dir(root().join("rules")).expect("rules") {
+        let path = entry.expect("entry").path();
+        if path.extension().is_none_or(|end| end != "yaml") {
+            continue;
+        }
+        rules += 1;
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let tests = text.matches(&format!("ok    {name}: ")).count();
+        assert!(tests >= 2, "{name} has {tests} tests: {text}");
+        let rule = std::fs::read_to_string(&path).expect("text");
+        for part in ["messages:", "expect_actions:"] {
+            assert!(rule.contains(part), "{name} has no test with `{part}`");
+        }
+    }
+    assert!(rules >= 5, "{rules} rule files are shipped");
+}
+
+/// The example of the reference is a whole file and passes.
+#[test]
+fn the_example_of_the_reference_passes() {
+    let page = std::fs::read_to_string(root().join("rules/README.md")).expect("page");
+    let (_, rest) = page.split_once("```yaml\nrules:").expect("an example");
+    let (example, _) = rest.split_once("```").expect("an end");
     let folder = tempfile::tempdir().expect("folder");
-    let rule = r#"
-rules:
-  - name: wrong_test
-    sql: SELECT a FROM "t"
-    actions: [{ log: {} }]
-    tests:
-      - { name: differs, message: { topic: t, payload: { a: 1 } }, expect: [{ a: 2 }] }
-"#;
-    std::fs::write(folder.path().join("rule.yaml"), rule).expect("written");
+    std::fs::write(folder.path().join("rule.yaml"), format!("rules:{example}")).expect("written");
     let output = Command::new(program())
         .args(["test", "rule.yaml"])
         .current_dir(folder.path())
         .output()
         .expect("runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("FAIL  wrong_test: differs"), "{text}");
-    assert!(
-        text.contains(r#"expected: [{"a":2}]"#) && text.contains(r#"got: [{"a":1}]"#),
-        "{text}"
+    assert!(output.status.success() && text.contains("ok    "), "{text}");
+}
+
+/// Commands after `$ `, each with what it prints and, when it is not 0, its exit code. They run in a
+/// copy of `tests/rules`; `UPDATE_EXPECT=1` writes what they print.
+#[test]
+fn sessions_print_what_is_kept() {
+    let session = root().join("tests/rules/session.txt");
+    let want = std::fs::read_to_string(&session).expect("session");
+    let folder = tempfile::tempdir().expect("folder");
+    copy_rules(folder.path());
+    let mut got = String::new();
+    for command in want.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        writeln!(got, "$ {command}").expect("text");
+        got.push_str(&run(command, folder.path()));
+    }
+    if got == want {
+        return;
+    }
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&session, &got).expect("written");
+        return;
+    }
+    let line = want.lines().zip(got.lines()).take_while(|(a, b)| a == b).count();
+    panic!(
+        "{}:{}: expected\n{}\ngot\n{}\n(UPDATE_EXPECT=1 writes what came)",
+        session.display(),
+        line + 1,
+        want.lines().skip(line).take(5).collect::<Vec<_>>().join("\n"),
+        got.lines().skip(line).take(5).collect::<Vec<_>>().join("\n"),
     );
 }
 
@@ -87,8 +119,46 @@ rules:
         "ok    several_records: of two messages",
         "ok    other_records: as an item",
         "FAIL  other_records: in order",
-        r#"got: [{"x":1},{"x":2}]"#,
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
+}
+
+fn copy_rules(folder: &Path) {
+    for entry in std::fs::read_dir(root().join("tests/rules")).expect("rules") {
+        let path = entry.expect("entry").path();
+        std::fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("copied");
+    }
+    std::fs::create_dir(folder.join("folder")).expect("folder");
+    std::fs::copy(folder.join("UPPER.YAML"), folder.join("folder/UPPER.YAML")).expect("copied");
+    std::fs::write(folder.join("latin1.yaml"), b"rules:\n  # 20 \xb0C\n").expect("written");
+}
+
+/// What a command prints on both streams, and its exit code when that is not 0.
+fn run(command: &str, folder: &Path) -> String {
+    let parts: Vec<&str> = command.split('"').collect();
+    let mut words: Vec<&str> = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        // What stands between quotes is one word.
+        match index % 2 {
+            0 => words.extend(part.split_whitespace()),
+            _ => words.push(part),
+        }
+    }
+    if let ["cat", file] = words.as_slice() {
+        return std::fs::read_to_string(folder.join(file)).expect("file");
+    }
+    let output = Command::new(program())
+        .args(words.iter().skip(1))
+        .current_dir(folder)
+        .env("RULES_TEST_SECRET", "hunter2-hunter2")
+        .output()
+        .expect("runs");
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    assert!(!text.contains("hunter2"), "a secret is shown: {text}");
+    if let Some(code @ 1..) = output.status.code() {
+        writeln!(text, "[{code}]").expect("text");
+    }
+    text
 }

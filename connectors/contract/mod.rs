@@ -7,6 +7,7 @@ mod duration;
 mod ingress;
 mod json;
 mod message;
+mod preview;
 mod record;
 mod secret;
 mod sink;
@@ -20,6 +21,7 @@ pub use duration::{Period, PeriodError};
 pub use ingress::{Ack, AckWait, Batch, Ingress, Nacked};
 pub use json::{Field, lookup};
 pub use message::{Device, Headers, Message, MessageIds, Origin, QoS};
+pub use preview::Preview;
 pub use record::{Body, Record};
 pub use secret::Secret;
 pub use sink::{DeliveryError, FailureKind, Outcome, Sink};
@@ -44,10 +46,20 @@ pub trait Publisher: Send + Sync + 'static {
     async fn publish(&self, message: Message) -> Result<(), DeliveryError>;
 }
 
-/// What SQL may ask about the device that sent a message.
+/// What SQL may ask about the device that sent a message, and what only the test of a rule knows.
 pub trait DeviceFacts: Send + Sync {
     /// The value of a device's tag, or `None` when the device or the tag does not exist.
     fn tag(&self, product_key: &str, device_name: &str, key: &str) -> Option<String>;
+
+    /// The UUID that SQL makes, where a test fixes it; else `None`.
+    fn fixed_uuid(&self) -> Option<u128> {
+        None
+    }
+
+    /// The random bits that SQL draws, where a test fixes them; else `None`.
+    fn fixed_random(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Facts about no device: every tag is absent.

@@ -1,6 +1,6 @@
 //! The way out: what a sink promises, and what it may answer.
 
-use super::Record;
+use super::{Preview, Record};
 
 /// Delivers records to one destination. It speaks the protocol and says what happened; deadlines,
 /// retry, batching, the error action and acknowledgement belong to the engine.
@@ -18,6 +18,16 @@ pub trait Sink: Send + Sync + 'static {
 
     /// What the error envelope calls `actionResource`: a topic, a table, a URL without secrets.
     fn resource(&self) -> String;
+
+    /// What would be sent for a record: rendered by the same code as in `deliver`, but nothing is
+    /// reached and passwords of the settings are left out. A sink without templates sends the record
+    /// as it is.
+    ///
+    /// # Errors
+    /// Why the record can never be delivered.
+    fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
+        Ok(Preview::of(record))
+    }
 
     /// Records in one `deliver` call that serve this sink best; the engine gives at most as many.
     fn batch_max(&self) -> usize {

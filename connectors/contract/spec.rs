@@ -245,6 +245,46 @@ pub const fn connection<C: ConnectionConfig>() -> ConnectionSpec {
     }
 }
 
+/// How the schema of a template is told from that of other text.
+pub(super) const TEMPLATE_FORMAT: &str = "template";
+
+/// References and alternatives that are followed on the way to one setting.
+const SCHEMA_STEPS: usize = 16;
+
+impl SinkSpec {
+    /// True when `${…}` is replaced in the setting at a path: keys, and positions in lists, from the
+    /// outermost.
+    #[must_use]
+    pub fn is_template(&self, path: &[String]) -> bool {
+        let schema = (self.schema)().to_value();
+        leads_to_template(&schema, &schema, path, SCHEMA_STEPS)
+    }
+}
+
+fn leads_to_template(root: &Value, schema: &Value, path: &[String], steps: usize) -> bool {
+    let Some(steps) = steps.checked_sub(1) else { return false };
+    if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
+        let target = root.pointer(name.trim_start_matches('#'));
+        return target.is_some_and(|target| leads_to_template(root, target, path, steps));
+    }
+    let Some((key, below)) = path.split_first() else {
+        return schema.get("format").is_some_and(|format| format == TEMPLATE_FORMAT)
+            || alternatives(schema).any(|one| leads_to_template(root, one, path, steps));
+    };
+    let next = schema
+        .get("properties")
+        .and_then(|properties| properties.get(key))
+        .or_else(|| schema.get("additionalProperties"))
+        .or_else(|| schema.get("items"));
+    next.is_some_and(|next| leads_to_template(root, next, below, SCHEMA_STEPS))
+        || alternatives(schema).any(|one| leads_to_template(root, one, path, steps))
+}
+
+fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["anyOf", "oneOf"].into_iter().filter_map(|key| schema.get(key)?.as_array());
+    lists.flatten()
+}
+
 fn parse<C: DeserializeOwned>(value: &Value) -> Result<C, ConfigError> {
     // `kafka:` with nothing below it means: no settings.
     let empty = Value::Object(serde_json::Map::new());

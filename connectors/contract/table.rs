@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ConfigError, DeliveryError, FailureKind, Outcome, Record, Template};
+use super::{ConfigError, DeliveryError, FailureKind, Outcome, Preview, Record, Template};
 
 /// The longest name of a table or column, in bytes; PostgreSQL cuts what is longer.
 pub const NAME_MAX: usize = 63;
@@ -175,6 +175,14 @@ impl Row {
             self.values.push(value);
         }
         Ok(())
+    }
+
+    /// The row as a dry run shows it: `table` and `row`, a map of columns to values.
+    #[must_use]
+    pub fn preview(&self, table: &str) -> Preview {
+        let columns = self.columns.iter().map(|name| name.as_str().to_owned());
+        let row: serde_json::Map<_, _> = columns.zip(self.values.iter().cloned()).collect();
+        Preview::new().with("table", table).with("row", row)
     }
 
     /// The value of a column.

@@ -125,6 +125,24 @@ impl Template {
         })
     }
 
+    /// Line and column, both from 1, of the first `${…}` that names `path`; columns are characters.
+    #[must_use]
+    pub fn place_of(&self, path: &str) -> Option<(usize, usize)> {
+        let mut from = 0;
+        loop {
+            let at = from + self.text.get(from..)?.find("${")?;
+            let inside = self.text.get(at + 2..)?;
+            let (before, _) = self.text.split_at(at);
+            let names = inside.split('}').next().is_some_and(|name| name.trim() == path);
+            if names && !before.ends_with('$') {
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+                return Some((line, column));
+            }
+            from = at + 2;
+        }
+    }
+
     /// Puts the record's values in.
     ///
     /// # Errors
@@ -274,6 +292,7 @@ impl schemars::JsonSchema for Template {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
+            "format": super::spec::TEMPLATE_FORMAT,
             "description": "Text in which `${key}` and `${a.b}` stand for values of the SQL result."
         })
     }
@@ -315,6 +334,14 @@ mod tests {
         assert_eq!(template("${a}").value(&record), serde_json::json!({"b": 1.1}));
         assert_eq!(template("${x}").value(&record), serde_json::Value::Null);
         assert_eq!(template("t=${a.b}").value(&record), serde_json::json!("t=1.10"));
+    }
+
+    #[test]
+    fn names_are_found_again() {
+        let found = template("温${a} $${b}\n ${ b }");
+        assert_eq!(found.place_of("a"), Some((1, 2)));
+        assert_eq!(found.place_of("b"), Some((2, 2)));
+        assert_eq!(found.place_of("c"), None);
     }
 
     #[test]

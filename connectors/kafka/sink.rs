@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::FutureRecord;
 use rdkafka::producer::future_producer::DeliveryFuture;
 use schemars::JsonSchema;
@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::connection::{Cluster, Producer};
 use crate::contract::{
-    ConfigError, DeliveryError, Env, FailureKind, Outcome, PathGuard, Record, Sink, SinkConfig,
-    Template,
+    ConfigError, DeliveryError, Env, FailureKind, Outcome, PathGuard, Preview, Record, Sink,
+    SinkConfig, Template,
 };
 
 /// Records in one call.
@@ -131,6 +131,14 @@ impl Sink for KafkaSink {
 
     fn resource(&self) -> String {
         self.settings.topic.as_str().to_owned()
+    }
+
+    fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
+        let Prepared { topic, key, payload, headers } = self.prepare(record)?;
+        let headers = headers.iter().map(|header| {
+            (header.key, String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned())
+        });
+        Ok(Preview::new().with("topic", topic).with("key", key).headers(headers).body(&payload))
     }
 
     fn batch_max(&self) -> usize {

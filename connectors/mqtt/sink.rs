@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::connection::{ExternalBroker, Link};
 use crate::contract::{
-    ConfigError, DeliveryError, Env, FailureKind, Outcome, PathGuard, QoS, Record, Sink,
+    ConfigError, DeliveryError, Env, FailureKind, Outcome, PathGuard, Preview, QoS, Record, Sink,
     SinkConfig, Template, Topic, TopicLimits,
 };
 
@@ -109,16 +109,32 @@ impl Sink for MqttSink {
         self.settings.topic.as_str().to_owned()
     }
 
+    fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
+        Ok(Preview::new()
+            .with("topic", self.topic(record)?)
+            .with("qos", self.settings.qos.level())
+            .with("retain", self.settings.retain)
+            .body(record.bytes()))
+    }
+
     fn batch_max(&self) -> usize {
         BATCH_MAX
     }
 }
 
+fn rejected(text: String) -> DeliveryError {
+    DeliveryError::new(FailureKind::Rejected, text)
+}
+
 impl MqttSink {
-    async fn send(&self, link: &Link, record: &Record) -> Result<PublishNotice, DeliveryError> {
-        let rejected = |text: String| DeliveryError::new(FailureKind::Rejected, text);
+    fn topic(&self, record: &Record) -> Result<String, DeliveryError> {
         let topic = self.settings.topic.render(record, PathGuard::Segment)?;
         Topic::parse(topic.as_str(), TOPIC_LIMITS).map_err(|error| rejected(error.to_string()))?;
+        Ok(topic)
+    }
+
+    async fn send(&self, link: &Link, record: &Record) -> Result<PublishNotice, DeliveryError> {
+        let topic = self.topic(record)?;
         let size = topic.len() + record.bytes().len() + PACKET_REST;
         if size > link.packet_max() {
             let most = link.packet_max();

@@ -15,7 +15,7 @@ use crate::contract::table::{
     self, COLUMNS_MAX, ColumnTemplates, Group, Layout, Name, Row, Writer,
 };
 use crate::contract::{
-    ConfigError, DeliveryError, Env, FailureKind, Outcome, Record, Sink, SinkConfig,
+    ConfigError, DeliveryError, Env, FailureKind, Outcome, Preview, Record, Sink, SinkConfig,
 };
 
 /// Records in one statement.
@@ -105,6 +105,10 @@ impl Sink for Table {
 
     fn resource(&self) -> String {
         self.resource.clone()
+    }
+
+    fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
+        Ok(self.layout.row(record)?.preview(&self.table.replace('"', "")))
     }
 
     fn batch_max(&self) -> usize {

@@ -191,7 +191,8 @@ fn no_connector<'a>(
 }
 
 fn wrong(config: &Config, part: &str, what: &str, error: &ConfigError) -> Problem {
-    config.problem(&join(part, &error.path), format!("{what}: {}", error.message))
+    let problem = config.mismatch(&join(part, &error.path), &error.message);
+    Problem { message: format!("{what}: {}", problem.message), ..problem }
 }
 
 /// The rule files that arguments name; without arguments those of the configured folder.

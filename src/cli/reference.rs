@@ -36,6 +36,7 @@ pub fn rules_reference() -> String {
         let Some(part) = part else { continue };
         write!(text, "\n## {title}\n\n{}", settings_table(part)).ok();
     }
+    text.push_str(TESTS);
     text.push_str(
         "\n## An action\n\n\
          A map with one connector's name as key (see [connectors/README.md](../connectors/README.md)), and beside it:\n\n\
@@ -50,6 +51,61 @@ pub fn rules_reference() -> String {
     );
     text
 }
+
+/// How tests are written; the example runs as a test.
+const TESTS: &str = r#"
+## How a test reads
+
+A test says what must come of its messages: the records of SELECT, and what each action would send for
+them. Actions are rendered as for a delivery, but nothing is reached. Only what a test names is looked at.
+
+```yaml
+rules:
+  - name: hot_device
+    sql: |
+      SELECT deviceName() AS device, t, newuuid() AS id FROM "/a1Pk/+/user/data" WHERE t > 38
+    actions:
+      - republish: { topic: "/a1Pk/${device}/user/alert" }
+      - name: history
+        sqlite: { table: alerts, columns: { device: "${device}", t: "${t}" } }
+    error_action:
+      file: { path: data/errors.jsonl }
+    tests:
+      - name: tells the device and keeps the value
+        clock: 2026-11-20T08:00:00Z
+        uuid: 00000000-0000-4000-8000-000000000000
+        messages:
+          - { topic: /a1Pk/dev1/user/data, payload: { t: 39.5 } }
+          - { topic: /a1Pk/dev2/user/data, payload: { t: 12 } }
+        expect: [{ device: dev1, t: 39.5, id: 00000000-0000-4000-8000-000000000000 }]
+        expect_actions:
+          republish: [{ topic: /a1Pk/dev1/user/alert, qos: 1 }]
+          history: [{ table: alerts, row: { device: dev1, t: 39.5 } }]
+      - name: what the database does not take goes to the error action
+        message: { topic: /a1Pk/dev1/user/data, payload: { t: 39.5 }, id: 7 }
+        fails: { history: the disk is full }
+        expect_actions:
+          history: [{ error: the disk is full }]
+          error_action: [{}]
+      - name: stays quiet at 38, and when there is no number
+        messages:
+          - { topic: /a1Pk/dev1/user/data, payload: { t: 38 } }
+          - { topic: /a1Pk/dev1/user/data, payload: { t: hot } }
+        expect: []
+        expect_errors: []
+```
+
+An entry of `expect_actions` has the parts that the connector sends: `republish` and `mqtt` have `topic`,
+`qos`, `retain`, `body`; `kafka` has `topic`, `key`, `headers`, `body`; `http` has `method`, `url`, `headers`,
+`body`; `sqlite` and `postgres` have `table` and `row`; `file` and `log` have `body`. Passwords are `(secret)`,
+and values of the environment are shown by their names. The second of two actions with the same name is
+called `republish_2`.
+
+`tidegate test --update` writes what comes into the file: into tests that expect nothing yet, and later only
+into those that say `snapshot: true`. All other text stays as it is. Look at the difference before you commit
+it. `--filter TEXT` runs the tests whose `rule: test` holds a text, `--json` prints a JSON object for each test
+and one with the counts. The exit code is 0 when all tests pass and all files are right, else 1.
+"#;
 
 /// The reference of connectors: `connectors/README.md`.
 #[must_use]

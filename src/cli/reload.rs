@@ -46,7 +46,12 @@ impl Watch {
                 _ = hangup.recv() => self.watcher = watcher(&self.folder, Arc::clone(&self.changed)),
                 () = self.changed.notified() => tokio::time::sleep(QUIET).await,
             }
-            let loaded = rules.load_folder(&self.folder);
+            let (set, folder) = (Arc::clone(&rules), self.folder.clone());
+            let read = tokio::task::spawn_blocking(move || set.load_folder(&folder)).await;
+            let Ok(loaded) = read else {
+                tracing::error!("the rules could not be read again; the last good ones stay");
+                continue;
+            };
             tracing::info!(rules = loaded.rules, "rules were read again");
             tell(&loaded);
             if self.watcher.is_some() && !self.folder.exists() {

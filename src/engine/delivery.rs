@@ -15,8 +15,9 @@ use connectors::contract::{DeliveryError, FailureKind, Outcome, Record, Sink};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 
-use super::fanout::{Failure, Fanout};
-use crate::rule::{Action, Retry, Rule};
+use super::fanout::Fanout;
+use crate::rule::envelope::Failure;
+use crate::rule::{Action, ERROR_ACTION, Retry, Rule};
 
 /// Bounds of one lane's queue.
 #[derive(Debug, Clone, Copy)]
@@ -128,13 +129,8 @@ impl Lane {
     /// The name in metrics and logs, unique within the rule: the second `file` is `file_2`.
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
-        let ActionPlace::Nth(place) = self.place else { return Cow::Borrowed("error_action") };
-        let label = self.action().label();
-        let before = self.rule.actions.iter().take(place).filter(|a| a.label() == label).count();
-        match before {
-            0 => Cow::Borrowed(label),
-            before => Cow::Owned(format!("{label}_{}", before + 1)),
-        }
+        let ActionPlace::Nth(place) = self.place else { return Cow::Borrowed(ERROR_ACTION) };
+        self.rule.action_name(place)
     }
 
     /// True when a lane for that action of a rule would do just what this one does: a reload then
@@ -295,21 +291,10 @@ impl Lane {
     fn give_up(&self, item: Item, error: &DeliveryError) {
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
         match &item.fanout {
-            Some(fanout) => fanout.fail(self.failure(error)),
+            Some(fanout) => fanout.fail(Failure::new(self.action(), &*self.sink, error)),
             None => {
                 self.counts.dropped.fetch_add(1, Ordering::Relaxed);
             }
-        }
-    }
-
-    fn failure(&self, error: &DeliveryError) -> Failure {
-        let action = self.action();
-        let vendor = action.vendor.as_ref();
-        Failure {
-            action_type: vendor.map_or_else(|| action.connector.clone(), |v| v.kind.clone()),
-            action_region: vendor.map(|v| v.region.clone()).unwrap_or_default(),
-            action_resource: self.sink.resource(),
-            error_message: error.message.clone(),
         }
     }
 

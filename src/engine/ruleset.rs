@@ -164,6 +164,9 @@ impl RuleSet {
         for remark in compiled.query.iter().flat_map(|query| query.warnings()) {
             tracing::warn!(rule = rule.name, part = remark.part, "{remark}");
         }
+        for Fault { path, problem, .. } in &compiled.warnings {
+            tracing::warn!(rule = rule.name, "{path}: {problem}");
+        }
         Ok(())
     }
 
@@ -350,7 +353,9 @@ pub fn rule_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
-        let is_rule = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        let is_rule = path
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if is_rule && !hidden && path.is_file() {
             files.push(path);

@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{ConfigError, Env, Sink, SinkSpec};
+use connectors::contract::{Body, ConfigError, Env, Sink, SinkSpec};
 
-use super::{Action, DataType, Rule, Statement};
-use crate::problem::{Position, Problem, nearest};
+use super::envelope;
+use super::templates::{self, Given};
+use super::{Action, DataType, ERROR_ACTION, Rule, Statement};
+use crate::problem::{Position, Problem, nearest, unknown_key};
 use crate::sql::{self, Query};
 
 /// Makes rules ready to run.
@@ -35,6 +37,8 @@ pub struct CompiledRule {
     pub sinks: Vec<Arc<dyn Sink>>,
     /// The sink of the error action.
     pub error_sink: Option<Arc<dyn Sink>>,
+    /// What is allowed in its actions but probably not meant.
+    pub warnings: Vec<Fault>,
 }
 
 /// What is wrong with a rule, and at which of its settings.
@@ -44,6 +48,8 @@ pub struct Fault {
     pub path: String,
     /// A place within the text of the setting.
     pub inside: Option<Position>,
+    /// The setting's name is wrong, not its value.
+    pub in_key: bool,
     /// The finding, without its place in a file.
     pub problem: Problem,
 }
@@ -51,7 +57,7 @@ pub struct Fault {
 impl Fault {
     /// A finding at a setting.
     pub fn new(path: impl Into<String>, problem: Problem) -> Self {
-        Self { path: path.into(), inside: None, problem }
+        Self { path: path.into(), inside: None, in_key: false, problem }
     }
 }
 
@@ -74,15 +80,32 @@ impl Compiler {
             );
             return Err(Fault::new("actions", Problem::new(message)));
         }
+        let mut warnings = Vec::new();
         let mut sinks = Vec::with_capacity(rule.actions.len());
+        let (body, keys) = query.as_deref().map_or((Body::Json, None), outcome);
+        let given = keys.as_ref().map(|keys| Given { maker: templates::SELECT, keys, body });
         for (index, action) in rule.actions.iter().enumerate() {
-            sinks.push(self.sink(rule.data_type, action, &format!("actions[{index}]"))?);
+            let place = format!("actions[{index}].{}", action.connector);
+            let (spec, sink) = self.sink(rule.data_type, action, &place)?;
+            if let Some(given) = &given {
+                let found = templates::check(spec, &action.settings, &*sink, given, &place)?;
+                warnings.extend(found);
+            }
+            sinks.push(sink);
         }
-        let error_sink = match &rule.error_action {
-            Some(action) => Some(self.sink(DataType::Json, action, "error_action")?),
-            None => None,
-        };
-        Ok(CompiledRule { rule, query, sinks, error_sink })
+        let mut error_sink = None;
+        if let Some(action) = &rule.error_action {
+            let place = format!("{ERROR_ACTION}.{}", action.connector);
+            let (spec, sink) = self.sink(DataType::Json, action, &place)?;
+            let unnests = query.as_ref().is_some_and(|query| query.unnests());
+            let keys = envelope::keys(unnests).iter().map(|key| (*key).to_owned());
+            let keys: Vec<String> = keys.collect();
+            let given = Given { maker: "the error envelope", keys: &keys, body: Body::Json };
+            let found = templates::check(spec, &action.settings, &*sink, &given, &place)?;
+            warnings.extend(found);
+            error_sink = Some(sink);
+        }
+        Ok(CompiledRule { rule, query, sinks, error_sink, warnings })
     }
 
     /// Compiles a rule's statement.
@@ -105,7 +128,7 @@ impl Compiler {
             problem.expected = error.expected;
             problem.hint = error.hint;
             problem.in_sql = true;
-            Fault { path: path.to_owned(), inside: Some(inside), problem }
+            Fault { inside: Some(inside), ..Fault::new(path, problem) }
         })
     }
 
@@ -120,7 +143,13 @@ impl Compiler {
         }
     }
 
-    fn sink(&self, data: DataType, action: &Action, path: &str) -> Result<Arc<dyn Sink>, Fault> {
+    /// The sink of an action; `place` is that of its settings.
+    fn sink(
+        &self,
+        data: DataType,
+        action: &Action,
+        place: &str,
+    ) -> Result<(&'static SinkSpec, Arc<dyn Sink>), Fault> {
         let name = action.connector.as_str();
         let Some(spec) = self.sinks.iter().find(|spec| spec.name == name) else {
             let known = self.sinks.iter().map(|spec| spec.name);
@@ -128,19 +157,40 @@ impl Compiler {
             problem.expected =
                 Some(format!("one of {}", known.clone().collect::<Vec<_>>().join(", ")));
             problem.hint = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-            return Err(Fault::new(format!("{path}.{name}"), problem));
+            return Err(Fault { in_key: true, ..Fault::new(place, problem) });
         };
         if data == DataType::Binary && TABLES.contains(&name) {
             let problem =
                 Problem::new(format!("`{name}` writes rows, and a binary rule has no columns"))
                     .hint("use `data_type: json`, or another action");
-            return Err(Fault::new(format!("{path}.{name}"), problem));
+            return Err(Fault { in_key: true, ..Fault::new(place, problem) });
         }
-        (spec.build)(&action.settings, &self.env).map_err(|error| {
-            let ConfigError { path: setting, message } = error;
-            let below = if setting.is_empty() { String::new() } else { format!(".{setting}") };
-            Fault::new(format!("{path}.{name}{below}"), Problem::new(message))
-        })
+        let built = (spec.build)(&action.settings, &self.env);
+        built.map(|sink| (spec, sink)).map_err(|error| setting_fault(&error, place))
+    }
+}
+
+/// Whether records are JSON, and the keys that they can have; `None` when the document decides.
+fn outcome(query: &Query) -> (Body, Option<Vec<String>>) {
+    match query.output_keys() {
+        // `SELECT *` of a binary rule passes the payload on.
+        None if query.data_type() == DataType::Binary => (Body::Binary, Some(Vec::new())),
+        keys => (Body::Json, keys),
+    }
+}
+
+/// What a connector says about its settings, at `place` in the rule.
+fn setting_fault(error: &ConfigError, place: &str) -> Fault {
+    let ConfigError { path, message } = error;
+    match unknown_key(message) {
+        // The path may name the unknown key already.
+        Some((problem, key)) => {
+            let above = path.strip_suffix(&*key).unwrap_or(path).trim_end_matches('.');
+            let above = if above.is_empty() { String::new() } else { format!(".{above}") };
+            Fault { in_key: true, ..Fault::new(format!("{place}{above}.{key}"), problem) }
+        }
+        None if path.is_empty() => Fault::new(place, Problem::new(message)),
+        None => Fault::new(format!("{place}.{path}"), Problem::new(message)),
     }
 }
 

@@ -3,7 +3,12 @@
 //! The form is declared once, in the structs below: parsing, `rules/rule.schema.json` and the
 //! reference in `rules/README.md` come from them.
 
-use std::collections::HashSet;
+mod update;
+
+pub use update::{TestChanges, update};
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,9 +19,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::compiled::{CompiledRule, Compiler, Fault};
-use super::selftest::{RuleTest, TestForm};
-use super::{Action, DEADLINE, DataType, Owner, Retry, Rule, Statement};
-use crate::problem::Problem;
+use super::selftest::{Hidden, RuleTest, TestForm};
+use super::{Action, DEADLINE, DataType, ERROR_ACTION, Owner, Retry, Rule, Statement};
+use crate::problem::{Position, Problem, unknown_key};
 use crate::yaml::Document;
 
 /// A rule file.
@@ -93,12 +98,31 @@ pub struct LoadedRule {
 /// # Errors
 /// Everything that is wrong with the file, each with its place.
 pub fn load(path: &Path, compiler: &Compiler) -> Result<Vec<LoadedRule>, Vec<Problem>> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = read_text(path).map_err(|problem| vec![problem])?;
+    parse(path, &text, compiler)
+}
+
+/// Reads the text of a file.
+///
+/// # Errors
+/// Why it can't be read, or the place where it stops being UTF-8.
+pub fn read_text(path: &Path) -> Result<String, Problem> {
+    let bytes = std::fs::read(path).map_err(|error| {
         let mut problem = Problem::new(format!("cannot be read: {error}"));
         problem.file = Some(path.to_owned());
-        vec![problem]
+        problem
     })?;
-    parse(path, &text, compiler)
+    String::from_utf8(bytes).map_err(|error| {
+        let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let good = String::from_utf8_lossy(good);
+        let line = good.rsplit('\n').next().unwrap_or_default();
+        let at =
+            Position { line: good.matches('\n').count() + 1, column: line.chars().count() + 1 };
+        let byte = bad.first().copied().unwrap_or_default();
+        Problem::new(format!("the byte 0x{byte:02x} is no UTF-8 here"))
+            .in_file(path, at)
+            .hint("save the file as UTF-8")
+    })
 }
 
 /// Reads the rules of the text of a file.
@@ -111,7 +135,14 @@ pub fn parse(
     compiler: &Compiler,
 ) -> Result<Vec<LoadedRule>, Vec<Problem>> {
     let mut document = Document::parse(path, text).map_err(|problem| vec![problem])?;
-    document.substitute(&|name| std::env::var(name).ok()).map_err(|problem| vec![problem])?;
+    let named: RefCell<BTreeMap<String, String>> = RefCell::default();
+    let lookup = |name: &str| {
+        let value = std::env::var(name).ok()?;
+        named.borrow_mut().insert(name.to_owned(), value.clone());
+        Some(value)
+    };
+    document.substitute(&lookup).map_err(|problem| vec![problem])?;
+    let hidden: Hidden = named.into_inner().into_iter().collect();
     let value = document.take();
     let form: FileForm = read(&document, "", value).map_err(|problem| vec![*problem])?;
     let mut rules: Vec<LoadedRule> = Vec::new();
@@ -120,7 +151,7 @@ pub fn parse(
     // Each rule's part of the document is given back before the next is compiled.
     for (index, value) in form.rules.into_iter().enumerate() {
         let place = format!("rules[{index}]");
-        match rule(&document, &place, value, compiler) {
+        match rule(&document, &place, value, compiler, &hidden) {
             Ok(rule) => {
                 let name = &rule.compiled.rule.name;
                 if !names.insert(name.clone()) {
@@ -140,6 +171,7 @@ fn rule(
     place: &str,
     value: Value,
     compiler: &Compiler,
+    hidden: &Hidden,
 ) -> Result<LoadedRule, Box<Problem>> {
     let mut form: RuleForm = read(document, place, value)?;
     let name = form.name.clone();
@@ -147,6 +179,7 @@ fn rule(
         let path = format!("{place}.{}", fault.path);
         let position = match fault.inside {
             Some(inside) => document.position_in_text(&path, inside),
+            None if fault.in_key => document.position_of_key(&path),
             None => document.position(&path),
         };
         Box::new(fault.problem.in_file(document.file(), position).rule(&name))
@@ -162,15 +195,20 @@ fn rule(
         let problem = Problem::new(warning.message.clone()).hint(warning.hint.clone());
         problem.in_file(document.file(), position).rule(&name)
     });
-    let warnings = warnings.collect();
-    let tests = tests
-        .into_iter()
-        .enumerate()
-        .map(|(index, test)| {
-            RuleTest::new(test)
-                .map_err(|problem| at(Fault::new(format!("tests[{index}]"), problem)))
+    let templates = compiled.warnings.iter().map(|fault| *at(fault.clone()));
+    let warnings = warnings.chain(templates).collect();
+    let tests = tests.into_iter().enumerate().map(|(index, test)| {
+        let path = format!("tests[{index}]");
+        let line = document.position(&format!("{place}.{path}")).line;
+        RuleTest::new(test, &compiled, line, hidden).map_err(|fault| {
+            let path = match fault.path.is_empty() {
+                true => path,
+                false => format!("{path}.{}", fault.path),
+            };
+            at(Fault { path, ..fault })
         })
-        .collect::<Result<_, _>>()?;
+    });
+    let tests = tests.collect::<Result<_, _>>()?;
     Ok(LoadedRule { compiled, tests, warnings })
 }
 
@@ -203,7 +241,7 @@ fn build(form: RuleForm, document: &Document, place: &str) -> Result<Rule, Fault
         return Err(Fault::new("actions", problem));
     }
     let error_action =
-        form.error_action.map(|map| action(map, "error_action").map(Box::new)).transpose()?;
+        form.error_action.map(|map| action(map, ERROR_ACTION).map(Box::new)).transpose()?;
     let retry = form.retry.map(|form| retry(form, "retry")).transpose()?.unwrap_or_default();
     let owner =
         Owner::File { path: document.file().to_owned(), line: document.position(place).line };
@@ -270,8 +308,15 @@ fn action(map: Map<String, Value>, place: &str) -> Result<Action, Fault> {
                 action.batch = usize::try_from(count).ok();
             }
             "retry" => {
-                let form = serde_path_to_error::deserialize(value)
-                    .map_err(|error| Fault::new(&path, Problem::new(error.inner().to_string())))?;
+                let form = serde_path_to_error::deserialize(value).map_err(|error| {
+                    let message = error.inner().to_string();
+                    match unknown_key(&message) {
+                        Some((problem, key)) => {
+                            Fault { in_key: true, ..Fault::new(format!("{path}.{key}"), problem) }
+                        }
+                        None => Fault::new(&path, Problem::new(message)),
+                    }
+                })?;
                 action.retry = Some(retry(form, &path)?);
             }
             _ => {

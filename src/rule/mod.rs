@@ -3,13 +3,16 @@
 //! This module knows no queue and no thread: the engine runs what is compiled here.
 
 mod compiled;
+pub mod envelope;
 pub mod file;
 mod selftest;
 pub mod store;
+mod templates;
 
 pub use compiled::{CompiledRule, Compiler, Fault, check_name};
-pub use selftest::RuleTest;
+pub use selftest::{Change, Difference, Report, RuleTest};
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -38,6 +41,26 @@ pub struct Rule {
     /// Who may change it.
     pub owner: Owner,
 }
+
+impl Rule {
+    /// The name of an action among all of its rule: its label, with `_2` and so on when earlier
+    /// actions have the same.
+    ///
+    /// # Panics
+    /// When there is no action at `place`: a programming error.
+    #[must_use]
+    pub fn action_name(&self, place: usize) -> Cow<'_, str> {
+        let label = self.actions[place].label();
+        let before = self.actions.iter().take(place).filter(|a| a.label() == label).count();
+        match before {
+            0 => Cow::Borrowed(label),
+            before => Cow::Owned(format!("{label}_{}", before + 1)),
+        }
+    }
+}
+
+/// What the error action is called where actions have names.
+pub const ERROR_ACTION: &str = "error_action";
 
 pub use crate::sql::DataType;
 

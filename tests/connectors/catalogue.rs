@@ -1,10 +1,13 @@
 //! What the catalogue declares: order, documentation, examples.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use connectors::contract::{Body, Env, Message, Record, Topic, TopicLimits};
 use connectors::{CONNECTIONS, SINKS, SOURCES};
 use schemars::Schema;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate::yaml::Document;
 
 use super::{Folder, env, open};
@@ -51,14 +54,8 @@ fn parse(example: &str) -> Value {
     read.unwrap_or_else(|problem| panic!("{example}: {problem}"))
 }
 
-#[tokio::test]
-async fn examples_are_accepted() {
-    let folder = Folder::new();
-    let base = env(folder.path());
-    for spec in CONNECTIONS {
-        (spec.open)(&parse(spec.example), &base).unwrap_or_else(|e| panic!("{}: {e}", spec.name));
-    }
-    // What the examples call their connections.
+/// A publisher, and the connections under the names that the examples use.
+fn with_connections(base: Env) -> Env {
     let names =
         [("floor", "mqtt"), ("history", "sqlite"), ("local_kafka", "kafka"), ("plant", "postgres")];
     let mut connections = connectors::contract::Connections::default();
@@ -66,8 +63,18 @@ async fn examples_are_accepted() {
         let spec = CONNECTIONS.iter().find(|spec| spec.name == kind).expect("the kind");
         connections.insert(name, kind, open(kind, &parse(spec.example), &base).expect("opened"));
     }
-    let base = connectors::contract::Env { connections: connections.into(), ..base };
-    let base = super::with_publisher(base, std::sync::Arc::new(super::local::Published::default()));
+    let base = Env { connections: connections.into(), ..base };
+    super::with_publisher(base, std::sync::Arc::new(super::local::Published::default()))
+}
+
+#[tokio::test]
+async fn examples_are_accepted() {
+    let folder = Folder::new();
+    let base = env(folder.path());
+    for spec in CONNECTIONS {
+        (spec.open)(&parse(spec.example), &base).unwrap_or_else(|e| panic!("{}: {e}", spec.name));
+    }
+    let base = with_connections(base);
     for spec in SINKS {
         let built = (spec.build)(&parse(spec.example), &base);
         let sink = built.unwrap_or_else(|error| panic!("{}: {error}", spec.name));
@@ -76,6 +83,87 @@ async fn examples_are_accepted() {
     for spec in SOURCES {
         let built = (spec.build)("a_source", &parse(spec.example), &base);
         built.map(drop).unwrap_or_else(|error| panic!("{}: {error}", spec.name));
+    }
+}
+
+#[tokio::test]
+async fn dry_runs_show_what_would_be_sent() {
+    let folder = Folder::new();
+    let base = with_connections(env(folder.path()));
+    let preview = |name: &str, settings: &Value, body: Body, bytes: &'static [u8]| {
+        let spec = SINKS.iter().find(|spec| spec.name == name).expect("the sink");
+        let topic = Topic::parse("/pk/d1/user/data", TopicLimits::default()).expect("topic");
+        let batch: Arc<[Message]> = vec![Message::new(topic, "", 0)].into();
+        let record = Record::new(batch, 0, "a_rule".into(), body, Bytes::from(bytes));
+        let sink = (spec.build)(settings, &base).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let parts = sink.preview(&record).map(|preview| Value::Object(preview.into_parts()));
+        parts.map_err(|error| error.to_string())
+    };
+    let row = json!({ "device": "dev1", "t": 39.5 });
+    let headers = json!({ "tidegate-rule": "a_rule", "tidegate-message-id": "0" });
+    let want = [
+        ("file", json!({ "body": row })),
+        (
+            "http",
+            json!({ "method": "POST", "url": "http://127.0.0.1:9000/invoke/dev1",
+                "headers": { "content-type": "application/json" }, "body": row }),
+        ),
+        ("kafka", json!({ "topic": "alerts", "key": "dev1", "headers": headers, "body": row })),
+        ("log", json!({ "body": "dev1 is at 39.5 °C" })),
+        ("mqtt", json!({ "topic": "plant/dev1/alert", "qos": 1, "retain": false, "body": row })),
+        ("postgres", json!({ "table": "public.alerts", "row": row })),
+        (
+            "republish",
+            json!({ "topic": "/a1Pk/dev1/user/alert", "qos": 1, "retain": false, "body": row }),
+        ),
+        ("sqlite", json!({ "table": "alerts", "row": row })),
+    ];
+    assert_eq!(
+        want.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        SINKS.iter().map(|s| s.name).collect::<Vec<_>>()
+    );
+    for (spec, (name, want)) in SINKS.iter().zip(want) {
+        let settings = parse(spec.example);
+        let got = preview(name, &settings, Body::Json, br#"{"device":"dev1","t":39.5}"#);
+        assert_eq!(got, Ok(want), "{name}");
+        // Without the device there is no topic, no key and no URL.
+        let got = preview(name, &settings, Body::Json, br#"{"t":39.5}"#);
+        assert_eq!(got.is_err(), name != "file", "{name}: {got:?}");
+    }
+    let bytes = preview("file", &json!({ "path": "x" }), Body::Binary, b"\x00\xff");
+    assert_eq!(bytes, Ok(json!({ "body": { "base64": "AP8=" } })));
+    let hidden = json!({ "url": "http://user:hunter2@127.0.0.1/x", "headers": { "Authorization": "hunter2" } });
+    let shown = preview("http", &hidden, Body::Json, b"{}").expect("a request").to_string();
+    assert!(!shown.contains("hunter2") && shown.contains("http://127.0.0.1/x"), "{shown}");
+}
+
+#[test]
+fn templates_are_told_from_other_text() {
+    let is_template = |name: &str, path: &[&str]| {
+        let spec = SINKS.iter().find(|spec| spec.name == name).expect("the sink");
+        spec.is_template(&path.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>())
+    };
+    for (name, path) in [
+        ("http", &["url"][..]),
+        ("http", &["body"]),
+        ("http", &["headers", "X-Device"]),
+        ("kafka", &["key"]),
+        ("postgres", &["columns", "a"]),
+        ("republish", &["topic"]),
+        ("sqlite", &["columns", "a"]),
+    ] {
+        assert!(is_template(name, path), "{name} {path:?}");
+    }
+    for (name, path) in [
+        ("file", &["path"][..]),
+        ("http", &["method"]),
+        ("http", &["headers"]),
+        ("kafka", &["connection"]),
+        ("sqlite", &["key", "0"]),
+        ("sqlite", &["columns", "a", "b"]),
+        ("republish", &[]),
+    ] {
+        assert!(!is_template(name, path), "{name} {path:?}");
     }
 }
 

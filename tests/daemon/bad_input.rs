@@ -84,7 +84,7 @@ fn bad_configurations_are_explained_with_their_place() {
             "no connection `no`",
         ),
         ("connections:\n  a: { sqlit: { path: x } }\n", "2:8", "did you mean `sqlite`?"),
-        ("connections:\n  a: { sqlite: { pat: x } }\n", "2:23", "unknown field `pat`"),
+        ("connections:\n  a: { sqlite: { pat: x } }\n", "2:18", "did you mean `path`?"),
         ("endpoints: [{ type: ONS, connection: no }]\n", "1:38", "`no` is not below"),
         ("endpoints: [{ type: SNO, url: \"http://x\" }]\n", "1:21", "there is no type `SNO`"),
         ("endpoints: [{ type: ONS }]\n", "1:13", "either `connection` or `url`"),

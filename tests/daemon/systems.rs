@@ -199,6 +199,43 @@ fn destinations(topic: &str, project: &str) -> [(&'static str, Value); 4] {
 }
 
 #[tokio::test]
+async fn a_template_of_the_api_that_can_never_be_filled_is_refused() {
+    let daemon = Daemon::start("endpoints: [{ type: OTS, connection: history }]\n", &[]);
+    let made = [
+        ("Name", "api_rule"),
+        ("ProductKey", "a1Pk"),
+        ("ShortTopic", "+/user/data"),
+        ("TopicType", "1"),
+        ("Select", "deviceName() as device, t"),
+    ];
+    let rule = id(&call(&daemon, "CreateRule", &made).await, "RuleId");
+    let add = async |kind: &str, configuration: serde_json::Value| {
+        let text = configuration.to_string();
+        let own = [("RuleId", &*rule), ("Type", kind), ("Configuration", &text)];
+        call(&daemon, "CreateRuleAction", &own).await
+    };
+    let topic = |key: &str| serde_json::json!({ "topic": format!("/a1Pk/${{{key}}}/user/alert"), "topicType": 1 });
+    let refused = add("REPUBLISH", topic("devcie")).await;
+    assert_eq!(refused.outcome(), "200 iot.rule.ParseRuleActionConfigError", "{}", refused.body);
+    assert!(refused.body.contains("did you mean `${device}`?"), "{}", refused.body);
+    let key = |value: &str| {
+        serde_json::json!({ "instanceName": "i", "tableName": "t", "regionName": "cn-shanghai", "primaryKeys": [
+            { "columnType": "STRING", "columnName": "id", "columnValue": value } ] })
+    };
+    let refused = add("OTS", key("${name}")).await;
+    assert_eq!(refused.outcome(), "200 iot.rule.ParseRuleActionConfigError", "{}", refused.body);
+    id(&add("OTS", key("${device}")).await, "ActionId");
+    id(&add("REPUBLISH", topic("device")).await, "ActionId");
+    let started = call(&daemon, "StartRule", &[("RuleId", &rule)]).await;
+    assert_eq!(started.outcome(), "200 OK", "{}", started.body);
+    // The key must not go away while an action needs it.
+    let changed = call(&daemon, "UpdateRule", &[("RuleId", &*rule), ("Select", "t")]).await;
+    assert_eq!(changed.outcome(), "200 iot.rule.UpdateRuleFailed", "{}", changed.body);
+    let changed = call(&daemon, "UpdateRule", &[("RuleId", &*rule), ("Select", "*")]).await;
+    assert_eq!(changed.outcome(), "200 OK", "{}", changed.body);
+}
+
+#[tokio::test]
 async fn a_rule_of_the_api_reaches_all_destinations_also_after_a_restart() {
     let Some(peer) = KafkaPeer::new() else { return };
     let (topic, project) = (unique("ons"), unique("datahub"));

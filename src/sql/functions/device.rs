@@ -83,6 +83,9 @@ pub(super) const NEWUUID: Function = Function {
         example("newuuid() LIKE '%-%-4%-%-%'", "{}", "true"),
     ],
     eval: |_, site| {
+        if let Some(fixed) = site.input.facts.fixed_uuid() {
+            return Ok(Value::text(uuid::Uuid::from_u128(fixed).hyphenated().to_string()));
+        }
         let bits = u128::from(site.random(0)) << 64 | u128::from(site.random(1));
         let uuid = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
         Ok(Value::text(uuid.hyphenated().to_string()))

@@ -316,6 +316,9 @@ impl<'a> Site<'a> {
     /// alone: evaluating a message again gives the same.
     #[must_use]
     pub fn random(&self, draw: u64) -> u64 {
+        if let Some(fixed) = self.input.facts.fixed_random() {
+            return fixed;
+        }
         // FNV-1a over the rule's name, then the finalizer of SplitMix64 for every part: both are
         // fixed for all time, unlike the standard library's hashers.
         let mut state = fnv1a(self.input.rule.as_bytes());
