@@ -39,6 +39,8 @@ use connectors::contract::{Body, DeviceFacts, Message, Origin, QoS, Topic, Topic
 use tidegate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
 
 mod explaining;
+mod extremes;
+mod fuzz;
 mod hostile;
 mod hostile_array;
 mod keywords;

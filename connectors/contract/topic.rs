@@ -74,13 +74,19 @@ impl Topic {
             return Err(TopicError::TooLong { got: text.len(), most: limits.bytes });
         }
         let mut slashes = 0;
+        let mut before = 0;
         for &byte in text.as_bytes() {
             match byte {
                 b'+' | b'#' => return Err(TopicError::Character(char::from(byte))),
                 0..=0x1f | 0x7f => return Err(TopicError::Character(char::from(byte))),
+                // U+0080 to U+009F in UTF-8: the second byte is the number of the character.
+                0x80..=0x9f if before == 0xc2 => {
+                    return Err(TopicError::Character(char::from(byte)));
+                }
                 b'/' => slashes += 1,
                 _ => {}
             }
+            before = byte;
         }
         let levels = slashes + usize::from(!text.starts_with('/'));
         if levels > limits.levels {
@@ -256,10 +262,13 @@ mod tests {
         assert_eq!(name(""), TopicError::Empty);
         assert_eq!(name("a/+"), TopicError::Character('+'));
         assert_eq!(name("a\0b"), TopicError::Character('\0'));
+        assert_eq!(name("a\u{9b}b"), TopicError::Character('\u{9b}'));
+        assert!(Topic::parse("§\u{a0}ß", limits).is_ok());
         assert_eq!(name("/a/b/c/d"), TopicError::TooDeep { got: 4, most: 3 });
         assert_eq!(name(&"x".repeat(21)), TopicError::TooLong { got: 21, most: 20 });
         let filter = |text: &str| TopicFilter::parse(text, limits).expect_err("bad filter");
         assert_eq!(filter("a/#/b"), TopicError::HashNotLast);
         assert_eq!(filter("a/b#"), TopicError::PartialWildcard('#'));
+        assert_eq!(filter("a\u{9b}b"), TopicError::Character('\u{9b}'));
     }
 }

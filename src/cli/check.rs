@@ -1,4 +1,5 @@
-//! `tidegate check`: are the rules and the configuration right?
+//! `tidegate check`: are the rules and the configuration right? And what becomes of statements that
+//! were written for another rule engine?
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,12 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    Failure, NoPublisher, Outcome, cannot_start, compiler, install_tls, rule_paths, sources,
+    Failure, NoPublisher, Outcome, cannot_start, compiler, install_tls, rule_paths, sources, usage,
 };
 use crate::api::ENDPOINT_TYPES;
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::rule::{CompiledRule, file};
+use crate::sql::peers::{self, Finding, Peer, Report};
+use crate::sql::{DataType, Options};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +24,16 @@ pub struct Args {
     /// Reach every action's destination too.
     #[arg(long)]
     connect: bool,
+    /// The files hold statements of another rule engine: say which work here, and what to change.
+    #[arg(long, value_name = "PEER", requires = "files", conflicts_with = "connect")]
+    from: Option<Origin>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Origin {
+    Aws,
+    Emqx,
+    Ekuiper,
 }
 
 pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
@@ -39,6 +52,9 @@ pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
             return Err(Failure::Findings);
         }
     };
+    if let Some(origin) = args.from {
+        return foreign(origin, &args.files, &config);
+    }
     let mut findings = 0;
     if let Err(problem) = sources(&config, &compiler.env) {
         println!("{problem}");
@@ -77,6 +93,37 @@ pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
     }
     println!("{} rules are right, {findings} findings", rules.len());
     if findings == 0 { Ok(()) } else { Err(Failure::Findings) }
+}
+
+/// Says what becomes of the statements of another rule engine; a finding is one that does not work as
+/// it stands.
+fn foreign(origin: Origin, files: &[PathBuf], config: &Config) -> Outcome {
+    let peer = match origin {
+        Origin::Aws => Peer::Aws,
+        Origin::Emqx => Peer::Emqx,
+        Origin::Ekuiper => Peer::Ekuiper,
+    };
+    let options = Options {
+        data_type: DataType::Json,
+        time_zone: config.zone().map_err(|error| usage(anyhow::anyhow!(error)))?,
+        limits: config.limits.sql,
+        topic_limits: config.limits.topic(),
+    };
+    let (mut works, mut changed, mut refused) = (0, 0, 0);
+    for file in files {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| usage(anyhow::anyhow!("cannot read {}: {error}", file.display())))?;
+        for Finding { line, report, .. } in peers::check(peer, &text, &options) {
+            println!("{}:{line}: {report}", file.display());
+            match report {
+                Report::Works { .. } => works += 1,
+                Report::Changed { .. } => changed += 1,
+                Report::Refused { .. } => refused += 1,
+            }
+        }
+    }
+    println!("{works} work as they stand, {changed} after changes, {refused} cannot be said here");
+    if changed + refused == 0 { Ok(()) } else { Err(Failure::Findings) }
 }
 
 /// What is wrong with `endpoints:`; the API would say so only when an action needs one.

@@ -6,6 +6,7 @@ use super::dialect::LISTED;
 use super::error::{Error, Position};
 use super::functions;
 use super::lex::{Lexed, shorten};
+use super::peers;
 use super::unnest;
 
 /// The error for a function that does not exist.
@@ -22,6 +23,9 @@ pub(crate) fn unknown(name: &str, at: Position) -> Error {
     }
     if ["exists", "any", "all", "some"].contains(&lower.as_str()) {
         return error.hint("sub-queries are not supported; use IN (list) or AND/OR");
+    }
+    if let Some(advice) = peers::advice(name) {
+        return error.hint(advice);
     }
     match functions::nearest(name) {
         Some(near) => error.hint(format!("did you mean `{}`?", near.signature)),
@@ -54,7 +58,9 @@ pub(crate) fn advice(expected: &str) -> &'static str {
         }
         "a key" => "a path is a.b.c; a key with odd characters stands in backticks",
         "an item" | "an alias" | "`,` or FROM" => "items are separated by one comma: a, b.c AS x",
-        "WHERE or the end" => "a rule reads one topic filter: FROM \"/product/+/user/data\"",
+        "WHERE or the end" => {
+            "a rule reads one topic filter: FROM \"/product/+/user/data\"; write a rule for each"
+        }
         "the end" => "a rule is one statement",
         _ => "comparisons are joined by AND and OR",
     }
@@ -80,9 +86,27 @@ pub(crate) fn hint(token: &Token) -> Option<&'static str> {
         "ORDER" | "LIMIT" | "OFFSET" | "FETCH" => {
             "each message is evaluated by itself: there is nothing to sort or limit"
         }
-        "UNION" | "INTERSECT" | "EXCEPT" | "MINUS" => "write a second rule instead",
+        "EXCEPT" => {
+            "`*` takes all fields: name those to keep; for other records write a second rule"
+        }
+        "UNION" | "INTERSECT" | "MINUS" => "write a second rule instead",
         "INTO" => "where results go is said by the actions of the rule",
         "UNNEST" => unnest::FORM,
+        "FOREACH" | "INCASE" | "DO" => {
+            "one record for each element is FROM \"topic\", UNNEST(list) AS x; INCASE is a part of WHERE"
+        }
+        "SET" => {
+            "there are no variables: give an item an alias, which later items and WHERE may name"
+        }
+        "VALUE" => {
+            "there is no SELECT VALUE: write `a.*` for an object, `a AS value` for anything else"
+        }
+        "MOD" => "write a % b, or mod(a, b)",
+        "CREATE" => "there are no streams: FROM names the topic filter itself",
+        "FILTER" | "INVOKE" => {
+            "there are no aggregates: conditions stand in WHERE, CASE chooses a value"
+        }
+        "REPLACE" => "a later item replaces a field of `*`: SELECT *, a + 1 AS a",
         "ESCAPE" => "in a LIKE pattern `\\%` is a percent sign",
         "REGEXP" | "RLIKE" | "ILIKE" | "SIMILAR" | "GLOB" => {
             "LIKE with `%` is available; lower() both sides to ignore case"

@@ -36,7 +36,8 @@ pub(crate) enum Keyword {
 }
 
 impl Keyword {
-    fn of(word: &str) -> Option<Self> {
+    /// The keyword that a word is where a key could stand.
+    pub(crate) fn of(word: &str) -> Option<Self> {
         const ALL: &[(&str, Keyword)] = &[
             ("AND", Keyword::And),
             ("AS", Keyword::As),
@@ -134,6 +135,15 @@ impl Lexed<'_> {
 
 /// Splits a text and holds it against the limits on length and nesting.
 pub(crate) fn lex<'t>(text: &'t str, limits: &Limits) -> Result<Lexed<'t>, Error> {
+    let mut lexed = scan(text, limits)?;
+    lexed.lexemes.iter().try_for_each(|lexeme| refuse(&lexeme.token, lexeme.at))?;
+    classify(&mut lexed, limits)?;
+    Ok(lexed)
+}
+
+/// Splits a text that is not too long; also one that is no statement of this language. No lexeme is
+/// a keyword yet.
+pub(crate) fn scan<'t>(text: &'t str, limits: &Limits) -> Result<Lexed<'t>, Error> {
     let start = Position { line: 1, column: 1 };
     if text.len() > limits.text {
         let message =
@@ -153,17 +163,13 @@ pub(crate) fn lex<'t>(text: &'t str, limits: &Limits) -> Result<Lexed<'t>, Error
         let at = position(token.span.start);
         let start = places.byte_of(at);
         let end = places.byte_of(position(token.span.end));
-        if matches!(token.token, Token::Whitespace(_)) {
-            continue;
+        if !matches!(token.token, Token::Whitespace(_)) {
+            lexemes.push(Lexeme { token: token.token, keyword: None, at, start, end });
         }
-        refuse(&token.token, at)?;
-        lexemes.push(Lexeme { token: token.token, keyword: None, at, start, end });
     }
     let mut end = places;
     end.byte_of(Position { line: usize::MAX, column: usize::MAX });
-    let mut lexed = Lexed { text, lexemes, end: end.at };
-    classify(&mut lexed, limits)?;
-    Ok(lexed)
+    Ok(Lexed { text, lexemes, end: end.at })
 }
 
 fn position(location: Location) -> Position {
@@ -253,12 +259,18 @@ fn refuse(token: &Token, at: Position) -> Result<(), Error> {
         Token::Char('，' | '（' | '）' | '‘' | '’' | '“' | '”' | '；' | '＝' | '。') => {
             "this is a full-width character; use the ASCII one"
         }
-        Token::Placeholder(_) | Token::AtSign | Token::Sharp | Token::Question => {
+        Token::AtSign => "there are no variables: give an item an alias, or put a key in backticks",
+        Token::Placeholder(_) | Token::Sharp | Token::Question => {
             "a key with such a character stands in backticks: `odd key`; a JSONPath in double quotes"
         }
-        Token::Arrow | Token::LongArrow | Token::Colon | Token::LBrace => {
+        Token::Arrow | Token::LongArrow | Token::Colon => {
             "a value inside an object is `a.b`, inside an array `a[0]`"
         }
+        Token::LBrace | Token::RBrace => {
+            "an object of constants is made by functions, not by braces"
+        }
+        Token::Tilde => "topics are matched in FROM: FROM \"a/+/c\"",
+        Token::Caret => "powers are power(a, b)",
         _ => "see the operators of the language: + - * / % || = <> < <= > >= AND OR NOT",
     };
     let expected = match token {

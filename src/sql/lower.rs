@@ -354,6 +354,15 @@ impl Lowering {
         }
         Ok(match quoted {
             Quoted::Path(steps) => {
+                if matches!(steps.as_slice(), [Step::Key(key), _, ..] if key == "payload") {
+                    self.warnings.push(Warning {
+                        message: format!("`{}` is a field of the key `payload`", named.text),
+                        line: named.at.line,
+                        column: named.at.column,
+                        hint: "the document's own fields are named without `payload.`".into(),
+                        part: "SELECT",
+                    });
+                }
                 let path = self.path(steps, &named.text, false);
                 match item {
                     Some(item) => Expr::Alias { path: Some(path), item },

@@ -22,6 +22,7 @@ mod lower;
 mod measure;
 mod number;
 mod path;
+pub mod peers;
 mod pick;
 mod plan;
 mod predicate;

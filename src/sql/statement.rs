@@ -79,8 +79,11 @@ pub(crate) fn split(lexed: &Lexed<'_>) -> Result<Parts, Error> {
     match all.first() {
         Some(first) if first.is(Keyword::Select) => {}
         Some(first) => {
-            let hint =
-                "a rule is one statement: SELECT items FROM \"topic filter\" WHERE condition";
+            let peers = ["CREATE", "FOREACH", "SET"];
+            let word = first.name().filter(|word| peers.contains(&&*word.value.to_uppercase()));
+            let hint = word.and_then(|_| advice::hint(&first.token)).unwrap_or(
+                "a rule is one statement: SELECT items FROM \"topic filter\" WHERE condition",
+            );
             return Err(unexpected(lexed, first.at, "SELECT").hint(hint));
         }
         None => {
@@ -208,6 +211,14 @@ fn modifiers(lexed: &Lexed<'_>, start: usize, end: usize) -> Result<(), Error> {
     let Some(word) = first.name().filter(|word| word.quote_style.is_none()) else {
         return Ok(());
     };
+    let third = lexed.lexemes[start..end].get(2);
+    let behind = third.is_some_and(|third| {
+        third.is(Keyword::As) || matches!(third.token, Token::Period | Token::LBracket)
+    });
+    // `value x` is the key `value` with an alias.
+    if word.value.eq_ignore_ascii_case("VALUE") && second.name().is_some() && behind {
+        return Err(unexpected(lexed, first.at, "an item"));
+    }
     let modifies = ["DISTINCT", "ALL", "TOP", "STRAIGHT_JOIN"];
     let operand = second.name().is_some()
         || matches!(second.token, Token::Number(..) | Token::Mul)
@@ -242,8 +253,13 @@ fn item(lexed: &Lexed<'_>, range: Range<usize>) -> Result<RawItem, Error> {
             if alias.is_none() {
                 return Err(unexpected(lexed, behind(1), "an alias"));
             }
-            if all.len() > at + 2 {
-                return Err(unexpected(lexed, behind(2), "`,` or FROM"));
+            if let Some(next) = all.get(at + 2) {
+                let error = unexpected(lexed, behind(2), "`,` or FROM");
+                return Err(match next.token {
+                    Token::Period | Token::LBracket => error
+                        .hint("a key with such a character stands in double quotes: AS \"a.b\""),
+                    _ => error,
+                });
             }
             (at, alias)
         }
@@ -255,6 +271,13 @@ fn item(lexed: &Lexed<'_>, range: Range<usize>) -> Result<RawItem, Error> {
             _ => (all.len(), None),
         },
     };
+    if let [star, next, ..] = all
+        && star.token == Token::Mul
+        && next.name().is_some()
+    {
+        let hint = advice::hint(&next.token).unwrap_or("`*` takes no alias");
+        return Err(unexpected(lexed, next.at, "`,` or FROM").hint(hint));
+    }
     let expr = range.start..range.start + count;
     let (shape, expr) = match &all[..count] {
         [star] if star.token == Token::Mul => (Shape::All, expr),

@@ -35,6 +35,18 @@ async fn a_message_is_taken_from_path_or_query() {
     server.end().await;
 }
 
+/// R25: what says that it is compressed is a payload like any other.
+#[tokio::test]
+async fn a_compressed_body_is_not_unpacked() {
+    let server = Server::start().await;
+    let bytes = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\0\xff\xff".to_vec();
+    let head = [("Content-Encoding", "gzip")];
+    let reply = server.client().send("POST", "/ingest/t", &head, &bytes).await;
+    assert_eq!(reply.status, 202);
+    assert_eq!(server.inbox.messages.lock().unwrap()[0].payload, bytes);
+    server.end().await;
+}
+
 #[tokio::test]
 async fn a_message_that_is_not_taken_says_why() {
     let server = Server::with(|state| {

@@ -122,6 +122,28 @@ fn bad_statements_are_refused_with_a_place_and_a_hint() {
 }
 
 #[test]
+fn statements_of_other_engines_are_checked_by_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let text = "-- as it was\nSELECT payload.t AS t FROM \"a/+\";\nSELECT a FROM \"b\"\n\nSELECT sum(a) FROM \"b\"\n";
+    std::fs::write(folder.path().join("rules.sql"), text).expect("written");
+    let (code, text, error) = run(folder.path(), &["check", "--from", "emqx", "rules.sql"], "");
+    assert_eq!(code, 1, "{text}{error}");
+    for part in [
+        "rules.sql:2: works after one change\n",
+        "  write: SELECT t AS t FROM \"a/+\"\n",
+        "rules.sql:3: works as it stands\n",
+        "rules.sql:5: cannot be said here\n",
+        "1 work as they stand, 1 after changes, 1 cannot be said here",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (code, _, error) = run(folder.path(), &["check", "--from", "emqx"], "");
+    assert_eq!(code, 2, "{error}");
+    let (code, _, error) = run(folder.path(), &["check", "--from", "aws", "none.sql"], "");
+    assert_eq!(code, 2, "{error}");
+}
+
+#[test]
 fn the_sql_verb_answers_one_line_per_payload() {
     let folder = tempfile::tempdir().expect("folder");
     let statement = "SELECT a, deviceName() AS d FROM \"/pk/+/x\" WHERE a > 1";

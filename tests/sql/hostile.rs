@@ -6,12 +6,12 @@ use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
 use tidegate::sql::{Error, Input, JSON_DEPTH, Options, Plan, Query, Scratch, Verdict};
 
 /// Runs something where a stack overflow would show.
-fn small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) fn small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024);
     thread.spawn(work).expect("a thread").join().expect("no overflow and no panic")
 }
 
-fn message(payload: &str) -> Message {
+pub(super) fn message(payload: &str) -> Message {
     let topic = Topic::parse("t", TopicLimits::default()).expect("topic");
     Message::new(topic, payload.to_owned(), 0)
 }
