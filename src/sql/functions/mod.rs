@@ -3,56 +3,16 @@
 //! A new function is a `const` in a file of its family and a line in [`FUNCTIONS`]. Its document, its
 //! signature and its examples are part of it; the examples run as tests.
 
-mod array;
-mod array_math;
-mod array_records;
-mod array_search;
-mod array_shape;
-mod binary;
-mod bits;
-mod chance;
-mod codec;
-mod compose;
-mod compress;
-mod convert;
-mod decimal;
-mod device;
-mod escape;
-mod format;
+mod bytes;
+mod document;
 mod geo;
-mod geo_grid;
-mod hash;
-mod java_date;
-mod java_parse;
-mod json;
-mod json_path;
-mod json_text;
 mod math;
 mod message;
-mod moment;
 mod network;
-mod null;
-mod object;
-mod object_shape;
-mod pattern;
-mod range;
-mod regexp;
-mod rounding;
-mod sameness;
-mod string;
-mod string_list;
-mod string_pad;
-mod string_part;
 mod table;
+mod text;
 mod time;
-mod time_calc;
-mod time_emqx;
-mod time_parts;
-mod time_text;
-mod time_words;
-mod trigonometry;
-mod types;
-mod version;
+mod value;
 
 use std::borrow::Cow;
 
@@ -65,11 +25,11 @@ use super::query::without_sys;
 use super::value::Value;
 use crate::problem;
 
-pub use java_date::Piece;
-pub use moment::Known;
-pub use network::Network;
+pub use network::address::Network;
 pub use table::FUNCTIONS;
-pub use time_words::{Part, Unit};
+pub use time::java_date::Piece;
+pub use time::moment::Known;
+pub use time::words::{Part, Unit};
 
 /// A function of SQL.
 pub struct Function {
@@ -123,9 +83,9 @@ pub enum Prepared {
     /// Nothing to keep.
     Nothing,
     /// A compiled regular expression.
-    Regex(Box<pattern::Regexp>),
+    Regex(Box<text::pattern::Regexp>),
     /// A template of `format`.
-    Format(Box<format::Format>),
+    Format(Box<text::format::Format>),
     /// The constants among the arguments of a function of time, by their index.
     Time(Box<[Known]>),
     /// The constant has been checked and is used as it is.

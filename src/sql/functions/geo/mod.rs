@@ -1,0 +1,4 @@
+//! Functions of places.
+
+pub(super) mod grid;
+pub(super) mod place;

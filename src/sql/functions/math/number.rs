@@ -1,0 +1,458 @@
+//! Functions of numbers: powers, logarithms, remainders, and what the other families of numbers share.
+//! A result that is no finite number is an error. Rounding, angles and ranges have files of their own.
+
+use crate::sql::eval::calculate;
+use crate::sql::expr::Arithmetic;
+use crate::sql::functions::{
+    Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Site,
+};
+use crate::sql::functions::{example, missing, optional, required};
+use crate::sql::number::Num;
+use crate::sql::value::Value;
+
+/// A function of one number, `n`.
+pub(in crate::sql::functions) const fn unary(
+    name: &'static str,
+    signature: &'static str,
+    summary: &'static str,
+    examples: &'static [Example],
+    eval: crate::sql::functions::Eval,
+) -> Function {
+    const PARAMS: &[Param] = &[required("n", Kind::Number)];
+    Function { params: PARAMS, ..numeric(name, signature, summary, examples, eval) }
+}
+
+/// A function of two numbers, `n` and `m`.
+pub(in crate::sql::functions) const fn binary(
+    name: &'static str,
+    signature: &'static str,
+    summary: &'static str,
+    examples: &'static [Example],
+    eval: crate::sql::functions::Eval,
+) -> Function {
+    const PARAMS: &[Param] = &[required("n", Kind::Number), required("m", Kind::Number)];
+    Function { params: PARAMS, ..numeric(name, signature, summary, examples, eval) }
+}
+
+/// A function whose result is a number; it has no arguments yet.
+pub(in crate::sql::functions) const fn numeric(
+    name: &'static str,
+    signature: &'static str,
+    summary: &'static str,
+    examples: &'static [Example],
+    eval: crate::sql::functions::Eval,
+) -> Function {
+    Function {
+        name,
+        aliases: &[],
+        family: "math",
+        signature,
+        params: &[],
+        rest: None,
+        result: Kind::Number,
+        nulls: Nulls::Propagate,
+        reads: &[],
+        spreads: false,
+        depends: Depends::Arguments,
+        summary,
+        examples,
+        prepare: NO_PREPARE,
+        eval,
+    }
+}
+
+/// The number of an argument that was coerced to one.
+pub(in crate::sql::functions) fn num(arguments: &[Value<'_>], index: usize) -> Num {
+    arguments.get(index).and_then(Value::as_num).unwrap_or(Num::Int(0))
+}
+
+/// A function of reals on the first argument.
+pub(in crate::sql::functions) fn real(
+    arguments: &[Value<'_>],
+    of: fn(f64) -> f64,
+    name: &str,
+) -> Result<Value<'static>, Fault> {
+    let n = computable(arguments, name)?;
+    finite(of(n.as_f64()), || format!("{name}({})", n.text()))
+}
+
+/// The first argument, refused when it is beyond f64: it was read (`1e999`), but nothing can be
+/// computed from it.
+pub(in crate::sql::functions) fn computable(
+    arguments: &[Value<'_>],
+    name: &str,
+) -> Result<Num, Fault> {
+    let n = num(arguments, 0);
+    if n.as_f64().is_finite() {
+        return Ok(n);
+    }
+    Err(Fault::new("not_finite", format!("`{name}` takes numbers up to 1.8e308")))
+}
+
+/// A computed number, or the error that there is none.
+pub(in crate::sql::functions) fn finite(
+    value: f64,
+    call: impl FnOnce() -> String,
+) -> Result<Value<'static>, Fault> {
+    match Num::from_f64(value) {
+        Some(num) => Ok(Value::number(num)),
+        None if value.is_nan() => Err(Fault::new("domain", format!("{} is not defined", call()))),
+        None => Err(Fault::new("not_finite", format!("{} is too large", call()))),
+    }
+}
+
+pub(in crate::sql::functions) const ABS: Function = unary(
+    "abs",
+    "abs(n)",
+    "The absolute value.",
+    &[
+        example("abs(-5)", "{}", "5"),
+        example("abs(t)", r#"{"t":-2.5}"#, "2.5"),
+        example("abs(t)", r#"{"t":"-3"}"#, "3"),
+        example("abs(t)", r#"{"t":-9223372036854775808}"#, "9.223372036854776e18"),
+        example("abs(t)", r#"{"t":null}"#, "null"),
+        missing("abs(t)", "{}"),
+        missing("abs(t)", r#"{"t":"warm"}"#),
+    ],
+    |arguments, _| match computable(arguments, "abs")? {
+        Num::Float(value) => finite(value.abs(), || "abs".to_owned()),
+        num => Ok(Value::number(Num::from_i128(num.as_i128().unwrap_or_default().abs()))),
+    },
+);
+
+pub(in crate::sql::functions) const ASIN: Function = unary(
+    "asin",
+    "asin(n)",
+    "The arc sine of -1 to 1.",
+    &[
+        example("asin(0)", "{}", "0"),
+        example("asin(1)", "{}", "1.5707963267948966"),
+        missing("asin(2)", "{}"),
+    ],
+    |arguments, _| real(arguments, f64::asin, "asin"),
+);
+
+pub(in crate::sql::functions) const COS: Function =
+    unary("cos", "cos(n)", "The cosine.", &[example("cos(0)", "{}", "1")], |arguments, _| {
+        real(arguments, f64::cos, "cos")
+    });
+
+pub(in crate::sql::functions) const COSH: Function = unary(
+    "cosh",
+    "cosh(n)",
+    "The hyperbolic cosine.",
+    &[example("cosh(0)", "{}", "1"), missing("cosh(1000)", "{}")],
+    |arguments, _| real(arguments, f64::cosh, "cosh"),
+);
+
+pub(in crate::sql::functions) const EXP: Function = unary(
+    "exp",
+    "exp(n)",
+    "e to the power of n.",
+    &[
+        example("exp(0)", "{}", "1"),
+        example("exp(1)", "{}", "2.718281828459045"),
+        missing("exp(1000)", "{}"),
+    ],
+    |arguments, _| real(arguments, f64::exp, "exp"),
+);
+
+pub(in crate::sql::functions) const FLOOR: Function = unary(
+    "floor",
+    "floor(n)",
+    "The greatest integer that is not greater than n.",
+    &[
+        example("floor(1.5)", "{}", "1"),
+        example("floor(-1.5)", "{}", "-2"),
+        example("floor(t)", r#"{"t":9223372036854775807}"#, "9223372036854775807"),
+    ],
+    |arguments, _| match computable(arguments, "floor")? {
+        Num::Float(value) => finite(value.floor(), String::new),
+        num => Ok(Value::number(num)),
+    },
+);
+
+pub(in crate::sql::functions) const LOG: Function = Function {
+    params: &[required("n", Kind::Number), optional("m", Kind::Number)],
+    ..numeric(
+        "log",
+        "log(n[, m])",
+        "The natural logarithm of n, or that to base m.",
+        &[
+            example("log(1)", "{}", "0"),
+            example("log(8, 2)", "{}", "3"),
+            example("log(1000, 10)", "{}", "3"),
+            missing("log(0)", "{}"),
+            missing("log(-1)", "{}"),
+            missing("log(2, 1)", "{}"),
+        ],
+        |arguments, _| {
+            let n = num(arguments, 0);
+            let value = match arguments.len() {
+                1 => n.as_f64().ln(),
+                // The two common bases are exact where `ln(n) / ln(m)` is not.
+                _ => match num(arguments, 1).as_f64() {
+                    2.0 => n.as_f64().log2(),
+                    10.0 => n.as_f64().log10(),
+                    m => n.as_f64().ln() / m.ln(),
+                },
+            };
+            if n.as_f64() <= 0.0 || !value.is_finite() {
+                let message = format!("the logarithm of {} is not defined", n.text());
+                return Err(Fault::new("domain", message));
+            }
+            finite(value, String::new)
+        },
+    )
+};
+
+pub(in crate::sql::functions) const MOD: Function = Function {
+    aliases: &["remainder", "fmod"],
+    ..binary(
+        "mod",
+        "mod(n, m)",
+        "The remainder of n / m, with the sign of n: the same as n % m.",
+        &[
+            example("mod(20, 6)", "{}", "2"),
+            example("mod(-7, 3)", "{}", "-1"),
+            example("mod(5.5, 2)", "{}", "1.5"),
+            missing("mod(1, 0)", "{}"),
+        ],
+        |arguments, _| {
+            calculate(Arithmetic::Modulo, num(arguments, 0), num(arguments, 1)).map(Value::number)
+        },
+    )
+};
+
+pub(in crate::sql::functions) const POWER: Function = Function {
+    aliases: &["pow"],
+    ..binary(
+        "power",
+        "power(n, m)",
+        "n to the power of m.",
+        &[
+            example("power(2, 10)", "{}", "1024"),
+            example("power(2, 62)", "{}", "4611686018427387904"),
+            example("power(2, -1)", "{}", "0.5"),
+            missing("power(-8, 0.5)", "{}"),
+            missing("power(10, 1000)", "{}"),
+        ],
+        |arguments, _| {
+            let (n, m) = (num(arguments, 0), num(arguments, 1));
+            let exact = match (n, m) {
+                (Num::Int(n), Num::Int(m)) => u32::try_from(m).ok().and_then(|m| n.checked_pow(m)),
+                _ => None,
+            };
+            match exact {
+                Some(value) => Ok(Value::number(Num::Int(value))),
+                None => finite(n.as_f64().powf(m.as_f64()), || {
+                    format!("power({}, {})", n.text(), m.text())
+                }),
+            }
+        },
+    )
+};
+
+pub(in crate::sql::functions) const SIN: Function = unary(
+    "sin",
+    "sin(n)",
+    "The sine.",
+    &[example("sin(0)", "{}", "0"), example("sin(1.5707963267948966)", "{}", "1")],
+    |arguments, _: &Site<'_>| real(arguments, f64::sin, "sin"),
+);
+
+pub(in crate::sql::functions) const SINH: Function = unary(
+    "sinh",
+    "sinh(n)",
+    "The hyperbolic sine.",
+    &[example("sinh(0)", "{}", "0"), missing("sinh(1000)", "{}")],
+    |arguments, _| real(arguments, f64::sinh, "sinh"),
+);
+
+pub(in crate::sql::functions) const TAN: Function =
+    unary("tan", "tan(n)", "The tangent.", &[example("tan(0)", "{}", "0")], |arguments, _| {
+        real(arguments, f64::tan, "tan")
+    });
+
+pub(in crate::sql::functions) const TANH: Function = unary(
+    "tanh",
+    "tanh(n)",
+    "The hyperbolic tangent.",
+    &[example("tanh(0)", "{}", "0"), example("tanh(1000)", "{}", "1")],
+    |arguments, _| real(arguments, f64::tanh, "tanh"),
+);
+
+/// A logarithm of the first argument.
+fn logarithm(
+    arguments: &[Value<'_>],
+    of: fn(f64) -> f64,
+    name: &str,
+) -> Result<Value<'static>, Fault> {
+    let n = computable(arguments, name)?;
+    if n.as_f64() <= 0.0 {
+        let message = format!("the logarithm of {} is not defined", n.text());
+        return Err(Fault::new("domain", message));
+    }
+    finite(of(n.as_f64()), || format!("the logarithm of {}", n.text()))
+}
+
+pub(in crate::sql::functions) const LN: Function = unary(
+    "ln",
+    "ln(n)",
+    "The natural logarithm of n, which has to be above 0.",
+    &[
+        example("ln(1)", "{}", "0"),
+        example("ln(10)", "{}", "2.302585092994046"),
+        missing("ln(0)", "{}"),
+        example("ln(t)", r#"{"t":null}"#, "null"),
+    ],
+    |arguments, _| logarithm(arguments, f64::ln, "ln"),
+);
+
+pub(in crate::sql::functions) const LOG10: Function = unary(
+    "log10",
+    "log10(n)",
+    "The logarithm of n to base 10; n has to be above 0.",
+    &[
+        example("log10(1000)", "{}", "3"),
+        example("log10(0.01)", "{}", "-2"),
+        missing("log10(-1)", "{}"),
+    ],
+    |arguments, _| logarithm(arguments, f64::log10, "log10"),
+);
+
+pub(in crate::sql::functions) const LOG2: Function = unary(
+    "log2",
+    "log2(n)",
+    "The logarithm of n to base 2; n has to be above 0.",
+    &[example("log2(8)", "{}", "3"), example("log2(0.5)", "{}", "-1"), missing("log2(0)", "{}")],
+    |arguments, _| logarithm(arguments, f64::log2, "log2"),
+);
+
+pub(in crate::sql::functions) const E: Function = numeric(
+    "e",
+    "e()",
+    "Euler's number, 2.718281828459045.",
+    &[example("e()", "{}", "2.718281828459045"), example("ln(e())", "{}", "1")],
+    |_, _| Ok(Value::number(Num::Float(std::f64::consts::E))),
+);
+
+pub(in crate::sql::functions) const SQRT: Function = unary(
+    "sqrt",
+    "sqrt(n)",
+    "The square root of n, which must not be below 0.",
+    &[
+        example("sqrt(16)", "{}", "4"),
+        example("sqrt(a * a + b * b)", r#"{"a":3,"b":"4"}"#, "5"),
+        missing("sqrt(-1)", "{}"),
+    ],
+    |arguments, _| real(arguments, f64::sqrt, "sqrt"),
+);
+
+pub(in crate::sql::functions) const CBRT: Function = unary(
+    "cbrt",
+    "cbrt(n)",
+    "The cube root of n; that of a negative number is negative.",
+    &[example("cbrt(27)", "{}", "3"), example("cbrt(-8)", "{}", "-2")],
+    |arguments, _| real(arguments, f64::cbrt, "cbrt"),
+);
+
+pub(in crate::sql::functions) const SQUARE: Function = unary(
+    "square",
+    "square(n)",
+    "n times n: exact for integers within 64 bits.",
+    &[
+        example("square(-12)", "{}", "144"),
+        example("square(t)", r#"{"t":3037000499}"#, "9223372030926249001"),
+        example("square(t)", r#"{"t":1.5}"#, "2.25"),
+        missing("square(t)", r#"{"t":1e300}"#),
+    ],
+    |arguments, _| {
+        let n = num(arguments, 0);
+        calculate(Arithmetic::Multiply, n, n).map(Value::number)
+    },
+);
+
+pub(in crate::sql::functions) const HYPOT: Function = binary(
+    "hypot",
+    "hypot(n, m)",
+    "The length of the hypotenuse, √(n² + m²), without overflow on the way.",
+    &[example("hypot(3, 4)", "{}", "5"), example("hypot(x, y)", r#"{"x":0,"y":-4e200}"#, "4e200")],
+    |arguments, _| {
+        let (n, m) = (num(arguments, 0), num(arguments, 1));
+        finite(n.as_f64().hypot(m.as_f64()), || format!("hypot({}, {})", n.text(), m.text()))
+    },
+);
+
+/// The integer of an argument that was coerced to one; far beyond 64 bits it is held within i128.
+pub(in crate::sql::functions) fn whole(arguments: &[Value<'_>], index: usize) -> i128 {
+    let num = num(arguments, index);
+    #[expect(clippy::cast_possible_truncation, reason = "an integer; saturates")]
+    num.as_i128().unwrap_or_else(|| num.as_f64() as i128)
+}
+
+/// An integer that is exact within i64 and u64, else the nearest f64.
+pub(in crate::sql::functions) fn exact(value: i128) -> Num {
+    u64::try_from(value).map_or_else(|_| Num::from_i128(value), unsigned)
+}
+
+/// An unsigned integer.
+pub(in crate::sql::functions) fn unsigned(value: u64) -> Num {
+    i64::try_from(value).map_or(Num::UInt(value), Num::Int)
+}
+
+/// Two integers, for `gcd` and `lcm`.
+const INTEGERS: &[Param] = &[required("n", Kind::Integer), required("m", Kind::Integer)];
+
+/// Euclid's algorithm on magnitudes.
+fn divisor(n: i128, m: i128) -> u128 {
+    let (mut a, mut b) = (n.unsigned_abs(), m.unsigned_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+pub(in crate::sql::functions) const GCD: Function = Function {
+    params: INTEGERS,
+    ..numeric(
+        "gcd",
+        "gcd(n, m)",
+        "The greatest common divisor of two integers; that of 0 and 0 is 0.",
+        &[
+            example("gcd(12, 18)", "{}", "6"),
+            example("gcd(-4, 6)", "{}", "2"),
+            example("gcd(0, 5)", "{}", "5"),
+            missing("gcd(a, 3)", r#"{"a":1.5}"#),
+        ],
+        |arguments, _| {
+            let divisor = divisor(whole(arguments, 0), whole(arguments, 1));
+            Ok(Value::number(exact(i128::try_from(divisor).unwrap_or(i128::MAX))))
+        },
+    )
+};
+
+pub(in crate::sql::functions) const LCM: Function = Function {
+    params: INTEGERS,
+    ..numeric(
+        "lcm",
+        "lcm(n, m)",
+        "The least common multiple of two integers; with a 0 it is 0.",
+        &[
+            example("lcm(4, 6)", "{}", "12"),
+            example("lcm(0, 5)", "{}", "0"),
+            example("lcm(-3, 7)", "{}", "21"),
+        ],
+        |arguments, _| {
+            let (n, m) = (whole(arguments, 0), whole(arguments, 1));
+            let divisor = i128::try_from(divisor(n, m)).unwrap_or(i128::MAX);
+            if divisor == 0 {
+                return Ok(Value::number(Num::Int(0)));
+            }
+            match (n / divisor).checked_mul(m).and_then(i128::checked_abs) {
+                Some(multiple) => Ok(Value::number(exact(multiple))),
+                None => Err(Fault::new("not_finite", "the least common multiple is too large")),
+            }
+        },
+    )
+};

@@ -1,0 +1,110 @@
+//! Functions of angles, which are in radians. Those of the vendor are in `math`.
+
+use crate::sql::functions::math::number::{finite, num, numeric, real, unary};
+use crate::sql::functions::{Function, Kind, example, missing, required};
+use crate::sql::number::Num;
+use crate::sql::value::Value;
+
+pub(in crate::sql::functions) const ACOS: Function = unary(
+    "acos",
+    "acos(n)",
+    "The arc cosine of -1 to 1.",
+    &[
+        example("acos(1)", "{}", "0"),
+        example("acos(-1)", "{}", "3.141592653589793"),
+        missing("acos(2)", "{}"),
+    ],
+    |arguments, _| real(arguments, f64::acos, "acos"),
+);
+
+pub(in crate::sql::functions) const ACOSH: Function = unary(
+    "acosh",
+    "acosh(n)",
+    "The inverse hyperbolic cosine of a number from 1 on.",
+    &[example("acosh(1)", "{}", "0"), missing("acosh(0.5)", "{}")],
+    |arguments, _| real(arguments, f64::acosh, "acosh"),
+);
+
+pub(in crate::sql::functions) const ASINH: Function = unary(
+    "asinh",
+    "asinh(n)",
+    "The inverse hyperbolic sine.",
+    &[example("asinh(0)", "{}", "0"), example("asinh(1)", "{}", "0.881373587019543")],
+    |arguments, _| real(arguments, f64::asinh, "asinh"),
+);
+
+pub(in crate::sql::functions) const ATAN: Function = unary(
+    "atan",
+    "atan(n)",
+    "The arc tangent.",
+    &[example("atan(1)", "{}", "0.7853981633974483"), example("atan(0)", "{}", "0")],
+    |arguments, _| real(arguments, f64::atan, "atan"),
+);
+
+pub(in crate::sql::functions) const ATAN2: Function = Function {
+    params: &[required("y", Kind::Number), required("x", Kind::Number)],
+    ..numeric(
+        "atan2",
+        "atan2(y, x)",
+        "The angle of the point (x, y), from -π to π.",
+        &[
+            example("atan2(1, 1)", "{}", "0.7853981633974483"),
+            example("degrees(atan2(0, -1))", "{}", "180"),
+            example("atan2(y, x)", r#"{"x":null,"y":1}"#, "null"),
+        ],
+        |arguments, _| {
+            let (y, x) = (num(arguments, 0), num(arguments, 1));
+            finite(y.as_f64().atan2(x.as_f64()), || "atan2".to_owned())
+        },
+    )
+};
+
+pub(in crate::sql::functions) const ATANH: Function = unary(
+    "atanh",
+    "atanh(n)",
+    "The inverse hyperbolic tangent of a number between -1 and 1.",
+    &[example("atanh(0)", "{}", "0"), missing("atanh(1)", "{}")],
+    |arguments, _| {
+        // At -1 and 1 the result is infinite: not defined rather than too large.
+        let of = |n: f64| if n.abs() < 1.0 { n.atanh() } else { f64::NAN };
+        real(arguments, of, "atanh")
+    },
+);
+
+pub(in crate::sql::functions) const COT: Function = unary(
+    "cot",
+    "cot(n)",
+    "The cotangent; that of 0 is not defined.",
+    &[example("cot(0.7853981633974483)", "{}", "1.0000000000000002"), missing("cot(0)", "{}")],
+    |arguments, _| {
+        let of = |n: f64| if n == 0.0 { f64::NAN } else { n.tan().recip() };
+        real(arguments, of, "cot")
+    },
+);
+
+pub(in crate::sql::functions) const DEGREES: Function = unary(
+    "degrees",
+    "degrees(n)",
+    "An angle in degrees, from radians.",
+    &[example("degrees(pi())", "{}", "180"), example("degrees(t)", r#"{"t":null}"#, "null")],
+    |arguments, _| real(arguments, f64::to_degrees, "degrees"),
+);
+
+pub(in crate::sql::functions) const RADIANS: Function = unary(
+    "radians",
+    "radians(n)",
+    "An angle in radians, from degrees.",
+    &[example("radians(180)", "{}", "3.141592653589793"), example("sin(radians(90))", "{}", "1")],
+    |arguments, _| real(arguments, f64::to_radians, "radians"),
+);
+
+pub(in crate::sql::functions) const PI: Function = numeric(
+    "pi",
+    "pi()",
+    "π, 3.141592653589793.",
+    &[
+        example("pi()", "{}", "3.141592653589793"),
+        example("round(pi() * square(r), 2)", r#"{"r":2}"#, "12.57"),
+    ],
+    |_, _| Ok(Value::number(Num::Float(std::f64::consts::PI))),
+);

@@ -1,0 +1,4 @@
+//! Functions of addresses and versions.
+
+pub(super) mod address;
+pub(super) mod version;
