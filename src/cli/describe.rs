@@ -125,16 +125,13 @@ fn family(name: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The README's table of functions, in Markdown: a line for each family.
+/// The README's line about functions: how many there are of each family.
 #[must_use]
-pub fn functions_table() -> String {
-    let mut text = format!("| family | the {} functions |\n| --- | --- |\n", FUNCTIONS.len());
-    for family in families() {
-        let names = FUNCTIONS.iter().filter(|function| function.family == family);
-        let names: Vec<String> = names.map(|function| format!("`{}`", function.name)).collect();
-        writeln!(text, "| {family} | {} |", names.join(" ")).ok();
-    }
-    text
+pub fn functions_summary() -> String {
+    let count = |family: &str| FUNCTIONS.iter().filter(|f| f.family == family).count();
+    let families: Vec<String> =
+        families().iter().map(|family| format!("{family} {}", count(family))).collect();
+    format!("{} functions: {}.\n", FUNCTIONS.len(), families.join(", "))
 }
 
 /// The families of functions in alphabetical order.

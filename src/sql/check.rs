@@ -181,6 +181,15 @@ pub(crate) fn filter(expr: &Expr, printer: &Printer<'_>) -> Option<Finding> {
     condition(expr, printer)
 }
 
+/// What UNNEST can never take apart.
+pub(crate) fn array(expr: &Expr, printer: &Printer<'_>) -> Option<Finding> {
+    let kind = kind(expr).filter(|kind| *kind != Kind::Array)?;
+    let text = lex::shorten(&printer.expr(expr));
+    let message =
+        format!("the rule never fires: UNNEST takes an ARRAY, `{text}` is {}", kind.name());
+    Some(Finding::new(message, "name a path, or a function that gives an ARRAY"))
+}
+
 /// An operand of AND, OR, NOT, or WHEN that is no condition.
 fn condition(expr: &Expr, printer: &Printer<'_>) -> Option<Finding> {
     let text = || lex::shorten(&printer.expr(expr));

@@ -25,7 +25,7 @@ use super::unnest::OFFSET;
 use super::value::Value;
 
 /// What errors of UNNEST itself are reported under, where others name an item or WHERE.
-const ITEM: &str = "UNNEST";
+pub(crate) const ITEM: &str = "UNNEST";
 
 /// UNNEST of one query.
 #[derive(Debug)]
@@ -69,6 +69,21 @@ impl Unnest {
         self.slots.get(path).copied().unwrap_or(0)
     }
 
+    /// Gives the array.
+    pub(crate) fn source(&self) -> &Expr {
+        &self.source
+    }
+
+    /// What WHERE asks of an element.
+    pub(crate) fn condition(&self) -> Option<&Program> {
+        self.condition.as_ref()
+    }
+
+    /// The most elements that an array may have.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Keeps what WHERE asks of the element and returns the rest, which is asked once per message.
     pub(crate) fn keep(
         &mut self,
@@ -76,31 +91,33 @@ impl Unnest {
         items: &[Item],
         paths: &[Path],
     ) -> Option<Expr> {
-        let mut reads = Reads { paths, items: Vec::with_capacity(items.len()) };
-        for item in items {
-            let found = item.expr().is_some_and(|expr| reads.element(expr));
-            reads.items.push(found);
-        }
-        let mut all = Vec::new();
-        conjuncts(condition?, &mut all);
-        let (inner, outer): (Vec<Expr>, Vec<Expr>) =
-            all.into_iter().partition(|part| reads.element(part));
-        self.condition = join(inner).map(Program::new);
-        join(outer)
+        let (outer, inner) = split(condition, items, paths);
+        self.condition = inner.map(Program::new);
+        outer
     }
 
     /// Evaluates the query: at most one record per element, each with its end in `scratch.ends`.
     pub(crate) fn run(&self, task: &Task<'_>, scratch: &mut Scratch, out: &mut Vec<u8>) -> Verdict {
         scratch.ends.clear();
-        // Another query's elements may have been here before.
-        scratch.spans.truncate(task.known);
-        scratch.numbers.truncate(task.known);
         let start = match self.find(task, scratch) {
             Ok(start) => start,
             Err(verdict) => return verdict,
         };
         let before = out.len();
-        match self.elements(task, start, scratch, out) {
+        let mut ends = std::mem::take(&mut scratch.ends);
+        let done = self.visit(task, start, scratch, |mut context, _| {
+            let fires = self.condition.as_ref().is_none_or(|c| c.fires(&mut context));
+            if fires && !context.aborted {
+                task.query.select(&mut context, out);
+                ends.push(out.len());
+            }
+            if context.aborted {
+                return Err(None);
+            }
+            fits(out.len() - before).map_err(Some)
+        });
+        scratch.ends = ends;
+        match done {
             Ok(()) if scratch.ends.is_empty() => Verdict::Filtered,
             Ok(()) => Verdict::Unnested,
             Err(fault) => {
@@ -116,7 +133,10 @@ impl Unnest {
 
     /// Where the array starts: in the payload, or in `scratch.text`, which is then not empty. Fails
     /// with what becomes of a message that has none, or that WHERE does not let through.
-    fn find(&self, task: &Task<'_>, scratch: &mut Scratch) -> Result<usize, Verdict> {
+    pub(crate) fn find(&self, task: &Task<'_>, scratch: &mut Scratch) -> Result<usize, Verdict> {
+        // Another query's elements may have been here before.
+        scratch.spans.truncate(task.known);
+        scratch.numbers.truncate(task.known);
         let Scratch { spans, numbers, document, errors, text, .. } = scratch;
         text.clear();
         let mut context = Context {
@@ -172,24 +192,24 @@ impl Unnest {
         }
     }
 
-    /// Appends a record for each element that the condition lets through. Fails when the run is off;
-    /// without a fault it is noted already.
-    fn elements(
+    /// Goes through the elements in the order of the array, which starts at `start`; `each` gets what
+    /// expressions are evaluated with, and the text of the element. Fails with what `each` fails with,
+    /// and when there are too many; without a fault it is noted already.
+    pub(crate) fn visit<'a>(
         &self,
-        task: &Task<'_>,
+        task: &Task<'a>,
         start: usize,
-        scratch: &mut Scratch,
-        out: &mut Vec<u8>,
+        scratch: &'a mut Scratch,
+        mut each: impl FnMut(Context<'a, '_>, &'a [u8]) -> Result<(), Option<Fault>>,
     ) -> Result<(), Option<Fault>> {
-        let Scratch { spans, numbers, document, errors, text, ends, .. } = scratch;
-        let text: &[u8] = if text.is_empty() { task.payload } else { text };
+        let Scratch { spans, numbers, document, errors, text, .. } = scratch;
+        let text: &'a [u8] = if text.is_empty() { task.payload } else { text };
         if u32::try_from(text.len()).is_err() {
             return Err(Some(Fault::new("too_large", "document and array have 4 GiB or more")));
         }
         let slots = task.known + self.trie.slots();
         spans.resize(slots, Span::default());
         numbers.resize(slots, Reading::Unknown);
-        let before = out.len();
         let mut at = pick::space(text, start + 1);
         let mut element = 0_u32;
         while let Some(byte) = text.get(at)
@@ -203,7 +223,7 @@ impl Unnest {
             }
             let own = spans.get_mut(task.known..).unwrap_or_default();
             let Some(end) = pick::pick_at(text, at, &self.trie, own) else { break };
-            let mut context = Context {
+            let context = Context {
                 query: task.query,
                 input: task.input,
                 payload: task.payload,
@@ -217,15 +237,7 @@ impl Unnest {
                 element,
                 aborted: false,
             };
-            let fires = self.condition.as_ref().is_none_or(|c| c.fires(&mut context));
-            if fires && !context.aborted {
-                task.query.select(&mut context, out);
-                ends.push(out.len());
-            }
-            if context.aborted {
-                return Err(None);
-            }
-            fits(out.len() - before).map_err(Some)?;
+            each(context, text.get(at..end).unwrap_or_default())?;
             element += 1;
             at = pick::space(text, end);
             if text.get(at) == Some(&b',') {
@@ -243,6 +255,25 @@ impl Unnest {
         );
         Fault::new("too_many_records", message)
     }
+}
+
+/// Parts a condition in what is asked once per message and what is asked of each element.
+pub(crate) fn split(
+    condition: Option<Expr>,
+    items: &[Item],
+    paths: &[Path],
+) -> (Option<Expr>, Option<Expr>) {
+    let Some(condition) = condition else { return (None, None) };
+    let mut reads = Reads { paths, items: Vec::with_capacity(items.len()) };
+    for item in items {
+        let found = item.expr().is_some_and(|expr| reads.element(expr));
+        reads.items.push(found);
+    }
+    let mut all = Vec::new();
+    conjuncts(condition, &mut all);
+    let (inner, outer): (Vec<Expr>, Vec<Expr>) =
+        all.into_iter().partition(|part| reads.element(part));
+    (join(outer), join(inner))
 }
 
 /// Takes AND apart.
@@ -269,31 +300,11 @@ struct Reads<'q> {
 
 impl Reads<'_> {
     fn element(&self, expr: &Expr) -> bool {
-        let any = |list: &[Expr]| list.iter().any(|expr| self.element(expr));
         match expr {
-            Expr::Const(_) | Expr::JsonPath(_) | Expr::Star => false,
             Expr::Path(path) => self.paths.get(*path as usize).is_some_and(|path| path.element),
             Expr::Alias { item, .. } => self.items.get(*item as usize).copied().unwrap_or(true),
-            Expr::Wrap(inner) | Expr::Negate(inner) | Expr::Not(inner) => self.element(inner),
-            Expr::And(list) | Expr::Or(list) => any(list),
-            Expr::Arithmetic(first, rest) => {
-                self.element(first) || rest.iter().any(|(_, expr)| self.element(expr))
-            }
-            Expr::Compare(_, sides) | Expr::LikeAny { parts: sides, .. } => {
-                self.element(&sides.0) || self.element(&sides.1)
-            }
-            Expr::Between { parts, .. } => any(&**parts),
-            Expr::InSet { value, .. }
-            | Expr::Like { value, .. }
-            | Expr::IsNull { value, .. }
-            | Expr::IsMissing { value, .. } => self.element(value),
-            Expr::In { value, list, .. } => self.element(value) || any(list),
-            Expr::Case(case) => {
-                let arms = &case.arms;
-                case.operand.iter().chain(&case.otherwise).any(|expr| self.element(expr))
-                    || arms.iter().any(|(when, then)| self.element(when) || self.element(then))
-            }
-            Expr::Call(call) => std::ptr::eq(call.function, &OFFSET) || any(&call.arguments),
+            Expr::Call(call) if std::ptr::eq(call.function, &OFFSET) => true,
+            _ => expr.children().into_iter().any(|expr| self.element(expr)),
         }
     }
 }

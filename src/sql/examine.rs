@@ -51,7 +51,8 @@ impl Lowering {
 
     /// Prints what is being compiled.
     pub(crate) fn printer(&self) -> Printer<'_> {
-        Printer::numbered(&self.paths, &self.json_paths, &self.aliases)
+        let unnest = self.unnest.as_ref();
+        Printer::numbered(&self.paths, &self.json_paths, &self.aliases, unnest)
     }
 }
 

@@ -3,6 +3,7 @@
 //! It keeps what [`Query`](super::Query) throws away to stay small, so it is made when somebody asks.
 //! Every value comes from the evaluator that runs rules; nothing is computed a second way.
 
+mod elements;
 mod plan;
 mod reason;
 mod text;
@@ -10,14 +11,17 @@ mod walk;
 
 use std::sync::Arc;
 
+use super::elements::split;
 use super::error::Error;
+use super::expr::Expr;
 use super::plan::{Input, Plan, Scratch};
 use super::print;
 use super::query::{Query, Tree};
 use super::{Options, Warning};
 
+pub use elements::{ArrayReport, ElementReport};
 pub(crate) use plan::cost;
-pub use plan::{Cost, FieldReport, ItemPlan, PlanReport, TestReport};
+pub use plan::{ArrayPlan, Cost, FieldReport, ItemPlan, PlanReport, TestReport};
 pub use walk::{ItemReport, MessageReport, Node, Outcome};
 
 /// The most parts that are shown of one message; further ones are only counted.
@@ -29,11 +33,18 @@ pub const SHOWN: usize = 200;
 /// The most bytes of a record that are shown.
 pub const RECORD: usize = 64 * 1024;
 
+/// The most elements of UNNEST that are shown of one message; further ones are only counted.
+pub const ELEMENTS: usize = 5;
+
 /// A statement that can be printed and explained.
 #[derive(Debug)]
 pub struct Explanation {
-    /// With WHERE as a tree.
+    /// The statement as canonical text.
+    text: String,
+    /// With WHERE as a tree: what is asked once per message.
     tree: Tree,
+    /// What WHERE asks of each element of UNNEST.
+    inner: Option<Expr>,
     /// The same statement as it runs.
     plan: Plan,
 }
@@ -61,14 +72,20 @@ impl Explanation {
         Ok(Self::of(tree, Query::from_parts(select, from, filter, options)?))
     }
 
-    fn of(tree: Tree, query: Query) -> Self {
-        Self { tree, plan: Plan::new(vec![Arc::new(query)]) }
+    fn of(mut tree: Tree, query: Query) -> Self {
+        let text = print::statement(&tree);
+        let mut inner = None;
+        if tree.form.is_some() {
+            let condition = tree.condition.take();
+            (tree.condition, inner) = split(condition, tree.query.items(), tree.query.paths());
+        }
+        Self { text, tree, inner, plan: Plan::new(vec![Arc::new(query)]) }
     }
 
     /// The statement as canonical text that compiles to the same.
     #[must_use]
     pub fn text(&self) -> String {
-        print::statement(&self.tree)
+        self.text.clone()
     }
 
     /// What is allowed but probably not meant.

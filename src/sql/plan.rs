@@ -151,8 +151,7 @@ impl Plan {
             return Verdict::Filtered;
         }
         if let Some(unnest) = query.unnest() {
-            let (map, known) = (self.map(index, query), self.trie.slots());
-            return unnest.run(&Task { query, input, payload, map, known }, scratch, out);
+            return unnest.run(&self.task(index, query, input, payload), scratch, out);
         }
         let mut context = self.context(index, query, input, payload, scratch);
         query.run(&mut context, out)
@@ -162,6 +161,17 @@ impl Plan {
     fn map(&self, index: usize, query: &Query) -> &[u32] {
         let start = self.starts.get(index).copied().unwrap_or_default();
         self.slots.get(start..start + query.paths().len()).unwrap_or_default()
+    }
+
+    /// What UNNEST of a query works on; the query is the one at that index, or has the same paths.
+    pub(crate) fn task<'a>(
+        &'a self,
+        index: usize,
+        query: &'a Query,
+        input: &'a Input<'a>,
+        payload: &'a [u8],
+    ) -> Task<'a> {
+        Task { query, input, payload, map: self.map(index, query), known: self.trie.slots() }
     }
 
     /// What expressions of a query are evaluated with; the query is the one at that index, or has

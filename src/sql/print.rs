@@ -3,13 +3,17 @@
 //! It prints what runs, not what was written: constants that were computed when the statement was
 //! saved stand there as their result, and lists of constants in their order. Nothing is evaluated.
 
+mod elements;
 mod names;
 
-use names::{extend, in_backticks, in_quotes, key, plain, wrapped};
+use elements::is_index;
+use names::{extend, from_document, in_backticks, in_quotes, key, plain};
 
+use super::elements::Unnest;
 use super::expr::{Arithmetic, Call, Case, Comparison, Const, Content, Expr, Item};
 use super::path::{self, JsonPath, Path, Quoted};
-use super::query::{Query, Tree};
+use super::query::Tree;
+use super::unnest::Form;
 
 /// How tightly an operator binds, as in `dialect`.
 const OR: u8 = 5;
@@ -27,6 +31,8 @@ pub(crate) struct Printer<'q> {
     paths: &'q [Path],
     json_paths: &'q [JsonPath],
     aliases: Aliases<'q>,
+    /// The array of UNNEST and how its elements are named.
+    unnest: Option<(&'q Expr, &'q Form)>,
 }
 
 /// The aliases that a name could mean: those of the items before an item, all in WHERE.
@@ -38,15 +44,6 @@ enum Aliases<'q> {
 }
 
 impl<'q> Aliases<'q> {
-    fn has(self, name: &str) -> bool {
-        match self {
-            Self::Items(items) => items.iter().any(|item| {
-                item.aliased && matches!(item.content, Content::Value(_)) && item.key == name
-            }),
-            Self::Numbered(list) => list.iter().any(|(alias, _)| alias == name),
-        }
-    }
-
     fn of(self, item: u32) -> &'q str {
         match self {
             Self::Items(items) => items.get(item as usize).map_or("", |item| &item.key),
@@ -60,34 +57,48 @@ impl<'q> Aliases<'q> {
 /// A statement.
 pub(crate) fn statement(tree: &Tree) -> String {
     let query = &tree.query;
-    let items: Vec<String> = query
-        .items()
-        .iter()
-        .enumerate()
-        .map(|(at, item)| Printer::of_item(query, at).item(item))
-        .collect();
+    let items = query.items().iter().enumerate();
+    let items: Vec<String> =
+        items.map(|(at, item)| Printer::of_item(tree, at).item(item)).collect();
     let filter = query.filter().as_str().replace('"', "\"\"");
     let mut text = format!("SELECT {} FROM \"{filter}\"", items.join(", "));
+    if let (Some(unnest), Some(Form::From { element, offset })) = (query.unnest(), &tree.form) {
+        let array = Printer::of_array(tree).expr(unnest.source());
+        text.push_str(&format!(", UNNEST({array}) AS {}", key(element)));
+        if let Some(offset) = offset {
+            text.push_str(&format!(" WITH OFFSET AS {}", key(offset)));
+        }
+    }
     if let Some(condition) = &tree.condition {
         text.push_str(" WHERE ");
-        text.push_str(&Printer::of(query).expr(condition));
+        text.push_str(&Printer::of(tree).expr(condition));
     }
     text
 }
 
 impl<'q> Printer<'q> {
-    /// For the WHERE of a query.
-    pub(crate) fn of(query: &'q Query) -> Self {
-        Self::of_item(query, query.items().len())
+    /// For the WHERE of a statement.
+    pub(crate) fn of(tree: &'q Tree) -> Self {
+        Self::of_item(tree, tree.query.items().len())
     }
 
     /// For the item at a place.
-    pub(crate) fn of_item(query: &'q Query, at: usize) -> Self {
+    pub(crate) fn of_item(tree: &'q Tree, at: usize) -> Self {
+        let query = &tree.query;
         Self {
             paths: query.paths(),
             json_paths: query.json_paths(),
             aliases: Aliases::Items(query.items().get(..at).unwrap_or_default()),
+            unnest: query.unnest().map(Unnest::source).zip(tree.form.as_ref()),
         }
+    }
+
+    /// For the array that UNNEST takes apart: it is written before there are elements.
+    pub(crate) fn of_array(tree: &'q Tree) -> Self {
+        let items = tree.query.items();
+        let whole = Self::of(tree);
+        let at = items.iter().position(|item| item.expr().is_some_and(|e| whole.is_elements(e)));
+        Self { unnest: None, ..Self::of_item(tree, at.unwrap_or(0)) }
     }
 
     /// For a statement that is being compiled.
@@ -95,8 +106,10 @@ impl<'q> Printer<'q> {
         paths: &'q [Path],
         json_paths: &'q [JsonPath],
         aliases: &'q [(String, u32)],
+        unnest: Option<&'q (Expr, Form)>,
     ) -> Self {
-        Self { paths, json_paths, aliases: Aliases::Numbered(aliases) }
+        let unnest = unnest.map(|(array, form)| (array, form));
+        Self { paths, json_paths, aliases: Aliases::Numbered(aliases), unnest }
     }
 
     /// An expression.
@@ -121,6 +134,14 @@ impl<'q> Printer<'q> {
                 if !item.aliased && self.implied(expr, &text) == item.key {
                     return text;
                 }
+                // AS would make an alias of what was none, which a name further on could mean.
+                if let (false, Expr::Path(path)) = (item.aliased, expr)
+                    && let Some(path) = self.paths.get(*path as usize)
+                    && let (text, name) = from_document(&path.steps)
+                    && (path.element, &name) == (false, &item.key)
+                {
+                    return text;
+                }
                 format!("{text} AS {}", key(&item.key))
             }
         }
@@ -134,6 +155,7 @@ impl<'q> Printer<'q> {
                 path.map_or_else(String::new, |path| self.name(path).1)
             }
             Expr::Alias { item, .. } => self.aliases.of(*item).to_owned(),
+            Expr::Call(call) if is_index(call) => self.index().unwrap_or_default().to_owned(),
             Expr::Wrap(_) | Expr::JsonPath(_) => text.trim_matches('"').replace("\"\"", "\""),
             _ => text.to_owned(),
         }
@@ -148,9 +170,7 @@ impl<'q> Printer<'q> {
                 out.push_str(&in_quotes(text));
             }
             Expr::Wrap(inner) => match &**inner {
-                Expr::Path(path) => {
-                    out.push_str(&self.paths.get(*path as usize).map_or("\".\"".into(), wrapped));
-                }
+                Expr::Path(path) => out.push_str(&self.wrapped(*path)),
                 inner => self.write(inner, out),
             },
             Expr::Alias { path, item } => out.push_str(&self.alias(*path, *item)),
@@ -176,6 +196,9 @@ impl<'q> Printer<'q> {
                 }
             }
             Expr::Case(case) => self.case(case, out),
+            Expr::Call(call) if is_index(call) => {
+                out.push_str(&self.index().map_or_else(String::new, key));
+            }
             Expr::Call(call) => self.call(call, out),
             _ => self.comparison(expr, out),
         }
@@ -299,8 +322,14 @@ impl<'q> Printer<'q> {
 
     /// How a path is written, and the text that counts as its name then.
     fn name(&self, path: &Path) -> (String, String) {
+        if path.element {
+            return self.of_element(path);
+        }
+        if self.is_hidden(path) {
+            return from_document(&path.steps);
+        }
         let (text, name) = plain(&path.steps);
-        if !self.aliases.has(&name) {
+        if !self.has_alias(&name) {
             return (text, name);
         }
         // Bare it would be the alias.
@@ -308,6 +337,18 @@ impl<'q> Printer<'q> {
         let mut name = String::from("$");
         extend(&path.steps, &mut text, &mut name);
         (text, name)
+    }
+
+    /// True when a name would mean an alias.
+    fn has_alias(&self, name: &str) -> bool {
+        match self.aliases {
+            Aliases::Items(items) => items.iter().any(|item| match &item.content {
+                // The alias of the elements names nothing.
+                Content::Value(expr) => item.aliased && item.key == name && !self.is_elements(expr),
+                Content::All | Content::Spread(_) => false,
+            }),
+            Aliases::Numbered(list) => list.iter().any(|(alias, _)| alias == name),
+        }
     }
 
     /// A name that means an alias: its text has to be the alias, letter by letter.

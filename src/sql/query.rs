@@ -17,7 +17,7 @@ use super::plan::Verdict;
 use super::predicate::Program;
 use super::project::{self, Projection};
 use super::statement::{self, RawItem, Shape, What};
-use super::unnest::{self, Clause};
+use super::unnest::{self, Clause, Form};
 use super::{DataType, Options};
 
 /// A compiled statement.
@@ -190,6 +190,8 @@ pub(crate) struct Tree {
     /// Without its WHERE.
     pub(crate) query: Query,
     pub(crate) condition: Option<Expr>,
+    /// How it names the elements of UNNEST.
+    pub(crate) form: Option<Form>,
 }
 
 impl Tree {
@@ -314,6 +316,7 @@ fn build(
         let at = clause.at;
         lowering.unnest_from(lexed, clause).map_err(|error| ("FROM", error))?;
         check_source(&lowering, &[], at).map_err(|error| ("FROM", error))?;
+        lowering.warnings.iter_mut().for_each(|warning| warning.part = "FROM");
     }
     let (mut items, measures) = items(select.0, select.1, &mut lowering).map_err(select_part)?;
     let in_select = lowering.warnings.len();
@@ -334,8 +337,8 @@ fn build(
     lowering.paths.shrink_to_fit();
     lowering.paths.iter_mut().for_each(|path| path.steps.shrink_to_fit());
     let paths = &lowering.paths;
-    let unnest =
-        lowering.unnest.take().map(|(source, _)| Unnest::new(source, paths, &options.limits));
+    let (source, form) = lowering.unnest.take().unzip();
+    let unnest = source.map(|source| Unnest::new(source, paths, &options.limits));
     let query = Query {
         data_type: options.data_type,
         filter,
@@ -348,7 +351,7 @@ fn build(
         warnings: lowering.warnings,
         time_zone: options.time_zone.clone(),
     };
-    Ok(Tree { query, condition })
+    Ok(Tree { query, condition, form })
 }
 
 fn parse_condition(

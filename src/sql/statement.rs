@@ -205,7 +205,10 @@ pub(crate) fn items(
     Ok(items)
 }
 
-/// Refuses what SQL allows between SELECT and the first item.
+/// What SQL allows between SELECT and the first item.
+pub(crate) const MODIFIERS: [&str; 4] = ["DISTINCT", "ALL", "TOP", "STRAIGHT_JOIN"];
+
+/// Refuses [`MODIFIERS`].
 fn modifiers(lexed: &Lexed<'_>, start: usize, end: usize) -> Result<(), Error> {
     let [first, second, ..] = &lexed.lexemes[start..end] else { return Ok(()) };
     let Some(word) = first.name().filter(|word| word.quote_style.is_none()) else {
@@ -219,11 +222,10 @@ fn modifiers(lexed: &Lexed<'_>, start: usize, end: usize) -> Result<(), Error> {
     if word.value.eq_ignore_ascii_case("VALUE") && second.name().is_some() && behind {
         return Err(unexpected(lexed, first.at, "an item"));
     }
-    let modifies = ["DISTINCT", "ALL", "TOP", "STRAIGHT_JOIN"];
     let operand = second.name().is_some()
         || matches!(second.token, Token::Number(..) | Token::Mul)
         || second.is(Keyword::Case);
-    if modifies.iter().any(|m| m.eq_ignore_ascii_case(&word.value)) && operand {
+    if MODIFIERS.iter().any(|m| m.eq_ignore_ascii_case(&word.value)) && operand {
         let name = word.value.to_ascii_uppercase();
         return Err(Error::at(first.at, format!("SELECT {name} is not supported"))
             .expected("an item")

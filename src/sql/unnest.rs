@@ -11,6 +11,7 @@ use sqlparser::tokenizer::Token;
 
 use super::DataType;
 use super::advice::unexpected;
+use super::check;
 use super::error::{Error, Position, Warning};
 use super::expr::{Call, Expr};
 use super::functions::{Depends, Function, Kind, Nulls, Prepared};
@@ -257,6 +258,9 @@ impl Lowering {
             return Err(Error::at(at, "a constant is no ARRAY")
                 .expected("a path or an expression that gives an ARRAY")
                 .hint("text that holds an array is taken apart as UNNEST(parse_json(text))"));
+        }
+        if let Some(found) = check::array(&source, &self.printer()) {
+            check::warn(&mut self.warnings, Some(at), found);
         }
         Ok(source)
     }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
-use tidegate::sql::explain::{NODES, Node, SHOWN};
+use tidegate::sql::explain::{ELEMENTS, ElementReport, MessageReport, NODES, Node, Outcome, SHOWN};
 use tidegate::sql::{DataType, Explanation, Input, Options, Scratch};
 
 /// What is said about the statement and the payloads of a file.
@@ -78,4 +78,51 @@ fn explanations_are_bounded() {
     assert!(report.because.len() < 20 * SHOWN, "{}", report.because);
     let text = serde_json::to_string(&report).expect("JSON");
     assert!(text.len() < 200_000, "{}", text.len());
+}
+
+/// What is said of a message whose array has that many elements, all of which fire.
+fn elements(count: usize, sql: &str) -> MessageReport {
+    let explanation = Explanation::new(sql, &Options::default()).expect("SQL");
+    let list: Vec<String> = (1..=count).map(|n| format!("{{\"v\":{n}}}")).collect();
+    let payload = format!("{{\"l\":[{}]}}", list.join(","));
+    let topic = Topic::parse("t", TopicLimits::default()).expect("a topic");
+    let message = Message::new(topic, payload.into_bytes(), 0);
+    let input = Input { message: &message, facts: &NoFacts, rule: "rule", has_topic: true };
+    explanation.message(&input, &mut Scratch::new())
+}
+
+#[test]
+fn the_first_elements_are_shown_and_the_rest_is_counted() {
+    let report = elements(1000, "SELECT i.v FROM \"#\", UNNEST(l) AS i WHERE i.v > 3");
+    assert_eq!(report.because, "997 of 1000 elements give a record");
+    let array = report.unnest.as_ref().expect("elements");
+    assert_eq!((array.elements.len(), array.count, array.fire), (ELEMENTS, 1000, 997));
+    let records: Vec<Option<usize>> = array.elements.iter().map(|e| e.record).collect();
+    assert_eq!(records, [None, None, None, Some(0), Some(1)]);
+    let shown: Vec<&str> = report.records.iter().flatten().map(|r| r.get()).collect();
+    assert_eq!(shown, [r#"{"i.v":4}"#, r#"{"i.v":5}"#]);
+    assert!(report.to_string().ends_with("… and 995 more, 995 of them fire\n"));
+}
+
+#[test]
+fn too_many_elements_are_told() {
+    let report = elements(1001, "SELECT i.v FROM \"#\", UNNEST(l) AS i");
+    assert_eq!(report.outcome, Outcome::Aborted);
+    assert!(report.because.contains("more than 1000 elements"), "{}", report.because);
+    assert!(report.unnest.expect("the array").elements.is_empty());
+    assert!(report.records.is_empty());
+}
+
+#[test]
+fn explanations_of_elements_are_bounded() {
+    let condition = vec!["abs(i.v + 1) > 2"; 150].join(" AND ");
+    let report = elements(9, &format!("SELECT i FROM \"#\", UNNEST(l) AS i WHERE {condition}"));
+    assert!(report.cut);
+    let array = report.unnest.expect("elements");
+    let item = |element: &ElementReport| {
+        let items = element.items.iter().filter_map(|item| item.value.as_ref());
+        items.chain(&element.condition).map(count).sum::<usize>()
+    };
+    let nodes = array.elements.iter().map(item).sum::<usize>();
+    assert!((NODES - 10..=NODES).contains(&nodes), "{nodes}");
 }

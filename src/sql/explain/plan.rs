@@ -4,10 +4,12 @@ use serde::Serialize;
 
 use super::{Explanation, shortened};
 use crate::sql::DataType;
+use crate::sql::elements::Unnest;
 use crate::sql::expr::{Arithmetic, Content, Expr};
 use crate::sql::functions::{FUNCTIONS, Kind};
-use crate::sql::predicate::Step;
+use crate::sql::predicate::{Program, Step};
 use crate::sql::print::Printer;
+use crate::sql::unnest::Form;
 
 /// What a part costs for each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -32,11 +34,15 @@ pub struct PlanReport {
     pub json: bool,
     /// What is taken out of the document.
     pub fields: Vec<FieldReport>,
-    /// The tests of WHERE in their order; none when there is nothing to test.
+    /// The tests of WHERE in their order; none when there is nothing to test. With UNNEST those that
+    /// are made once per message.
     pub tests: Vec<TestReport>,
     /// What becomes of a message when there is nothing to test.
     pub untested: Option<String>,
-    /// The items of SELECT.
+    /// The array that UNNEST takes apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unnest: Option<ArrayPlan>,
+    /// The items of SELECT; with UNNEST those of each element's record.
     pub items: Vec<ItemPlan>,
     /// The functions that are called, with what they do.
     pub functions: Vec<String>,
@@ -68,6 +74,23 @@ pub struct TestReport {
     pub then: String,
 }
 
+/// UNNEST: where elements come from, and what is asked of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ArrayPlan {
+    /// The array, as it is written in SQL.
+    pub array: String,
+    /// What it costs to have the array.
+    pub cost: Cost,
+    /// The most elements that it may have; with more nothing of the message fires.
+    pub most: usize,
+    /// What is taken out of each element.
+    pub fields: Vec<FieldReport>,
+    /// The tests of WHERE that name the element, made for each.
+    pub tests: Vec<TestReport>,
+    /// What becomes of an element when there is nothing to test.
+    pub untested: Option<String>,
+}
+
 /// One item of SELECT.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ItemPlan {
@@ -83,22 +106,17 @@ pub struct ItemPlan {
 
 pub(super) fn report(explanation: &Explanation) -> PlanReport {
     let query = explanation.query();
-    let printer = Printer::of(query);
-    // Of the document alone, so that no alias can be meant.
-    let of_document = Printer::of_item(query, 0);
-    let mut fields: Vec<FieldReport> = (0..query.paths().len())
-        .map(|path| FieldReport {
-            path: of_document.path(u32::try_from(path).unwrap_or(u32::MAX)),
-            how: "one pass over the payload finds it",
-            cost: Cost::Free,
-        })
-        .collect();
+    let tree = &explanation.tree;
+    let printer = Printer::of(tree);
+    let mut fields = self::fields(explanation, false);
     fields.extend(query.json_paths().iter().map(|path| FieldReport {
         path: path.text.clone(),
         how: "a JSONPath, which needs the document as a tree",
         cost: Cost::Costs,
     }));
-    let (tests, untested) = tests(explanation, &printer);
+    let words = if query.unnests() { &MESSAGE } else { &RULE };
+    let running = explanation.plan.queries().first();
+    let (tests, untested) = tests(running.and_then(|query| query.condition()), &printer, words);
     let items = query.items().iter().enumerate().map(|(at, item)| {
         let (expression, cost, adds) = match &item.content {
             Content::All if query.items().len() == 1 => {
@@ -106,10 +124,10 @@ pub(super) fn report(explanation: &Explanation) -> PlanReport {
             }
             Content::All => ("*".into(), Cost::Costs, "all members of the document"),
             Content::Spread(expr) => {
-                let text = Printer::of_item(query, at).expr(expr);
+                let text = Printer::of_item(tree, at).expr(expr);
                 (text, Cost::Costs, "the members of the object")
             }
-            Content::Value(expr) => (Printer::of_item(query, at).expr(expr), cost(expr), "one key"),
+            Content::Value(expr) => (Printer::of_item(tree, at).expr(expr), cost(expr), "one key"),
         };
         ItemPlan { key: item.key.clone(), expression: shortened(&expression), cost, adds }
     });
@@ -120,27 +138,101 @@ pub(super) fn report(explanation: &Explanation) -> PlanReport {
         fields,
         tests,
         untested,
+        unnest: query.unnest().map(|unnest| array(explanation, unnest, &printer)),
         items: items.collect(),
         functions: functions(explanation),
         warnings: explanation.warnings().iter().map(ToString::to_string).collect(),
     }
 }
 
-fn tests(explanation: &Explanation, printer: &Printer<'_>) -> (Vec<TestReport>, Option<String>) {
-    let running = explanation.plan.queries().first().and_then(|query| query.condition());
-    let Some(program) = running else {
-        return (Vec::new(), Some("there is no WHERE: the rule fires for every message".into()));
+/// What UNNEST does.
+fn array(explanation: &Explanation, unnest: &Unnest, printer: &Printer<'_>) -> ArrayPlan {
+    // What runs has the tests.
+    let running = explanation.plan.queries().first().and_then(|query| query.unnest());
+    let (tests, untested) = tests(running.and_then(Unnest::condition), printer, &ELEMENT);
+    let array = Printer::of_array(&explanation.tree).expr(unnest.source());
+    let named = matches!(explanation.tree.form, Some(Form::From { .. }));
+    ArrayPlan {
+        array: shortened(&array),
+        cost: cost(unnest.source()),
+        most: unnest.most(),
+        fields: if named { fields(explanation, true) } else { Vec::new() },
+        tests,
+        untested,
+    }
+}
+
+/// The paths into the document, or into an element.
+fn fields(explanation: &Explanation, element: bool) -> Vec<FieldReport> {
+    // For the first item, so that no alias can be meant.
+    let printer = Printer::of_item(&explanation.tree, 0);
+    let paths = explanation.query().paths().iter().enumerate();
+    let how = if element {
+        "one pass over the element finds it"
+    } else {
+        "one pass over the payload finds it"
     };
+    paths
+        .filter(|(_, path)| path.element == element)
+        .map(|(at, _)| FieldReport {
+            path: printer.path(u32::try_from(at).unwrap_or(u32::MAX)),
+            how,
+            cost: Cost::Free,
+        })
+        .collect()
+}
+
+/// How tests are told.
+struct Words {
+    /// There is no condition.
+    none: &'static str,
+    /// Nothing has to be asked: the condition holds.
+    always: &'static str,
+    /// Nothing has to be asked: the condition does not hold.
+    never: &'static str,
+    accepts: &'static str,
+    rejects: &'static str,
+}
+
+const RULE: Words = Words {
+    none: "there is no WHERE: the rule fires for every message",
+    always: "nothing is left to test: the rule fires for every message",
+    never: "nothing is left to test: the rule never fires",
+    accepts: "the rule fires",
+    rejects: "the rule does not fire",
+};
+
+const MESSAGE: Words = Words {
+    none: "nothing is asked",
+    always: "nothing is left to test: every message goes on with the elements",
+    never: "nothing is left to test: the rule never fires",
+    accepts: "go on with the elements",
+    rejects: "the rule does not fire",
+};
+
+const ELEMENT: Words = Words {
+    none: "nothing is asked, each gives a record",
+    always: "nothing is left to test: each element gives a record",
+    never: "nothing is left to test: no element gives a record",
+    accepts: "the element gives a record",
+    rejects: "it gives none",
+};
+
+fn tests(
+    program: Option<&Program>,
+    printer: &Printer<'_>,
+    words: &Words,
+) -> (Vec<TestReport>, Option<String>) {
+    let Some(program) = program else { return (Vec::new(), Some(words.none.into())) };
     let steps = program.steps(printer);
     if steps.is_empty() {
-        let always = program.is_always();
-        let text = if always { "fires for every message" } else { "never fires" };
-        return (Vec::new(), Some(format!("nothing is left to test: the rule {text}")));
+        let text = if program.is_always() { words.always } else { words.never };
+        return (Vec::new(), Some(text.into()));
     }
     let leads = |next: Option<usize>, accepts: bool| match (next, accepts) {
         (Some(number), _) => format!("go on with {number}"),
-        (None, true) => "the rule fires".into(),
-        (None, false) => "the rule does not fire".into(),
+        (None, true) => words.accepts.into(),
+        (None, false) => words.rejects.into(),
     };
     let test = |(at, step): (usize, &Step)| {
         let want = if step.want { "TRUE" } else { "FALSE" };
@@ -159,8 +251,9 @@ fn functions(explanation: &Explanation) -> Vec<String> {
             calls(expr, &mut names);
         }
     }
-    if let Some(condition) = &explanation.tree.condition {
-        calls(condition, &mut names);
+    let source = explanation.query().unnest().map(Unnest::source);
+    for expr in explanation.tree.condition.iter().chain(&explanation.inner).chain(source) {
+        calls(expr, &mut names);
     }
     let used = FUNCTIONS.iter().filter(|function| names.contains(&function.name));
     used.map(|function| format!("{}: {}", function.signature, function.summary)).collect()

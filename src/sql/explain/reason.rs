@@ -10,8 +10,9 @@ const LEAVES: usize = 4;
 /// The most fields that are told for one leaf.
 const FIELDS: usize = 4;
 
-/// `WHERE is FALSE because temperature > 30 is FALSE: temperature is 12`.
-pub(super) fn sentence<'a>(walk: &mut Walk<'a, '_>, condition: &'a Expr) -> String {
+/// `WHERE is FALSE because temperature > 30 is FALSE: temperature is 12`; `subject` is what the
+/// condition is called.
+pub(super) fn sentence<'a>(walk: &mut Walk<'a, '_>, condition: &'a Expr, subject: &str) -> String {
     let answer = walk.truth(condition);
     let mut leaves = Vec::new();
     gather(walk, condition, answer, &mut leaves);
@@ -22,7 +23,7 @@ pub(super) fn sentence<'a>(walk: &mut Walk<'a, '_>, condition: &'a Expr) -> Stri
     if more > 0 {
         reasons.push(format!("and {more} more"));
     }
-    format!("WHERE is {} because {}", word(answer), reasons.join("; "))
+    format!("{subject} is {} because {}", word(answer), reasons.join("; "))
 }
 
 /// TRUE, FALSE or UNKNOWN.

@@ -4,6 +4,7 @@ use connectors::contract::Body;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::elements::{self, ArrayReport};
 use super::{Explanation, NODES, RECORD, reason, shortened};
 use crate::sql::error::EvalError;
 use crate::sql::eval::Context;
@@ -40,12 +41,15 @@ pub struct MessageReport {
     pub outcome: Outcome,
     /// Why, in one sentence.
     pub because: String,
-    /// WHERE with the value of each of its parts.
+    /// WHERE with the value of each of its parts; with UNNEST what it asks of the message.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub condition: Option<Node>,
-    /// The items of SELECT, also when the rule does not fire.
+    /// UNNEST: the array and its elements, when WHERE lets the message through to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unnest: Option<ArrayReport>,
+    /// The items of SELECT, also when the rule does not fire. With UNNEST elements have them.
     pub items: Vec<ItemReport>,
-    /// The records. `null` stands for one that is longer than [`RECORD`].
+    /// The records; with UNNEST those of the elements that are shown. `null` stands for one that is longer than [`RECORD`].
     pub records: Vec<Option<Box<RawValue>>>,
     /// True when parts were left out to keep the answer short.
     pub cut: bool,
@@ -98,6 +102,7 @@ pub(super) fn report(
         outcome: Outcome::Filtered,
         because: String::new(),
         condition: None,
+        unnest: None,
         items: Vec::new(),
         records: Vec::new(),
         cut: false,
@@ -111,15 +116,15 @@ pub(super) fn report(
     }
     let mut out = Vec::new();
     let verdict = explanation.plan.evaluate(0, input, payload, scratch, &mut out);
-    let aborted = scratch.errors().last().map(ToString::to_string);
-    {
+    let errors = std::mem::take(&mut scratch.errors);
+    if query.unnest().is_some() {
+        elements::report(explanation, input, scratch, &errors, &mut report);
+    } else {
         let context = explanation.plan.context(0, query, input, payload, scratch);
-        // Those of the run above are none of a part's.
-        context.errors.clear();
-        let mut walk = Walk { context, printer: Printer::of(query), left: NODES, cut: false };
+        let mut walk = Walk::new(explanation, context, NODES);
         let because = explanation.tree.condition.as_ref().map(|condition| {
             report.condition = walk.node(condition, true).map(|(node, _)| node);
-            reason::sentence(&mut walk, condition)
+            reason::sentence(&mut walk, condition, "WHERE")
         });
         report.because = because.unwrap_or_else(|| "there is no WHERE".into());
         report.items = items(&mut walk, explanation);
@@ -128,19 +133,22 @@ pub(super) fn report(
     match verdict {
         Verdict::Selected(_) | Verdict::Unnested => {
             report.outcome = Outcome::Fires;
-            let records = verdict.records(scratch, 0..out.len());
+            let shown = report.unnest.as_ref().map_or(1, ArrayReport::records);
+            let records = verdict.records(scratch, 0..out.len()).take(shown);
             report.records.extend(records.map(|(body, place)| record(body, &out[place])));
         }
         Verdict::Filtered => {}
         Verdict::Aborted => {
             report.outcome = Outcome::Aborted;
-            let error = aborted.unwrap_or_default();
+            report.unnest.iter_mut().for_each(|array| array.revoke("an error ended the run"));
+            let error = errors.last().map(ToString::to_string).unwrap_or_default();
             report.because = format!("an error ended the run for this message: {error}");
         }
     }
     if input.has_topic && !query.matches(&input.message.topic) {
         report.outcome = Outcome::OtherTopic;
         report.records.clear();
+        report.unnest.iter_mut().for_each(|array| array.revoke("the topic is another"));
         report.because = other_topic(query.filter().as_str(), input);
     }
     report
@@ -192,11 +200,18 @@ fn other_topic(filter: &str, input: &Input<'_>) -> String {
 pub(super) struct Walk<'a, 's> {
     pub(super) context: Context<'a, 's>,
     pub(super) printer: Printer<'a>,
-    left: usize,
-    cut: bool,
+    /// How many parts may still be shown.
+    pub(super) left: usize,
+    pub(super) cut: bool,
 }
 
-impl<'a> Walk<'a, '_> {
+impl<'a, 's> Walk<'a, 's> {
+    pub(super) fn new(explanation: &'a Explanation, context: Context<'a, 's>, left: usize) -> Self {
+        // Those of the run itself are none of a part's.
+        context.errors.clear();
+        Self { context, printer: Printer::of(&explanation.tree), left, cut: false }
+    }
+
     /// The value of an expression by itself, with the errors that arise on the way.
     pub(super) fn value(&mut self, expr: &'a Expr) -> (Value<'a>, Vec<EvalError>) {
         self.context.aborted = false;
@@ -213,7 +228,11 @@ impl<'a> Walk<'a, '_> {
 
     /// A node with all that is below it, and all errors of its evaluation. `None` when there are
     /// too many.
-    fn node(&mut self, expr: &'a Expr, condition: bool) -> Option<(Node, Vec<EvalError>)> {
+    pub(super) fn node(
+        &mut self,
+        expr: &'a Expr,
+        condition: bool,
+    ) -> Option<(Node, Vec<EvalError>)> {
         let Some(left) = self.left.checked_sub(1) else {
             self.cut = true;
             return None;
@@ -371,11 +390,12 @@ fn unneeded(expr: &Expr, taken: usize, at: usize) -> bool {
     if arm >= case.arms.len() { taken < arm } else { arm > taken || (at % 2 == 1 && arm != taken) }
 }
 
-fn items<'a>(walk: &mut Walk<'a, '_>, explanation: &'a Explanation) -> Vec<ItemReport> {
+/// The items of SELECT.
+pub(super) fn items<'a>(walk: &mut Walk<'a, '_>, explanation: &'a Explanation) -> Vec<ItemReport> {
     let query = explanation.query();
     let mut reports = Vec::new();
     for (at, item) in query.items().iter().enumerate() {
-        walk.printer = Printer::of_item(query, at);
+        walk.printer = Printer::of_item(&explanation.tree, at);
         walk.context.item = Some(at);
         let (value, effect) = match &item.content {
             Content::All if query.items().len() == 1 => (None, "the record is the payload"),

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::sql::lex::is_keyword;
-use crate::sql::path::{self, Path, Quoted, Step};
+use crate::sql::path::{self, Quoted, Step};
+use crate::sql::statement::MODIFIERS;
 
 pub(super) fn in_quotes(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
@@ -24,6 +25,8 @@ fn is_bare(text: &str) -> bool {
     chars.next().is_some_and(|first| first.is_alphabetic() || first == '_')
         && chars.all(|char| char.is_alphanumeric() || char == '_')
         && !is_keyword(text)
+        // As the first word of an item they could be taken for what they are in SQL.
+        && !MODIFIERS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// A path: bare, else in double quotes, else with its odd keys in backticks. Also the text that
@@ -67,6 +70,17 @@ pub(super) fn plain(steps: &[Step]) -> (String, String) {
     (text, name)
 }
 
+/// A path that says that it starts at the document, where its first key means something else; also
+/// the text that counts as its name.
+pub(super) fn from_document(steps: &[Step]) -> (String, String) {
+    let (mut text, mut name) = (String::from("\"$\""), String::from("$"));
+    extend(steps, &mut text, &mut name);
+    match path::quoted(&name) {
+        Ok(Quoted::Path(found)) if found == steps => (in_quotes(&name), name),
+        _ => (text, name),
+    }
+}
+
 /// Appends steps to a path that has begun, and to its name.
 pub(super) fn extend(steps: &[Step], text: &mut String, name: &mut String) {
     for step in steps {
@@ -85,16 +99,16 @@ pub(super) fn extend(steps: &[Step], text: &mut String, name: &mut String) {
 }
 
 /// `".a[0]"`.
-pub(super) fn wrapped(path: &Path) -> String {
-    let (_, name) = plain(&path.steps);
+pub(super) fn wrapped(steps: &[Step]) -> String {
+    let (_, name) = plain(steps);
     let whole = format!(".{}", name.strip_prefix("$.").or(name.strip_prefix('$')).unwrap_or(&name));
     for text in [format!(".{name}"), whole] {
-        if matches!(path::quoted(&text), Ok(Quoted::Wrapped(found)) if found == path.steps) {
+        if matches!(path::quoted(&text), Ok(Quoted::Wrapped(found)) if found == steps) {
             return in_quotes(&text);
         }
     }
     // Keys that came after the quotes: the first step was inside them.
-    let (first, rest) = path.steps.split_at(path.steps.len().min(1));
+    let (first, rest) = steps.split_at(steps.len().min(1));
     let mut text = match first {
         [Step::Key(key)] => in_quotes(&format!(".{key}")),
         [Step::Index(index)] => format!("\".[{index}]\""),
