@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use connectors::contract::Shutdown;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::engine::{Loaded, RuleSet};
@@ -19,31 +19,28 @@ pub(super) struct Watch {
     folder: PathBuf,
     changed: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
+    hangup: Option<Signal>,
 }
 
 impl Watch {
     /// Begins to watch. Made before the folder is read for the first time, so that no change falls in
-    /// between.
+    /// between, and so that no SIGHUP ends a daemon that is about to be ready.
     pub(super) fn new(folder: &Path) -> Self {
         let changed = Arc::new(Notify::new());
         let watcher = watcher(folder, Arc::clone(&changed));
-        Self { folder: folder.to_owned(), changed, watcher }
+        let hangup = signal(SignalKind::hangup())
+            .inspect_err(|error| tracing::warn!("SIGHUP cannot be received: {error}"))
+            .ok();
+        Self { folder: folder.to_owned(), changed, watcher, hangup }
     }
 
     /// Reads the rules again whenever they change, until told to stop.
     pub(super) async fn run(mut self, rules: Arc<RuleSet>, mut shutdown: Shutdown) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => {
-                tracing::warn!("SIGHUP cannot be received: {error}");
-                return;
-            }
-        };
         loop {
             tokio::select! {
                 () = shutdown.wait() => return,
                 // The folder may be another one by now, which nobody watches yet.
-                _ = hangup.recv() => self.watcher = watcher(&self.folder, Arc::clone(&self.changed)),
+                () = received(&mut self.hangup) => self.watcher = watcher(&self.folder, Arc::clone(&self.changed)),
                 () = self.changed.notified() => tokio::time::sleep(QUIET).await,
             }
             let (set, folder) = (Arc::clone(&rules), self.folder.clone());
@@ -59,6 +56,16 @@ impl Watch {
                 tracing::warn!("{} is gone; send SIGHUP when it is back", self.folder.display());
             }
         }
+    }
+}
+
+/// Waits for a signal; for ever when it cannot be received.
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -80,9 +80,15 @@ pub(super) fn run(config: Config) -> Outcome {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot_start)?;
     runtime.block_on(async {
+        // Before anybody can take the daemon for ready: a signal that nobody receives ends it at once.
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot_start)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_start)?;
         let daemon = Daemon::start(&config).await.map_err(cannot_start)?;
         daemon.greet(&config);
-        let told = wait_for_signal().await.map_err(cannot_start)?;
+        let told = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
         tracing::info!("{told}: stopping");
         daemon.stop().await;
         Ok(())
@@ -373,15 +379,6 @@ fn engine_limits(config: &Config) -> EngineLimits {
         messages: config.limits.queue_messages,
         bytes: config.limits.queue_bytes,
     }
-}
-
-async fn wait_for_signal() -> std::io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
 }
 
 /// The wall clock, in milliseconds since 1970.
