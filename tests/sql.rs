@@ -38,6 +38,7 @@ use std::sync::Arc;
 use connectors::contract::{Body, DeviceFacts, Message, Origin, QoS, Topic, TopicLimits};
 use tidegate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
 
+mod depends;
 mod explaining;
 mod extremes;
 mod fuzz;
@@ -69,6 +70,7 @@ struct Block {
     time: u64,
     id: u64,
     zone: Option<String>,
+    rule: Option<String>,
     tags: Vec<(String, String)>,
     binary: bool,
     no_topic: bool,
@@ -168,7 +170,7 @@ impl Block {
         let input = Input {
             message: &message,
             facts: &Tags(self.tags.clone()),
-            rule: "rule",
+            rule: self.rule.as_deref().unwrap_or("rule"),
             has_topic: !self.no_topic,
         };
         if !self.binary

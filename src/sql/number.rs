@@ -124,6 +124,19 @@ impl Num {
         }
     }
 
+    /// The integer that is left when the fraction is cut off, held within ±2^64: unlike
+    /// [`Num::truncate`] it keeps every integer that a document can hold.
+    #[must_use]
+    pub fn saturated(self) -> i128 {
+        const LIMIT: f64 = 18_446_744_073_709_551_616.0;
+        match self {
+            Self::Int(value) => value.into(),
+            Self::UInt(value) => value.into(),
+            #[expect(clippy::cast_possible_truncation, reason = "held within ±2^64")]
+            Self::Float(value) => value.clamp(-LIMIT, LIMIT) as i128,
+        }
+    }
+
     /// True when the value has no fraction.
     #[must_use]
     pub fn is_integer(self) -> bool {

@@ -83,6 +83,14 @@ fn large_objects_take_linear_time() {
 }
 
 #[test]
+fn long_names_are_written_once() {
+    // A copy of the name for each of its parts would be 200 GB.
+    let (name, parts) = ("K".repeat(1_000_000), list(200_000, |n| format!("\"{n}\":{{}}")));
+    let payload = format!(r#"{{"items":{{"{name}":{{"value":{{{parts}}}}}}}}}"#);
+    over(payload, &[("object_size(thingPropertyFlatMap())", "0")]);
+}
+
+#[test]
 fn deep_documents_stay_on_the_stack() {
     // The document itself is a level.
     let open = r#"{"x":"#.repeat(126);

@@ -105,9 +105,7 @@ pub(in crate::sql::functions) const ARRAY_INSERT: Function = Function {
         missing("array_insert(a, 3, 4)", r#"{"a":[1,2]}"#),
     ],
     eval: |arguments, _| {
-        if let Some(nothing) =
-            arguments.get(1).and_then(|index| absent(std::slice::from_ref(index)))
-        {
+        if let Some(nothing) = arguments.get(..2).and_then(absent) {
             return Ok(nothing);
         }
         let index = integer(arguments, 1).unwrap_or_default();
@@ -117,7 +115,6 @@ pub(in crate::sql::functions) const ARRAY_INSERT: Function = Function {
                 let place = i64::try_from(place).unwrap_or(i64::MAX);
                 insert(arguments, place, arguments.get(2))
             }
-            _ if arguments.first().is_some_and(Value::is_null) => insert(arguments, 0, None),
             _ => {
                 let message = format!("there is no index {index} in an array of {length} elements");
                 Err(Fault::new("domain", message))

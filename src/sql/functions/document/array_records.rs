@@ -8,6 +8,7 @@ use crate::sql::expr::{Comparison, Const};
 use crate::sql::functions::document::array::ARRAYS;
 use crate::sql::functions::document::array_search::Sought;
 use crate::sql::functions::document::compose::{self, Map, Writer, elements, raw, text};
+use crate::sql::functions::document::sameness::whole;
 use crate::sql::functions::{Fault, Function, Kind, Problem, example, missing, required};
 use crate::sql::json;
 use crate::sql::value::{Number, Value};
@@ -134,8 +135,12 @@ pub(in crate::sql::functions) const ARRAY_GROUP_BY: Function = Function {
         let mut groups: Map<'_, Vec<&[u8]>> = Map::new();
         for element in elements(arguments, 0) {
             let name = match compose::look(element, key, &steps).map(Value::read) {
-                // By value: 1 and 1.0 are one group.
-                Some(Value::Number(Number { num, .. })) => Cow::Owned(num.text()),
+                // By value: 1 and 1.0 are one group, and so are 0 and -0.0.
+                Some(Value::Number(Number { num, text })) => match whole(num) {
+                    Some(whole) => Cow::Owned(whole.to_string()),
+                    None if num.as_f64().is_finite() => Cow::Owned(num.text()),
+                    None => Cow::Borrowed(text.unwrap_or_default()),
+                },
                 Some(Value::String(text)) => text,
                 Some(Value::Bool(value)) => Cow::Borrowed(if value { "true" } else { "false" }),
                 _ => continue,

@@ -187,6 +187,13 @@ pub(in crate::sql::functions) const ARRAY_REPEAT: Function = Function {
     ..ARRAYS
 };
 
+/// An integer with which there is no exact arithmetic.
+pub(in crate::sql::functions) fn beyond(function: &str, number: Num) -> Fault {
+    let message =
+        format!("`{function}` takes integers from -2^63 to 2^63 - 1, not {}", number.text());
+    Fault::new("domain", message)
+}
+
 pub(in crate::sql::functions) const SEQUENCE: Function = Function {
     name: "sequence",
     signature: "sequence(start, stop[, step])",
@@ -205,12 +212,16 @@ pub(in crate::sql::functions) const SEQUENCE: Function = Function {
         missing("sequence(1, 3, a)", r#"{"a":0}"#),
     ],
     eval: |arguments, _| {
-        let (Some(start), Some(stop)) = (integer(arguments, 0), integer(arguments, 1)) else {
-            return Ok(Value::Missing);
+        let bound = |index: usize| match arguments.get(index) {
+            Some(Value::Number(number)) => match i64::try_from(number.num.saturated()) {
+                Ok(value) => Ok(Some(i128::from(value))),
+                Err(_) => Err(beyond("sequence", number.num)),
+            },
+            _ => Ok(None),
         };
-        let (start, stop) = (i128::from(start), i128::from(stop));
+        let (Some(start), Some(stop)) = (bound(0)?, bound(1)?) else { return Ok(Value::Missing) };
         let default = if stop < start { -1 } else { 1 };
-        let step = integer(arguments, 2).map_or(default, i128::from);
+        let step = bound(2)?.unwrap_or(default);
         if step == 0 {
             return Err(Fault::new("domain", "`sequence` takes a step other than 0"));
         }
@@ -238,7 +249,7 @@ pub(in crate::sql::functions) const ARRAY_SHUFFLE: Function = Function {
     summary: "The elements in an order of chance that depends on message, rule and call alone: \
               evaluating a message again gives the same.",
     examples: &[
-        example("array_length(array_shuffle(a))", r#"{"a":[1,2,3,4]}"#, "4"),
+        example("array_shuffle(a)", r#"{"a":[1,2,3,4]}"#, "[1,2,4,3]"),
         example("array_sort(array_shuffle(a))", r#"{"a":[1,2,3,4]}"#, "[1,2,3,4]"),
         example("array_shuffle(a)", r#"{"a":[7]}"#, "[7]"),
     ],

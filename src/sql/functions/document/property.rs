@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::sql::eval;
+use crate::sql::functions::document::compose::{self, Map};
 use crate::sql::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, required,
 };
@@ -56,7 +57,8 @@ pub(in crate::sql::functions) const THING_PROPERTY_FLAT_MAP: Function = Function
     spreads: true,
     depends: Depends::Message,
     summary: "The values of a property message, all or those that are named, as top-level keys; \
-              the parts of a struct are joined with `_`. With an alias they form one object.",
+              the parts of a struct are joined with `_`; of equal keys the last wins. With an alias \
+              they form one object.",
     examples: &[
         example(
             "thingPropertyFlatMap()",
@@ -73,35 +75,44 @@ pub(in crate::sql::functions) const THING_PROPERTY_FLAT_MAP: Function = Function
     eval: |arguments, _| {
         let [items, wanted @ ..] = arguments else { return Ok(Value::Missing) };
         let Value::Json(items) = items else { return Ok(Value::Missing) };
-        let mut out = vec![b'{'];
+        let mut flat = Flat { map: Map::new(), bytes: 0 };
         for (key, entry) in json::members(items.as_bytes()) {
-            let name = json::decode(key);
+            let mut name = json::decode(key).into_owned();
             let asked = wanted.is_empty()
                 || wanted.iter().any(|want| matches!(want, Value::String(want) if **want == *name));
-            let value = json::members(entry).filter(|(key, _)| json::decode(key) == "value").last();
-            if let (true, Some((_, value))) = (asked, value) {
-                flatten(&name, value, &mut out)?;
+            if let (true, Some(value)) = (asked, compose::member(entry, "value")) {
+                flat.add(&mut name, value)?;
             }
         }
-        out.push(b'}');
-        Ok(Value::Json(Cow::Owned(String::from_utf8(out).unwrap_or_default())))
+        flat.map.write(items.len())
     },
     ..JSON
 };
 
-/// Appends a value, or the parts of an object under joined names. As deep as the document.
-fn flatten(name: &str, value: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-    if value.first() == Some(&b'{') {
-        for (key, part) in json::members(value) {
-            flatten(&format!("{name}_{}", json::decode(key)), part, out)?;
+/// The properties so far. Of equal names the last wins.
+struct Flat<'v> {
+    map: Map<'v, &'v [u8]>,
+    /// What they need in the result: joined names repeat what is above them.
+    bytes: usize,
+}
+
+impl<'v> Flat<'v> {
+    /// Adds a value, or the parts of an object under joined names. As deep as the document; the name
+    /// is written once, however many parts there are.
+    fn add(&mut self, name: &mut String, value: &'v [u8]) -> Result<(), Fault> {
+        if value.first() == Some(&b'{') {
+            for (key, part) in json::members(value) {
+                let above = name.len();
+                name.push('_');
+                name.push_str(&json::decode(key));
+                self.add(name, part)?;
+                name.truncate(above);
+            }
+            return Ok(());
         }
-        return Ok(());
+        self.bytes += name.len() + value.len();
+        eval::fits(self.bytes)?;
+        self.map.put(Cow::Owned(name.clone()), value);
+        Ok(())
     }
-    if out.len() > 1 {
-        out.push(b',');
-    }
-    json::write_string(name, out);
-    out.push(b':');
-    out.extend_from_slice(value);
-    eval::fits(out.len())
 }

@@ -1,8 +1,9 @@
 //! Functions of the message and the device that sent it. Chance comes from the message's record, so
 //! that evaluating it again gives the same.
 
+use crate::sql::functions::message::chance::random_uuid;
 use crate::sql::functions::{
-    Depends, Example, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required,
+    Depends, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required,
 };
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -78,18 +79,11 @@ pub(in crate::sql::functions) const NEWUUID: Function = Function {
     summary: "A random UUID. It depends on the message, the rule and the place of the call: \
               evaluating a message again gives the same one.",
     examples: &[
-        Example { sql: "newuuid() LIKE '________-%'", payload: "{}", result: Some("false") },
+        example("newuuid()", "{}", r#""a0455da6-b286-4f5a-8410-22f97e32ea4c""#),
         example("newuuid() = newuuid()", "{}", "false"),
-        example("newuuid() LIKE '%-%-4%-%-%'", "{}", "true"),
+        example("is_uuid(newuuid())", "{}", "true"),
     ],
-    eval: |_, site| {
-        if let Some(fixed) = site.input.facts.fixed_uuid() {
-            return Ok(Value::text(uuid::Uuid::from_u128(fixed).hyphenated().to_string()));
-        }
-        let bits = u128::from(site.random(0)) << 64 | u128::from(site.random(1));
-        let uuid = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
-        Ok(Value::text(uuid.hyphenated().to_string()))
-    },
+    eval: |_, site| Ok(Value::text(random_uuid(site).hyphenated().to_string())),
     ..DEVICE
 };
 
@@ -101,7 +95,7 @@ pub(in crate::sql::functions) const RAND: Function = Function {
     depends: Depends::Chance,
     summary: "A random number from 0 up to, and without, 1; see newuuid for what it depends on.",
     examples: &[
-        example("rand() BETWEEN 0 AND 0.9999999999999999", "{}", "true"),
+        example("rand()", "{}", "0.6260584384895324"),
         example("rand() = rand()", "{}", "false"),
     ],
     eval: |_, site| {

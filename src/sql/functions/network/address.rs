@@ -73,14 +73,20 @@ impl Network {
         };
         let first: IpAddr = ip.parse().map_err(|_| wrong())?;
         let most = if first.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
+        let bits: u32 = match bits {
             None => most,
             Some(bits) if bits.len() <= 3 && bits.bytes().all(|b| b.is_ascii_digit()) => {
                 bits.parse().ok().filter(|&bits| bits <= most).ok_or_else(wrong)?
             }
             Some(_) => return Err(wrong()),
         };
-        Ok(Self { first, bits })
+        // As in `address`: IPv4 written as IPv6 is IPv4.
+        match (first.to_canonical(), bits.checked_sub(96)) {
+            (canonical @ IpAddr::V4(_), Some(bits)) if first.is_ipv6() => {
+                Ok(Self { first: canonical, bits })
+            }
+            _ => Ok(Self { first, bits }),
+        }
     }
 
     fn contains(self, ip: IpAddr) -> bool {
@@ -105,6 +111,7 @@ pub(in crate::sql::functions) const IP_IN_CIDR: Function = Function {
         example("ip_in_cidr(ip, '192.168.0.0/16')", r#"{"ip":"192.168.7.9"}"#, "true"),
         example("ip_in_cidr('fe80::1', 'fd00::/8')", "{}", "false"),
         example("ip_in_cidr('::ffff:10.1.2.3', '10.0.0.0/8')", "{}", "true"),
+        example("ip_in_cidr('10.1.2.3', '::ffff:10.0.0.0/104')", "{}", "true"),
         missing("ip_in_cidr(ip, '10.0.0.0/8')", r#"{"ip":"10.0.0"}"#),
     ],
     prepare: |arguments| {
@@ -152,8 +159,8 @@ pub(in crate::sql::functions) const IS_IPV6: Function = of_ip(
 pub(in crate::sql::functions) const IS_PRIVATE_IP: Function = of_ip(
     "is_private_ip",
     "is_private_ip(ip)",
-    "Whether an address is no public one: 10/8, 172.16/12, 192.168/16, loopback, link-local, or \
-     fc00::/7.",
+    "Whether an address is one of a local network or of the machine itself: 10/8, 172.16/12, \
+     192.168/16, fc00::/7, link-local or loopback.",
     &[
         example("is_private_ip('192.168.7.9')", "{}", "true"),
         example("is_private_ip('8.8.8.8')", "{}", "false"),

@@ -9,7 +9,9 @@ use crate::sql::functions::time::java_date::{self, Letters};
 use crate::sql::functions::time::java_parse;
 use crate::sql::functions::time::moment::{A_TIME, Call, MAYBE_ZONE, Role, TIME, integer, prepare};
 use crate::sql::functions::time::text::rfc3339;
-use crate::sql::functions::{Fault, Function, Kind, Param, example, missing, optional, required};
+use crate::sql::functions::{
+    Depends, Fault, Function, Kind, Param, example, missing, optional, required,
+};
 use crate::sql::lex::shorten;
 use crate::sql::value::Value;
 
@@ -31,8 +33,8 @@ fn percent(pattern: &str, time: &Zoned) -> Result<String, String> {
 
 /// The time that is a number of ticks since 1970.
 fn from_ticks(call: &Call<'_, '_>, index: usize, tick: i128) -> Result<Timestamp, Fault> {
-    let ticks = call.arguments.get(index).and_then(Value::as_num).map_or(0, |num| num.truncate());
-    Timestamp::from_nanosecond(i128::from(ticks) * tick)
+    let ticks = call.arguments.get(index).and_then(Value::as_num).map_or(0, |num| num.saturated());
+    Timestamp::from_nanosecond(ticks * tick)
         .map_err(|_| Fault::new("domain", format!("{ticks} in that unit is beyond 9999-12-30")))
 }
 
@@ -117,6 +119,7 @@ pub(in crate::sql::functions) const UNIX_TS_TO_RFC3339: Function = Function {
 
 pub(in crate::sql::functions) const RFC3339_TO_UNIX_TS: Function = Function {
     name: "rfc3339_to_unix_ts",
+    depends: Depends::Arguments,
     signature: "rfc3339_to_unix_ts(text[, unit])",
     params: &[required("text", Kind::Text), UNIT],
     summary: "A time in the form of RFC 3339 as a count since 1970 of seconds, or of 'millisecond', \
@@ -271,6 +274,7 @@ pub(in crate::sql::functions) const PARSE_TIME: Function = Function {
 
 pub(in crate::sql::functions) const TIME_TO_EPOCH: Function = Function {
     name: "time_to_epoch",
+    depends: Depends::Arguments,
     signature: "time_to_epoch(text, format)",
     params: &[required("text", Kind::Text), required("format", Kind::Text)],
     summary: "Reads a time by a pattern in the letters of Joda-Time as milliseconds since 1970, in \

@@ -190,9 +190,11 @@ fn field(letter: char, width: usize, time: &Zoned, out: &mut String) {
         if width >= 4 { full } else { full.get(..3).unwrap_or(full) }
     };
     let hour = time.hour();
+    // The year before 1 AD is 1 BC.
+    let year = i64::from(if time.year() < 1 { 1 - time.year() } else { time.year() });
     let number = match letter {
-        'y' if width == 2 => i64::from(time.year().rem_euclid(100)),
-        'y' => i64::from(time.year()),
+        'y' if width == 2 => year % 100,
+        'y' => year,
         'M' | 'L' if width >= 3 => {
             out.push_str(name(&MONTHS, time.month()));
             return;
@@ -210,7 +212,7 @@ fn field(letter: char, width: usize, time: &Zoned, out: &mut String) {
             return;
         }
         'G' => {
-            out.push_str("AD");
+            out.push_str(if time.year() < 1 { "BC" } else { "AD" });
             return;
         }
         'H' => i64::from(hour),

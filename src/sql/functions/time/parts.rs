@@ -234,9 +234,9 @@ pub(in crate::sql::functions) const IS_WEEKEND: Function = of_time(
     Kind::Boolean,
     "Whether a time is on a Saturday or Sunday; arguments as of year.",
     &[
+        example("is_weekend(ts)", r#"{"ts":1543622400000}"#, "true"),
         example("is_weekend()", "{}", "false"),
-        example("is_weekend('2018-12-01')", "{}", "true"),
-        example("is_weekend(ts, 'UTC')", r#"{"ts":1543622400000}"#, "true"),
+        example("is_weekend('2018-12-01', 'UTC')", "{}", "true"),
     ],
     |arguments, site| {
         let day = Call::new(arguments, site).local(0, 1)?.weekday().to_monday_one_offset();

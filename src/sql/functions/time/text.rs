@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 use crate::sql::functions::time::java_date::{self, Letters};
 use crate::sql::functions::time::java_parse;
@@ -11,7 +11,7 @@ use crate::sql::functions::time::moment::{
     self, A_TIME, Call, MAYBE_ZONE, Role, TIME, instant, prepare,
 };
 use crate::sql::functions::time::words::duration;
-use crate::sql::functions::{Fault, Function, Kind, example, missing, required};
+use crate::sql::functions::{Depends, Fault, Function, Kind, example, missing, required};
 use crate::sql::lex::shorten;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -22,7 +22,10 @@ pub(in crate::sql::functions) fn rfc3339(
     zone: &TimeZone,
     digits: usize,
 ) -> String {
-    let offset = zone.to_offset(time);
+    // The form has no seconds of an offset, which old local times have: as it stands for a point in
+    // time, the clock gives way.
+    let offset = zone.to_offset(time).seconds();
+    let offset = Offset::from_seconds(offset - offset % 60).unwrap_or(Offset::UTC);
     let local = offset.to_datetime(time);
     let mut text = String::with_capacity(40);
     let (hour, minute, second) = (local.hour(), local.minute(), local.second());
@@ -119,6 +122,7 @@ pub(in crate::sql::functions) const PARSE_TIMESTAMP: Function = Function {
 
 pub(in crate::sql::functions) const FROM_RFC3339: Function = Function {
     name: "from_rfc3339",
+    depends: Depends::Arguments,
     signature: "from_rfc3339(text)",
     params: &[required("text", Kind::Text)],
     summary: "A time in the form of RFC 3339 as milliseconds since 1970; it has an offset or `Z`.",
@@ -193,6 +197,7 @@ pub(in crate::sql::functions) const FROM_UNIX_TIME: Function = Function {
 
 pub(in crate::sql::functions) const PARSE_DURATION: Function = Function {
     name: "parse_duration",
+    depends: Depends::Arguments,
     signature: "parse_duration(text)",
     params: &[required("text", Kind::Text)],
     summary: "A duration such as '1h30m', '2.5s', '1d 12h', '500ms' or ISO 8601's 'PT1H30M' in \
@@ -221,6 +226,7 @@ pub(in crate::sql::functions) const PARSE_DURATION: Function = Function {
 
 pub(in crate::sql::functions) const FORMAT_DURATION: Function = Function {
     name: "format_duration",
+    depends: Depends::Arguments,
     signature: "format_duration(ms)",
     params: &[required("ms", Kind::Integer)],
     result: Kind::Text,
@@ -234,7 +240,10 @@ pub(in crate::sql::functions) const FORMAT_DURATION: Function = Function {
     ],
     eval: |arguments, _| {
         let num = arguments.first().and_then(Value::as_num).unwrap_or(Num::Int(0));
-        Ok(Value::text(written(num.truncate())))
+        match i64::try_from(num.saturated()) {
+            Ok(ms) => Ok(Value::text(written(ms))),
+            Err(_) => Err(Fault::new("domain", "the duration is longer than any time")),
+        }
     },
     ..TIME
 };
