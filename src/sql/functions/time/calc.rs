@@ -166,8 +166,9 @@ pub(in crate::sql::functions) const DATE_DIFF: Function = Function {
         required("to", Kind::Any),
         MAYBE_ZONE,
     ],
-    summary: "How many whole units (as of date_add) lie from one time to another; negative when \
-              `to` is earlier. (eKuiper's has no unit and gives a duration.)",
+    summary: "How many whole units (those of date_add) lie from one time to another; negative when \
+              `to` is earlier. From the 31st to the 30th is no whole month. (eKuiper's has no unit \
+              and gives a duration.)",
     examples: &[
         example("date_diff('minute', ts, now())", r#"{"ts":1543370000000}"#, "63"),
         example("date_diff('day', '2018-11-01', '2018-11-28T23:59')", "{}", "27"),

@@ -20,7 +20,8 @@ struct Fields {
     day_of_year: Option<i16>,
     /// Monday is 1.
     weekday: Option<i8>,
-    hour: i8,
+    /// `H` and `k`, which say more than `K` and `h`.
+    hour: Option<i8>,
     /// `K` and `h`, from 0 to 11.
     half: Option<i8>,
     afternoon: Option<bool>,
@@ -132,8 +133,8 @@ impl Fields {
                 self.afternoon = Some(name(rest, &["AM", "PM"]).ok_or("AM or PM")? == 2);
             }
             'G' => *rest = rest.strip_prefix("AD").ok_or("the era AD")?,
-            'H' => self.hour = small(within(rest, 0, 23, 2, "an hour")?),
-            'k' => self.hour = small(within(rest, 1, 24, 2, "an hour")? % 24),
+            'H' => self.hour = Some(small(within(rest, 0, 23, 2, "an hour")?)),
+            'k' => self.hour = Some(small(within(rest, 1, 24, 2, "an hour")? % 24)),
             'K' => self.half = Some(small(within(rest, 0, 11, 2, "an hour")?)),
             'h' => self.half = Some(small(within(rest, 1, 12, 2, "an hour")? % 12)),
             'm' => self.minute = small(within(rest, 0, 59, 2, "a minute")?),
@@ -174,9 +175,10 @@ impl Fields {
         {
             return Err(format!("{date} is no {}", day_name(said)));
         }
-        let hour = match self.half {
-            Some(hour) => hour + if self.afternoon == Some(true) { 12 } else { 0 },
-            None => self.hour,
+        let hour = match (self.hour, self.half) {
+            (Some(hour), _) => hour,
+            (None, Some(hour)) => hour + if self.afternoon == Some(true) { 12 } else { 0 },
+            (None, None) => 0,
         };
         let time = Time::new(hour, self.minute, self.second, self.nanosecond)
             .map_err(|error| error.to_string())?;
@@ -272,6 +274,7 @@ mod tests {
             ("yyyy-MM-dd h:mm a", "2018-11-28 12:05 AM", "2018-11-27T16:05:00Z"),
             ("yyyy-MM-dd K:mm a", "2018-11-28 0:05 pm", "2018-11-28T04:05:00Z"),
             ("yyyy-MM-dd k", "2018-11-28 24", "2018-11-27T16:00:00Z"),
+            ("yyyy-MM-dd HH:mm (h)", "2018-11-28 20:05 (8)", "2018-11-28T12:05:00Z"),
             ("yyyy年M月d日", "2018年11月28日", "2018-11-27T16:00:00Z"),
             ("ss.SSSSSS", "01.000500", "1969-12-31T16:00:01.0005Z"),
             ("s.S", "1.5", "1969-12-31T16:00:01.005Z"),
