@@ -460,6 +460,10 @@ pub(crate) fn calculate(op: Arithmetic, a: Num, b: Num) -> Result<Num, Fault> {
         }
     }
     let (a, b) = (a.as_f64(), b.as_f64());
+    // Of two infinite numbers, as of one, nothing is known but that they are large.
+    if !a.is_finite() || !b.is_finite() {
+        return Err(Fault::new("not_finite", "an operand is beyond 1.8e308"));
+    }
     let value = match op {
         Arithmetic::Add => a + b,
         Arithmetic::Subtract => a - b,
@@ -492,5 +496,7 @@ pub(crate) fn concat<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a
     let a = left.as_text().ok_or_else(|| wrong(left))?;
     let b = right.as_text().ok_or_else(|| wrong(right))?;
     fits(a.len() + b.len())?;
-    Ok(Value::text(format!("{a}{b}")))
+    let mut text = String::with_capacity(a.len() + b.len());
+    text.extend([a, b]);
+    Ok(Value::text(text))
 }

@@ -11,10 +11,54 @@ use super::pick;
 /// The text of a JSON string with its quotes. Borrows where there is no escape.
 pub(crate) fn decode(raw: &[u8]) -> Cow<'_, str> {
     let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+    let mut rest = std::str::from_utf8(inner).unwrap_or_default();
     if memchr::memchr(b'\\', inner).is_none() {
-        return Cow::Borrowed(std::str::from_utf8(inner).unwrap_or_default());
+        return Cow::Borrowed(rest);
     }
-    Cow::Owned(serde_json::from_slice(raw).unwrap_or_default())
+    // An escape is never shorter than what it stands for.
+    let mut out = String::with_capacity(rest.len());
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        let (before, escape) = rest.split_at(at);
+        let Some((char, behind)) = escape.get(1..).and_then(escaped) else { return Cow::default() };
+        out.push_str(before);
+        out.push(char);
+        rest = behind;
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// The character that stands behind a backslash (RFC 8259 §7), and the text behind that.
+pub(crate) fn escaped(text: &str) -> Option<(char, &str)> {
+    let mut chars = text.chars();
+    let char = match chars.next()? {
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        same @ ('\\' | '"' | '/') => same,
+        'u' => {
+            let (high, rest) = unit(chars.as_str())?;
+            if let Some(char) = char::from_u32(high.into()) {
+                return Some((char, rest));
+            }
+            let (low, rest) = unit(rest.strip_prefix("\\u")?)?;
+            let char = char::decode_utf16([high, low]).next()?.ok()?;
+            return Some((char, rest));
+        }
+        _ => return None,
+    };
+    Some((char, chars.as_str()))
+}
+
+/// Four hexadecimal digits.
+fn unit(text: &str) -> Option<(u16, &str)> {
+    let (digits, rest) = text.split_at_checked(4)?;
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    Some((u16::from_str_radix(digits, 16).ok()?, rest))
 }
 
 /// Appends text as a JSON string with quotes; only what RFC 8259 §7 demands is escaped.

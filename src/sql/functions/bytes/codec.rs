@@ -121,19 +121,25 @@ impl Charset {
                 })
             }
             Self::Latin1 => {
-                eval::fits(bytes.len() * 2)?;
-                Ok(Value::text(bytes.iter().map(|byte| char::from(*byte)).collect::<String>()))
+                let length = bytes.len() + bytes.iter().filter(|byte| !byte.is_ascii()).count();
+                eval::fits(length)?;
+                let mut text = String::with_capacity(length);
+                text.extend(bytes.iter().map(|byte| char::from(*byte)));
+                Ok(Value::text(text))
             }
             Self::Utf16Le | Self::Utf16Be => {
                 let unit =
                     if self == Self::Utf16Le { u16::from_le_bytes } else { u16::from_be_bytes };
                 let (units, rest) = bytes.as_chunks::<2>();
-                eval::fits(units.len() * 3)?;
-                let text = char::decode_utf16(units.iter().map(|pair| unit(*pair)));
-                match text.collect::<Result<String, _>>() {
-                    Ok(text) if rest.is_empty() => Ok(Value::text(text)),
-                    _ => Err(fault("is not UTF-16")),
+                let chars = || char::decode_utf16(units.iter().map(|pair| unit(*pair)));
+                if !rest.is_empty() || chars().any(|char| char.is_err()) {
+                    return Err(fault("is not UTF-16"));
                 }
+                let length = chars().flatten().map(char::len_utf8).sum();
+                eval::fits(length)?;
+                let mut text = String::with_capacity(length);
+                text.extend(chars().flatten());
+                Ok(Value::text(text))
             }
         }
     }
@@ -149,10 +155,13 @@ impl Charset {
                 Some(char) => Err(outside("us-ascii", char)),
                 None => Ok(text.as_bytes().to_vec()),
             },
-            Self::Latin1 => text
-                .chars()
-                .map(|char| u8::try_from(char).map_err(|_| outside("iso-8859-1", char)))
-                .collect(),
+            Self::Latin1 => {
+                let mut out = Vec::with_capacity(text.chars().count());
+                for char in text.chars() {
+                    out.push(u8::try_from(char).map_err(|_| outside("iso-8859-1", char))?);
+                }
+                Ok(out)
+            }
             Self::Utf16Le | Self::Utf16Be => {
                 eval::fits(text.len() * 2)?;
                 let bytes = if self == Self::Utf16Le { u16::to_le_bytes } else { u16::to_be_bytes };

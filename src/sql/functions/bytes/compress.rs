@@ -65,13 +65,14 @@ const FORMATS: &str = "'gzip', 'zlib', 'deflate' (or 'flate') or 'zstd'";
 
 impl Format {
     fn named(name: &str) -> Option<Self> {
-        match name {
-            "gzip" => Some(Self::Gzip),
-            "zlib" => Some(Self::Zlib),
-            "deflate" | "flate" => Some(Self::Deflate),
-            "zstd" => Some(Self::Zstd),
-            _ => None,
-        }
+        const NAMES: &[(&str, Format)] = &[
+            ("gzip", Format::Gzip),
+            ("zlib", Format::Zlib),
+            ("deflate", Format::Deflate),
+            ("flate", Format::Deflate),
+            ("zstd", Format::Zstd),
+        ];
+        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, found)| *found)
     }
 
     fn of(name: &str) -> Result<Self, Fault> {
@@ -310,8 +311,8 @@ pub(in crate::sql::functions) const DEFLATE: Function = Function {
     aliases: &["zip"],
     signature: "deflate(*)",
     params: STAR,
-    summary: "`*`, bytes or a text compressed as deflate without a header (RFC 1951), as BINARY: to_base64() makes an \
-              item of it.",
+    summary: "`*`, bytes or a text compressed as deflate without a header (RFC 1951), as BINARY: \
+              to_base64() makes an item of it.",
     examples: &[
         example("bytesize(deflate(*)) > 0", "{}", "true"),
         example("decode_text(inflate(deflate('温度')))", "{}", r#""温度""#),
@@ -326,8 +327,8 @@ pub(in crate::sql::functions) const INFLATE: Function = Function {
     aliases: &["unzip"],
     signature: "inflate(*)",
     params: STAR,
-    summary: "What was compressed as deflate without a header (RFC 1951), as BINARY: decode_text() makes an item of \
-              it, and other functions take it as text. More than 4 MiB is an error.",
+    summary: "What was compressed as deflate without a header (RFC 1951), as BINARY: decode_text() \
+              makes an item of it, and other functions take it as text. More than 4 MiB is an error.",
     examples: &[
         example("decode_text(inflate(from_base64('S0yEAQA=')))", "{}", r#""aaaaaaaaaa""#),
         missing("inflate('no such thing')", "{}"),

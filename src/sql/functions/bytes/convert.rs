@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::sql::expr::Const;
 use crate::sql::functions::bytes::codec::text;
-use crate::sql::functions::math::number::{exact, num, whole};
+use crate::sql::functions::math::number::{bounded, exact, whole};
 use crate::sql::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example, missing,
     required, shown,
@@ -57,9 +57,9 @@ impl Target {
         NAMES.iter().find(|(_, names)| is(names)).map(|(target, _)| *target)
     }
 
-    /// Makes a value that is neither NULL nor MISSING what the target is.
-    fn convert<'a>(self, value: &Value<'a>) -> Result<Value<'a>, Fault> {
-        let result = match self {
+    /// A value that is neither NULL nor MISSING as what the target is, where it can be.
+    fn attempt<'a>(self, value: &Value<'a>) -> Option<Value<'a>> {
+        match self {
             Self::String => string(value),
             Self::Number => number(value),
             Self::Integer => number(value).and_then(|number| integer(&number)),
@@ -73,8 +73,12 @@ impl Target {
                     .as_text()
                     .map(|text| Value::Binary(Cow::Owned(text.into_owned().into_bytes()))),
             },
-        };
-        result.ok_or_else(|| {
+        }
+    }
+
+    /// The same, or why it cannot be.
+    fn convert<'a>(self, value: &Value<'a>) -> Result<Value<'a>, Fault> {
+        self.attempt(value).ok_or_else(|| {
             let what = match self {
                 Self::String => "text",
                 Self::Number => "a number",
@@ -216,7 +220,10 @@ pub(in crate::sql::functions) const TRY_CAST: Function = Function {
         missing("try_cast(t, 'number')", "{}"),
     ],
     prepare: known_target,
-    eval: |arguments, _| Ok(to(target(text(arguments, 1))?, arguments).unwrap_or(Value::Null)),
+    eval: |arguments, _| {
+        let value = arguments.first().unwrap_or(&Value::Missing);
+        Ok(target(text(arguments, 1))?.attempt(value).unwrap_or(Value::Null))
+    },
     ..CONVERT
 };
 
@@ -341,18 +348,6 @@ fn from_base(text: &str, base: u32, prefix: Option<u8>) -> Result<i128, Fault> {
     if value < i128::from(i64::MIN) { Err(fault()) } else { Ok(value) }
 }
 
-/// An integer argument, refused beyond 64 bits.
-fn bounded(arguments: &[Value<'_>], name: &str) -> Result<i128, Fault> {
-    let value = whole(arguments, 0);
-    match exact(value) {
-        Num::Float(_) => {
-            let n = num(arguments, 0).text();
-            Err(Fault::new("domain", format!("`{name}` takes integers of 64 bits, not {n}")))
-        }
-        _ => Ok(value),
-    }
-}
-
 const INTEGER: &[Param] = &[required("n", Kind::Integer)];
 const WRITTEN: &[Param] = &[required("text", Kind::Text)];
 
@@ -369,7 +364,7 @@ pub(in crate::sql::functions) const DEC2HEX: Function = Function {
         example("dec2hex(-16)", "{}", r#""-10""#),
         missing("dec2hex(a)", r#"{"a":1.5}"#),
     ],
-    eval: |arguments, _| Ok(in_base(bounded(arguments, "dec2hex")?, 16, false)),
+    eval: |arguments, _| Ok(in_base(bounded(arguments, 0, "dec2hex")?, 16, false)),
     ..CONVERT
 };
 
@@ -404,7 +399,7 @@ pub(in crate::sql::functions) const DEC2BIN: Function = Function {
         example("dec2bin(0)", "{}", r#""0""#),
         example("dec2bin(-2)", "{}", r#""-10""#),
     ],
-    eval: |arguments, _| Ok(in_base(bounded(arguments, "dec2bin")?, 2, false)),
+    eval: |arguments, _| Ok(in_base(bounded(arguments, 0, "dec2bin")?, 2, false)),
     ..CONVERT
 };
 
@@ -451,7 +446,8 @@ pub(in crate::sql::functions) const CONV: Function = Function {
     prepare: |arguments| {
         for argument in arguments.iter().skip(1) {
             if let Some(Const::Number(num, text)) = argument
-                && num.as_i128().and_then(base).is_none()
+                && num.is_integer()
+                && base(num.truncate().into()).is_none()
             {
                 return Err(Problem {
                     message: format!("{text} is no base"),

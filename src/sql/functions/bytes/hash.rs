@@ -391,11 +391,13 @@ const CRC16_NAMES: &str = "'modbus', 'ccitt' or 'xmodem'";
 fn crc16(variant: &str, data: &[u8]) -> Option<u16> {
     let mirrored = |sum: u16, byte: &u8| sum >> 8 ^ IBM[usize::from(sum.to_le_bytes()[0] ^ byte)];
     let plain = |sum: u16, byte: &u8| sum << 8 ^ CCITT[usize::from(sum.to_be_bytes()[0] ^ byte)];
-    match variant {
-        "modbus" => Some(data.iter().fold(0xffff, mirrored)),
-        "ccitt" => Some(data.iter().fold(0xffff, plain)),
-        "xmodem" => Some(data.iter().fold(0, plain)),
-        _ => None,
+    let is = |name: &str| name.eq_ignore_ascii_case(variant);
+    if is("modbus") {
+        Some(data.iter().fold(0xffff, mirrored))
+    } else if is("ccitt") {
+        Some(data.iter().fold(0xffff, plain))
+    } else {
+        is("xmodem").then(|| data.iter().fold(0, plain))
     }
 }
 

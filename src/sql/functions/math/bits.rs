@@ -1,7 +1,7 @@
 //! Functions of the bits of integers. An integer is its 64 bits, negative ones in two's complement; a
 //! result is unsigned when an argument is above the range of signed ones. Bits of bytes are in `binary`.
 
-use crate::sql::functions::math::number::{exact, num, numeric, unsigned, whole};
+use crate::sql::functions::math::number::{bounded, exact, num, numeric, unsigned, whole};
 use crate::sql::functions::{Example, Fault, Function, Kind, Param, example, missing, required};
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -23,15 +23,13 @@ const fn bits(
 
 /// The bits of an integer argument, and whether only an unsigned integer holds them.
 fn pattern(arguments: &[Value<'_>], index: usize, name: &str) -> Result<(u64, bool), Fault> {
-    let value = whole(arguments, index);
-    match (i64::try_from(value), u64::try_from(value)) {
-        (Ok(value), _) => Ok((value.cast_unsigned(), false)),
-        (_, Ok(value)) => Ok((value, true)),
-        _ => {
-            let n = num(arguments, index).text();
-            Err(Fault::new("domain", format!("`{name}` takes integers of 64 bits, not {n}")))
-        }
-    }
+    let value = bounded(arguments, index, name)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the bits are meant"
+    )]
+    Ok((value as u64, value > i64::MAX.into()))
 }
 
 fn number(bits: u64, is_unsigned: bool) -> Value<'static> {

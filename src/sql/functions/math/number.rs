@@ -76,15 +76,14 @@ pub(in crate::sql::functions) fn real(
     finite(of(n.as_f64()), || format!("{name}({})", n.text()))
 }
 
-/// The first argument, refused when it is beyond f64: it was read (`1e999`), but nothing can be
+/// The first argument. Any that is beyond f64 is refused: it was read (`1e999`), but nothing can be
 /// computed from it.
 pub(in crate::sql::functions) fn computable(
     arguments: &[Value<'_>],
     name: &str,
 ) -> Result<Num, Fault> {
-    let n = num(arguments, 0);
-    if n.as_f64().is_finite() {
-        return Ok(n);
+    if (0..arguments.len()).all(|index| num(arguments, index).as_f64().is_finite()) {
+        return Ok(num(arguments, 0));
     }
     Err(Fault::new("not_finite", format!("`{name}` takes numbers up to 1.8e308")))
 }
@@ -109,14 +108,14 @@ pub(in crate::sql::functions) const ABS: Function = unary(
         example("abs(-5)", "{}", "5"),
         example("abs(t)", r#"{"t":-2.5}"#, "2.5"),
         example("abs(t)", r#"{"t":"-3"}"#, "3"),
-        example("abs(t)", r#"{"t":-9223372036854775808}"#, "9.223372036854776e18"),
+        example("abs(t)", r#"{"t":-9223372036854775808}"#, "9223372036854775808"),
         example("abs(t)", r#"{"t":null}"#, "null"),
         missing("abs(t)", "{}"),
         missing("abs(t)", r#"{"t":"warm"}"#),
     ],
     |arguments, _| match computable(arguments, "abs")? {
         Num::Float(value) => finite(value.abs(), || "abs".to_owned()),
-        num => Ok(Value::number(Num::from_i128(num.as_i128().unwrap_or_default().abs()))),
+        num => Ok(Value::number(exact(num.as_i128().unwrap_or_default().abs()))),
     },
 );
 
@@ -177,31 +176,32 @@ pub(in crate::sql::functions) const LOG: Function = Function {
     ..numeric(
         "log",
         "log(n[, m])",
-        "The natural logarithm of n, or that to base m.",
+        "The natural logarithm of n, or that to base m. Both have to be above 0, and m is not 1.",
         &[
             example("log(1)", "{}", "0"),
             example("log(8, 2)", "{}", "3"),
             example("log(1000, 10)", "{}", "3"),
+            example("log(125, 5)", "{}", "3"),
             missing("log(0)", "{}"),
             missing("log(-1)", "{}"),
             missing("log(2, 1)", "{}"),
         ],
         |arguments, _| {
-            let n = num(arguments, 0);
-            let value = match arguments.len() {
-                1 => n.as_f64().ln(),
-                // The two common bases are exact where `ln(n) / ln(m)` is not.
-                _ => match num(arguments, 1).as_f64() {
-                    2.0 => n.as_f64().log2(),
-                    10.0 => n.as_f64().log10(),
-                    m => n.as_f64().ln() / m.ln(),
-                },
-            };
-            if n.as_f64() <= 0.0 || !value.is_finite() {
-                let message = format!("the logarithm of {} is not defined", n.text());
-                return Err(Fault::new("domain", message));
+            if arguments.len() == 1 {
+                return logarithm(arguments, f64::ln, "log");
             }
-            finite(value, String::new)
+            let (n, m) = (computable(arguments, "log")?, num(arguments, 1));
+            let value = match (n.as_f64(), m.as_f64()) {
+                (n, m) if n <= 0.0 || m <= 0.0 || m == 1.0 => f64::NAN,
+                (n, 2.0) => n.log2(),
+                (n, 10.0) => n.log10(),
+                (n, m) => {
+                    // The quotient is off by a digit where the power is an integer.
+                    let (value, whole) = (n.ln() / m.ln(), (n.ln() / m.ln()).round());
+                    if m.powf(whole) == n { whole } else { value }
+                }
+            };
+            finite(value, || format!("log({}, {})", n.text(), m.text()))
         },
     )
 };
@@ -238,7 +238,7 @@ pub(in crate::sql::functions) const POWER: Function = Function {
             missing("power(10, 1000)", "{}"),
         ],
         |arguments, _| {
-            let (n, m) = (num(arguments, 0), num(arguments, 1));
+            let (n, m) = (computable(arguments, "power")?, num(arguments, 1));
             let exact = match (n, m) {
                 (Num::Int(n), Num::Int(m)) => u32::try_from(m).ok().and_then(|m| n.checked_pow(m)),
                 _ => None,
@@ -379,7 +379,7 @@ pub(in crate::sql::functions) const HYPOT: Function = binary(
     "The length of the hypotenuse, √(n² + m²), without overflow on the way.",
     &[example("hypot(3, 4)", "{}", "5"), example("hypot(x, y)", r#"{"x":0,"y":-4e200}"#, "4e200")],
     |arguments, _| {
-        let (n, m) = (num(arguments, 0), num(arguments, 1));
+        let (n, m) = (computable(arguments, "hypot")?, num(arguments, 1));
         finite(n.as_f64().hypot(m.as_f64()), || format!("hypot({}, {})", n.text(), m.text()))
     },
 );
@@ -389,6 +389,22 @@ pub(in crate::sql::functions) fn whole(arguments: &[Value<'_>], index: usize) ->
     let num = num(arguments, index);
     #[expect(clippy::cast_possible_truncation, reason = "an integer; saturates")]
     num.as_i128().unwrap_or_else(|| num.as_f64() as i128)
+}
+
+/// An integer argument, refused beyond 64 bits.
+pub(in crate::sql::functions) fn bounded(
+    arguments: &[Value<'_>],
+    index: usize,
+    name: &str,
+) -> Result<i128, Fault> {
+    let value = whole(arguments, index);
+    match exact(value) {
+        Num::Float(_) => {
+            let n = num(arguments, index).text();
+            Err(Fault::new("domain", format!("`{name}` takes integers of 64 bits, not {n}")))
+        }
+        _ => Ok(value),
+    }
 }
 
 /// An integer that is exact within i64 and u64, else the nearest f64.
@@ -426,7 +442,7 @@ pub(in crate::sql::functions) const GCD: Function = Function {
             missing("gcd(a, 3)", r#"{"a":1.5}"#),
         ],
         |arguments, _| {
-            let divisor = divisor(whole(arguments, 0), whole(arguments, 1));
+            let divisor = divisor(bounded(arguments, 0, "gcd")?, bounded(arguments, 1, "gcd")?);
             Ok(Value::number(exact(i128::try_from(divisor).unwrap_or(i128::MAX))))
         },
     )
@@ -444,14 +460,15 @@ pub(in crate::sql::functions) const LCM: Function = Function {
             example("lcm(-3, 7)", "{}", "21"),
         ],
         |arguments, _| {
-            let (n, m) = (whole(arguments, 0), whole(arguments, 1));
+            let (n, m) = (bounded(arguments, 0, "lcm")?, bounded(arguments, 1, "lcm")?);
             let divisor = i128::try_from(divisor(n, m)).unwrap_or(i128::MAX);
             if divisor == 0 {
                 return Ok(Value::number(Num::Int(0)));
             }
-            match (n / divisor).checked_mul(m).and_then(i128::checked_abs) {
-                Some(multiple) => Ok(Value::number(exact(multiple))),
-                None => Err(Fault::new("not_finite", "the least common multiple is too large")),
+            match (n / divisor).checked_mul(m) {
+                Some(multiple) => Ok(Value::number(exact(multiple.saturating_abs()))),
+                None => calculate(Arithmetic::Multiply, exact((n / divisor).abs()), exact(m.abs()))
+                    .map(Value::number),
             }
         },
     )

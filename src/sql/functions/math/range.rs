@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::sql::expr::Const;
-use crate::sql::functions::math::number::{finite, num, numeric, whole};
+use crate::sql::functions::math::number::{computable, finite, num, numeric, whole};
 use crate::sql::functions::{
     Fault, Function, Kind, Nulls, Prepared, Problem, example, missing, required, shown,
 };
@@ -164,12 +164,19 @@ pub(in crate::sql::functions) const MAP_RANGE: Function = Function {
             missing("map_range(raw, a, a, 0, 1)", r#"{"raw":1,"a":3}"#),
         ],
         |arguments, _| {
+            computable(arguments, "map_range")?;
             let at = |index| num(arguments, index).as_f64();
             let (low, high) = (at(1), at(2));
             if low == high {
                 return Err(Fault::new("domain", EMPTY));
             }
-            let value = at(3) + (at(0) - low) * (at(4) - at(3)) / (high - low);
+            // Counted from the nearer end, so that both ends are met exactly.
+            let (from, to) = if (at(0) - low).abs() <= (at(0) - high).abs() {
+                (low, at(3))
+            } else {
+                (high, at(4))
+            };
+            let value = to + (at(0) - from) * (at(4) - at(3)) / (high - low);
             finite(value, || "the result of map_range".to_owned())
         },
     )
@@ -201,7 +208,8 @@ pub(in crate::sql::functions) const WIDTH_BUCKET: Function = Function {
             example("width_bucket(t, 100, 0, 10)", r#"{"t":100}"#, "1"),
         ],
         |arguments, _| {
-            let (n, low, high) = (num(arguments, 0), num(arguments, 1), num(arguments, 2));
+            let n = computable(arguments, "width_bucket")?;
+            let (low, high) = (num(arguments, 1), num(arguments, 2));
             let count = i64::try_from(whole(arguments, 3)).ok().filter(|count| *count > 0);
             let Some(count) = count else {
                 let message =

@@ -1,9 +1,8 @@
 //! Functions that round: to integers, to digits before or behind the point. `floor` is with the
 //! vendor's functions in `math`.
 
-use std::io::{Cursor, Write as _};
-
 use crate::sql::functions::math::number::{computable, exact, finite, num, numeric, unary, whole};
+use crate::sql::functions::text::decimal::Decimal;
 use crate::sql::functions::{Fault, Function, Kind, Param, example, missing, optional, required};
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -94,7 +93,7 @@ fn rounded(arguments: &[Value<'_>], name: &str, half_away: bool) -> Result<Value
     let digits = digits.clamp(-DIGITS, DIGITS);
     let n = computable(arguments, name)?;
     let Some(integer) = n.as_i128() else {
-        let value = decimal(n.as_f64(), digits, half_away);
+        let value = decimal(n.as_f64(), digits, half_away)?;
         return finite(value, || format!("the rounding of {}", n.text()));
     };
     if digits >= 0 {
@@ -110,39 +109,11 @@ fn rounded(arguments: &[Value<'_>], name: &str, half_away: bool) -> Result<Value
 
 /// Rounds the shortest decimal that stands for the number: 1.005 is that, not the 1.00499… that is
 /// stored, and a multiplication by a power of ten adds no error of its own.
-fn decimal(value: f64, digits: i128, half_away: bool) -> f64 {
-    // 17 digits, a point and `e-308`.
-    let mut text = Cursor::new([0_u8; 32]);
-    write!(text, "{:e}", value.abs()).ok();
-    let (mantissa, exponent) = parts(&text);
-    let mantissa = mantissa.bytes().filter(u8::is_ascii_digit);
-    let keep = exponent + 1 + digits;
-    if keep < 0 {
-        return 0.0;
-    }
-    let keep = usize::try_from(keep).unwrap_or(usize::MAX);
-    if keep >= mantissa.clone().count() {
-        return value;
-    }
-    let digit = |byte: u8| u64::from(byte - b'0');
-    let mut kept = mantissa.clone().take(keep).fold(0_u64, |kept, byte| kept * 10 + digit(byte));
-    if half_away && mantissa.clone().nth(keep).is_some_and(|next| next >= b'5') {
-        kept += 1;
-    }
-    let mut text = Cursor::new([0_u8; 32]);
-    write!(text, "{kept}e{}", -digits).ok();
-    written(&text).parse::<f64>().unwrap_or(value).copysign(value)
-}
-
-fn written(text: &Cursor<[u8; 32]>) -> &str {
-    let end = usize::try_from(text.position()).unwrap_or_default();
-    text.get_ref().get(..end).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
-}
-
-fn parts(text: &Cursor<[u8; 32]>) -> (&str, i128) {
-    let text = written(text);
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    (mantissa, exponent.parse().unwrap_or_default())
+fn decimal(value: f64, digits: i128, half_away: bool) -> Result<f64, Fault> {
+    let mut decimal = Decimal::new(Num::Float(value))?;
+    let keep = decimal.exponent + 1 + i32::try_from(digits).unwrap_or_default();
+    decimal.keep(keep, half_away);
+    Ok(decimal.magnitude().copysign(value))
 }
 
 #[cfg(test)]
@@ -165,9 +136,9 @@ mod tests {
             (7.5, -2, 0.0),
             (f64::MAX, -308, f64::INFINITY),
         ] {
-            assert_eq!(decimal(value, digits, true), want, "{value} at {digits}");
+            assert_eq!(decimal(value, digits, true), Ok(want), "{value} at {digits}");
         }
-        assert_eq!(decimal(2.999, 2, false), 2.99);
-        assert_eq!(decimal(-0.999, 0, false), 0.0);
+        assert_eq!(decimal(2.999, 2, false), Ok(2.99));
+        assert_eq!(decimal(-0.999, 0, false), Ok(0.0));
     }
 }

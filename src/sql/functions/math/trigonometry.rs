@@ -1,6 +1,6 @@
 //! Functions of angles, which are in radians. Those of the vendor are in `math`.
 
-use crate::sql::functions::math::number::{finite, num, numeric, real, unary};
+use crate::sql::functions::math::number::{computable, finite, num, numeric, real, unary};
 use crate::sql::functions::{Function, Kind, example, missing, required};
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -17,12 +17,19 @@ pub(in crate::sql::functions) const ACOS: Function = unary(
     |arguments, _| real(arguments, f64::acos, "acos"),
 );
 
+/// From here on `acosh(n)` and `asinh(n)` are ln(2n) to the last digit.
+const LARGE: f64 = 1e100;
+
 pub(in crate::sql::functions) const ACOSH: Function = unary(
     "acosh",
     "acosh(n)",
     "The inverse hyperbolic cosine of a number from 1 on.",
     &[example("acosh(1)", "{}", "0"), missing("acosh(0.5)", "{}")],
-    |arguments, _| real(arguments, f64::acosh, "acosh"),
+    |arguments, _| {
+        // The square of a large number overflows on the way; ln(2n) is the same there.
+        let of = |n: f64| if n > LARGE { n.ln() + std::f64::consts::LN_2 } else { n.acosh() };
+        real(arguments, of, "acosh")
+    },
 );
 
 pub(in crate::sql::functions) const ASINH: Function = unary(
@@ -30,7 +37,13 @@ pub(in crate::sql::functions) const ASINH: Function = unary(
     "asinh(n)",
     "The inverse hyperbolic sine.",
     &[example("asinh(0)", "{}", "0"), example("asinh(1)", "{}", "0.881373587019543")],
-    |arguments, _| real(arguments, f64::asinh, "asinh"),
+    |arguments, _| {
+        let of = |n: f64| match n.abs() {
+            large if large > LARGE => (large.ln() + std::f64::consts::LN_2).copysign(n),
+            _ => n.asinh(),
+        };
+        real(arguments, of, "asinh")
+    },
 );
 
 pub(in crate::sql::functions) const ATAN: Function = unary(
@@ -53,7 +66,7 @@ pub(in crate::sql::functions) const ATAN2: Function = Function {
             example("atan2(y, x)", r#"{"x":null,"y":1}"#, "null"),
         ],
         |arguments, _| {
-            let (y, x) = (num(arguments, 0), num(arguments, 1));
+            let (y, x) = (computable(arguments, "atan2")?, num(arguments, 1));
             finite(y.as_f64().atan2(x.as_f64()), || "atan2".to_owned())
         },
     )

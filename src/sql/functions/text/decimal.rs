@@ -1,7 +1,7 @@
 //! Numbers in decimal digits, rounded as they are written, halves away from zero: 2.5 is 3 and 1.005 is
 //! 1.01, though the double next to 1.005 lies below it.
 //!
-//! It writes magnitudes; signs and layout are for `format`.
+//! It knows magnitudes; signs and layout are for `format` and `rounding`.
 
 use std::io::Write as _;
 
@@ -62,9 +62,9 @@ impl Decimal {
             .unwrap_or(b'0')
     }
 
-    /// Keeps so many digits, halves away from zero.
-    pub(in crate::sql::functions) fn round(&mut self, keep: i32) {
-        let up = keep >= 0 && self.digit(keep) >= b'5';
+    /// Keeps so many digits; what follows is rounded, halves away from zero, or cut.
+    pub(in crate::sql::functions) fn keep(&mut self, keep: i32, half_away: bool) {
+        let up = half_away && keep >= 0 && self.digit(keep) >= b'5';
         let keep = usize::try_from(keep).unwrap_or(0);
         if keep >= self.len {
             return;
@@ -86,9 +86,20 @@ impl Decimal {
         self.exponent += 1;
     }
 
+    /// The double that is nearest to it.
+    pub(in crate::sql::functions) fn magnitude(&self) -> f64 {
+        let mut text = [0_u8; Self::DIGITS + 16];
+        let mut room = &mut text[..];
+        let digits = std::str::from_utf8(&self.digits[..self.len]).unwrap_or_default();
+        // No digits are left of what is rounded to nothing.
+        write!(room, "0{digits}e{}", self.exponent + 1 - index(self.len)).ok();
+        let end = Self::DIGITS + 16 - room.len();
+        std::str::from_utf8(&text[..end]).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0)
+    }
+
     /// Appends it with so many decimals.
     pub(in crate::sql::functions) fn fixed(mut self, places: usize, out: &mut Vec<u8>) {
-        self.round((self.exponent + 1).saturating_add(index(places)));
+        self.keep((self.exponent + 1).saturating_add(index(places)), true);
         let whole = self.exponent.max(0);
         for at in 0..=whole {
             // The digit that stands for 10^(whole - at).

@@ -122,8 +122,13 @@ pub(in crate::sql::functions) const ESCAPE_JSON: Function = Function {
     ],
     eval: |arguments, _| {
         let input = text(arguments, 0);
-        let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-        let length = input.len() + input.bytes().filter(special).count() * 5;
+        // What the escape of a byte adds to it.
+        let added = |byte: u8| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+            0..0x20 => 5,
+            _ => 0,
+        };
+        let length = input.len() + input.bytes().map(added).sum::<usize>();
         eval::fits(length)?;
         let mut out = Vec::with_capacity(length + 2);
         json::write_string(input, &mut out);
@@ -205,14 +210,9 @@ pub(in crate::sql::functions) const UNESCAPE: Function = Function {
 fn escaped(text: &str) -> Option<(char, &str)> {
     let mut chars = text.chars();
     let char = match chars.next()? {
-        'n' => '\n',
-        't' => '\t',
-        'r' => '\r',
-        'b' => '\u{8}',
-        'f' => '\u{c}',
         'v' => '\u{b}',
         'a' => '\u{7}',
-        same @ ('\\' | '\'' | '"' | '?' | '/') => same,
+        same @ ('\'' | '?') => same,
         'x' => {
             let hex = chars.as_str();
             let end = hex.bytes().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(hex.len());
@@ -220,27 +220,9 @@ fn escaped(text: &str) -> Option<(char, &str)> {
             let code = u32::from_str_radix(digits, 16).ok()?;
             return Some((char::from_u32(code)?, rest));
         }
-        'u' => {
-            let (high, rest) = unit(chars.as_str())?;
-            if let Some(char) = char::from_u32(high.into()) {
-                return Some((char, rest));
-            }
-            let (low, rest) = unit(rest.strip_prefix("\\u")?)?;
-            let char = char::decode_utf16([high, low]).next()?.ok()?;
-            return Some((char, rest));
-        }
-        _ => return None,
+        _ => return json::escaped(text),
     };
     Some((char, chars.as_str()))
-}
-
-/// Four hexadecimal digits.
-fn unit(text: &str) -> Option<(u16, &str)> {
-    let (digits, rest) = text.split_at_checked(4)?;
-    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    Some((u16::from_str_radix(digits, 16).ok()?, rest))
 }
 
 /// All but the unreserved characters of RFC 3986 §2.3.
@@ -262,11 +244,13 @@ pub(in crate::sql::functions) const URL_DECODE: Function = Function {
         if !input.contains('%') {
             return Ok(arguments[0].clone());
         }
-        match percent_decode_str(input).decode_utf8() {
-            Ok(decoded) => Ok(Value::text(decoded.into_owned())),
+        let mut decoded = Vec::with_capacity(input.len());
+        decoded.extend(percent_decode_str(input));
+        match String::from_utf8(decoded) {
+            Ok(decoded) => Ok(Value::text(decoded)),
             Err(error) => {
-                let message =
-                    format!("the decoded text is not UTF-8 at byte {}", error.valid_up_to());
+                let at = error.utf8_error().valid_up_to();
+                let message = format!("the decoded text is not UTF-8 at byte {at}");
                 Err(Fault::new("encoding", message))
             }
         }

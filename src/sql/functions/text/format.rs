@@ -6,6 +6,7 @@ use std::io::Write as _;
 
 use crate::sql::eval;
 use crate::sql::expr::Const;
+use crate::sql::functions::math::number::{exact, whole};
 use crate::sql::functions::text::decimal::{Decimal, index};
 use crate::sql::functions::text::string::{TEXT, integer, text};
 use crate::sql::functions::{
@@ -170,11 +171,15 @@ impl Directive {
         let body = match self.letter {
             b'f' => self.fixed(num, out)?,
             b'e' => self.scientific(num, out)?,
-            _ => match num.as_i128() {
-                Some(integer) => self.integer(integer.unsigned_abs(), out),
-                None if num.is_integer() && self.letter == b'd' => self.fixed(num, out)?,
-                None => return Err(wrong().because("%.0f rounds a NUMBER")),
-            },
+            _ if !num.is_integer() => return Err(wrong().because("%.0f rounds a NUMBER")),
+            b'd' => self.fixed(num, out)?,
+            _ => {
+                let integer = whole(std::slice::from_ref(value), 0);
+                if matches!(exact(integer), Num::Float(_)) {
+                    return Err(wrong().because("it is beyond 64 bits"));
+                }
+                self.integer(integer.unsigned_abs(), out)
+            }
         };
         // What is zero after rounding has no sign.
         let zero = out[start..].iter().all(|byte| matches!(byte, b'0' | b'.'));
@@ -238,18 +243,27 @@ impl Directive {
     fn fixed(&self, num: Num, out: &mut Vec<u8>) -> Result<usize, Fault> {
         let places = if self.letter == b'd' { 0 } else { self.precision.unwrap_or(6) };
         Decimal::new(num)?.fixed(places, out);
+        self.point(places, out);
         Ok(0)
+    }
+
+    /// With the flag `#` there is a point, though nothing follows it.
+    fn point(&self, places: usize, out: &mut Vec<u8>) {
+        if places == 0 && self.alternate && self.letter != b'd' {
+            out.push(b'.');
+        }
     }
 
     fn scientific(&self, num: Num, out: &mut Vec<u8>) -> Result<usize, Fault> {
         let places = self.precision.unwrap_or(6);
         let mut decimal = Decimal::new(num)?;
-        decimal.round(1 + index(places));
+        decimal.keep(1 + index(places), true);
         out.push(decimal.digit(0));
         if places > 0 {
             out.push(b'.');
             out.extend((1..=places).map(|at| decimal.digit(index(at))));
         }
+        self.point(places, out);
         let sign = if decimal.exponent < 0 { '-' } else { '+' };
         write!(out, "e{sign}{:02}", decimal.exponent.unsigned_abs()).ok();
         Ok(0)
@@ -358,22 +372,21 @@ pub(in crate::sql::functions) const TO_FIXED: Function = Function {
         let group = text(arguments, 2);
         // At most 309 digits stand before the point.
         eval::fits(PRECISION + 330 + group.len().saturating_mul(103))?;
-        let mut body = Vec::with_capacity(32 + places);
-        Decimal::new(number.num)?.fixed(places, &mut body);
-        let zero = body.iter().all(|byte| matches!(byte, b'0' | b'.'));
-        let negative = !zero && number.num.compare(Num::Int(0)).is_lt();
-        let sign = if negative { "-" } else { "" };
-        if group.is_empty() && !negative {
-            return Ok(Value::text(String::from_utf8(body).unwrap_or_default()));
+        let decimal = Decimal::new(number.num)?;
+        let whole = usize::try_from(decimal.exponent).unwrap_or(0) + 2;
+        let mut out = Vec::with_capacity(2 + places + whole + whole / 3 * group.len());
+        out.push(b'-');
+        decimal.fixed(places, &mut out);
+        let zero = out[1..].iter().all(|byte| matches!(byte, b'0' | b'.'));
+        if zero || number.num.compare(Num::Int(0)).is_ge() {
+            out.remove(0);
         }
-        let whole = body.iter().position(|byte| *byte == b'.').unwrap_or(body.len());
-        let mut out = String::with_capacity(1 + body.len() + whole / 3 * group.len());
-        out.push_str(sign);
-        for (at, byte) in body.into_iter().enumerate() {
-            if at > 0 && at < whole && (whole - at) % 3 == 0 {
-                out.push_str(group);
-            }
-            out.push(char::from(byte));
+        let mut out = String::from_utf8(out).unwrap_or_default();
+        let first = usize::from(out.starts_with('-'));
+        let mut at = out.find('.').unwrap_or(out.len());
+        while !group.is_empty() && at > first + 3 {
+            at -= 3;
+            out.insert_str(at, group);
         }
         Ok(Value::text(out))
     },

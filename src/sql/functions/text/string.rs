@@ -101,7 +101,9 @@ pub(in crate::sql::functions) const CAPITALIZE: Function = Function {
     eval: |arguments, _| {
         let input = text(arguments, 0);
         let mut chars = input.chars();
-        let mut out = String::with_capacity(input.len() + 4);
+        // The longest upper case, of U+0390, has six bytes.
+        eval::fits(input.len() + 6)?;
+        let mut out = String::with_capacity(input.len() + 6);
         out.extend(chars.next().into_iter().flat_map(char::to_uppercase));
         out.push_str(chars.as_str());
         Ok(Value::text(out))
@@ -237,15 +239,19 @@ pub(in crate::sql::functions) const ENDSWITH: Function = Function {
     ..TEXT
 };
 
+/// The marks of letters that are written in parts: `e` and U+0301 are `é`.
+const ACCENTS: std::ops::RangeInclusive<char> = '\u{300}'..='\u{36f}';
+
 pub(in crate::sql::functions) const INITCAP: Function = Function {
     name: "initcap",
     signature: "initcap(input)",
     params: &[required("input", Kind::Text)],
     summary: "The input with the first character of each word in upper case and the others in lower \
-              case. Words are made of letters, digits and apostrophes.",
+              case. Words are made of letters with their accents, digits and apostrophes.",
     examples: &[
         example("initcap('north PUMP-room')", "{}", r#""North Pump-Room""#),
         example("initcap(a)", r#"{"a":"don't ÉCRIRE 3rd"}"#, r#""Don't Écrire 3rd""#),
+        example(r"initcap(unescape('e\u0301cole'))", "{}", "\"E\u{301}cole\""),
     ],
     eval: |arguments, _| {
         let input = text(arguments, 0);
@@ -257,7 +263,9 @@ pub(in crate::sql::functions) const INITCAP: Function = Function {
             } else {
                 out.extend(char.to_uppercase());
             }
-            inside = char.is_alphanumeric() || (inside && char == '\'');
+            eval::fits(out.len())?;
+            let joins = char == '\'' || ACCENTS.contains(&char);
+            inside = char.is_alphanumeric() || (inside && joins);
         }
         Ok(Value::text(out))
     },
@@ -310,6 +318,14 @@ pub(in crate::sql::functions) const LEVENSHTEIN: Function = Function {
     ..TEXT
 };
 
+/// Refuses a text that grows too long in the other case: up to three times, outside ASCII.
+fn cased<C: Iterator<Item = char>>(input: &str, of: fn(char) -> C) -> Result<(), Fault> {
+    if input.is_ascii() || input.len() <= eval::RESULT / 3 {
+        return Ok(());
+    }
+    eval::fits(input.chars().flat_map(of).map(char::len_utf8).sum())
+}
+
 pub(in crate::sql::functions) const LOWER: Function = Function {
     name: "lower",
     aliases: &["lowercase"],
@@ -321,7 +337,11 @@ pub(in crate::sql::functions) const LOWER: Function = Function {
         example("lower(a)", r#"{"a":"ÄÖ"}"#, r#""äö""#),
         example("lower(a)", r#"{"a":1E5}"#, r#""1e5""#),
     ],
-    eval: |arguments, _| Ok(Value::text(text(arguments, 0).to_lowercase())),
+    eval: |arguments, _| {
+        let input = text(arguments, 0);
+        cased(input, char::to_lowercase)?;
+        Ok(Value::text(input.to_lowercase()))
+    },
     ..TEXT
 };
 
@@ -383,13 +403,20 @@ pub(in crate::sql::functions) const REPLACE: Function = Function {
         if from.is_empty() || at == Some(None) {
             return Ok(arguments.first().cloned().unwrap_or(Value::Missing));
         }
-        let grows = to.len().saturating_sub(from.len());
         let times = if at.is_none() { source.matches(from).count() } else { 1 };
-        eval::fits(source.len().saturating_add(times.saturating_mul(grows)))?;
-        let Some(at) = at.flatten() else { return Ok(Value::text(source.replace(from, to))) };
-        let (before, rest) = source.split_at(at);
-        let after = rest.get(from.len()..).unwrap_or_default();
-        Ok(Value::text([before, to, after].concat()))
+        let length = (source.len() - times * from.len()).saturating_add(times * to.len());
+        eval::fits(length)?;
+        let mut out = String::with_capacity(length);
+        if let Some(at) = at.flatten() {
+            let (before, rest) = source.split_at(at);
+            out.extend([before, to, rest.get(from.len()..).unwrap_or_default()]);
+        } else {
+            for (index, piece) in source.split(from).enumerate() {
+                out.push_str(if index == 0 { "" } else { to });
+                out.push_str(piece);
+            }
+        }
+        Ok(Value::text(out))
     },
     ..TEXT
 };
@@ -482,6 +509,10 @@ pub(in crate::sql::functions) const UPPER: Function = Function {
         example("upper(a)", r#"{"a":1e5}"#, r#""1E5""#),
         example("upper(a)", r#"{"a":null}"#, "null"),
     ],
-    eval: |arguments, _| Ok(Value::text(text(arguments, 0).to_uppercase())),
+    eval: |arguments, _| {
+        let input = text(arguments, 0);
+        cased(input, char::to_uppercase)?;
+        Ok(Value::text(input.to_uppercase()))
+    },
     ..TEXT
 };
