@@ -139,7 +139,8 @@ pub(in crate::sql::functions) const ARRAY_MEDIAN: Function = Function {
         example("array_median(a)", r#"{"a":[null]}"#, "null"),
     ],
     eval: |arguments, _| {
-        let mut list = Vec::new();
+        // The few that most arrays have stay off the heap.
+        let mut list = smallvec::SmallVec::<[Num; 64]>::new();
         for element in elements(arguments, 0) {
             list.extend(number("array_median", element)?);
         }

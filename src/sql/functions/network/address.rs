@@ -1,5 +1,6 @@
 //! Functions of network addresses.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::sql::expr::Const;
@@ -212,7 +213,10 @@ pub(in crate::sql::functions) const INT_TO_IP: Function = Function {
         let bits = u32::try_from(number).map_err(|_| {
             Fault::new("domain", format!("an IPv4 address is 0 to 4294967295, not {number}"))
         })?;
-        Ok(Value::text(Ipv4Addr::from_bits(bits).to_string()))
+        let mut text = String::with_capacity(15);
+        // Writing to a String cannot fail.
+        write!(text, "{}", Ipv4Addr::from_bits(bits)).ok();
+        Ok(Value::text(text))
     },
     ..NETWORK
 };

@@ -28,7 +28,9 @@ fn percent(pattern: &str, time: &Zoned) -> Result<String, String> {
         return Err(format!("the date pattern has more than {PATTERN_MAX} bytes"));
     }
     let wrong = |error| format!("`{}` is no date pattern: {error}", shorten(pattern));
-    strtime::format(pattern, time).map_err(wrong)
+    let mut out = String::with_capacity(64);
+    strtime::BrokenDownTime::from(time).format(pattern, &mut out).map_err(wrong)?;
+    Ok(out)
 }
 
 /// The time that is a number of ticks since 1970.
