@@ -92,6 +92,16 @@ pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// How many bytes [`write_string`] appends.
+pub(crate) fn string_length(text: &str) -> usize {
+    let added = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+        0..0x20 => 5,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(added).sum::<usize>() + 2
+}
+
 /// The members of an object as raw key (with quotes) and raw value, in their order.
 pub(crate) fn members(text: &[u8]) -> Members<'_> {
     Members::open(text, b'{')

@@ -402,9 +402,12 @@ impl Lowering {
         if arguments.len() < least || arguments.len() > most {
             let takes = match (least, most) {
                 (0, 0) => "no arguments".to_owned(),
+                (0, 1) => "at most 1 argument".to_owned(),
+                (1, usize::MAX) => "at least 1 argument".to_owned(),
                 (1, 1) => "1 argument".to_owned(),
                 (_, usize::MAX) => format!("at least {least} arguments"),
                 _ if least == most => format!("{least} arguments"),
+                _ if least + 1 == most => format!("{least} or {most} arguments"),
                 _ => format!("{least} to {most} arguments"),
             };
             let message = format!("`{}` takes {takes}, not {}", function.name, arguments.len());
@@ -429,7 +432,7 @@ impl Lowering {
                     let message = format!("`*` is no argument of `{}`", function.name);
                     return Err(Error::at(at, message)
                         .expected(format!("`{}`", function.signature))
-                        .hint("to_base64(*) and to_hex(*) take the whole payload"));
+                        .hint("payload() is the whole payload as text; to_base64(*) and to_hex(*) write its bytes"));
                 }
                 lowered.push(Expr::Star);
             } else {

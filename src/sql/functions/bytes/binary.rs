@@ -308,7 +308,7 @@ pub(in crate::sql::functions) const SUBBITS: Function = Function {
     prepare: |arguments| {
         for (argument, words) in arguments.iter().skip(3).zip(SUBBITS_WORDS) {
             if let Some(Const::String(word)) = argument
-                && !words.contains(&word.as_str())
+                && !words.iter().any(|known| known.eq_ignore_ascii_case(word))
             {
                 return Err(Problem {
                     message: format!("there is no '{word}' here"),
@@ -392,7 +392,7 @@ fn subbits<'a>(arguments: &[Value<'a>]) -> Result<Value<'a>, Fault> {
     for (index, (word, known)) in words.iter_mut().zip(SUBBITS_WORDS).enumerate() {
         let asked = text(arguments, index + 3);
         let asked = if asked.is_empty() { known[0] } else { asked };
-        *word = known.iter().find(|word| **word == asked).ok_or_else(|| {
+        *word = known.iter().find(|word| word.eq_ignore_ascii_case(asked)).ok_or_else(|| {
             Fault::new("domain", format!("subbits knows '{}', not '{asked}'", known.join("', '")))
         })?;
     }

@@ -176,7 +176,8 @@ pub(in crate::sql::functions) const LOG: Function = Function {
     ..numeric(
         "log",
         "log(n[, m])",
-        "The natural logarithm of n, or that to base m. Both have to be above 0, and m is not 1.",
+        "The natural logarithm of n, or that to base m. Both have to be above 0, and m is not 1. \
+         (`log(n)` of AWS and eKuiper is log10() here.)",
         &[
             example("log(1)", "{}", "0"),
             example("log(8, 2)", "{}", "3"),

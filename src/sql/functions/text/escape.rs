@@ -122,15 +122,10 @@ pub(in crate::sql::functions) const ESCAPE_JSON: Function = Function {
     ],
     eval: |arguments, _| {
         let input = text(arguments, 0);
-        // What the escape of a byte adds to it.
-        let added = |byte: u8| match byte {
-            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
-            0..0x20 => 5,
-            _ => 0,
-        };
-        let length = input.len() + input.bytes().map(added).sum::<usize>();
-        eval::fits(length)?;
-        let mut out = Vec::with_capacity(length + 2);
+        // Two of them are quotes, which go again.
+        let length = json::string_length(input);
+        eval::fits(length - 2)?;
+        let mut out = Vec::with_capacity(length);
         json::write_string(input, &mut out);
         out.pop();
         out.remove(0);

@@ -97,7 +97,16 @@ impl Format {
     }
 
     fn write<'a>(&self, values: &[Value<'_>]) -> Result<Value<'a>, Fault> {
-        let mut out = Vec::with_capacity(self.pieces.len() * 16 + 32);
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Value(directive) => directive.width.max(32),
+        });
+        let texts = values.iter().map(|value| match value {
+            Value::String(text) | Value::Json(text) => text.len(),
+            _ => 0,
+        });
+        let length = pieces.chain(texts).fold(0, usize::saturating_add);
+        let mut out = Vec::with_capacity(length.min(eval::RESULT));
         let mut values = values.iter();
         for piece in &self.pieces {
             match piece {

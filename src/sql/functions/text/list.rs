@@ -26,8 +26,8 @@ impl List {
     /// # Errors
     /// `too_large` when the array would be.
     pub(in crate::sql::functions) fn push(&mut self, element: Option<&str>) -> Result<(), Fault> {
-        // Quotes, a comma and the closing bracket; escapes show at the next one and at the end.
-        eval::fits(self.0.len() + element.map_or(4, str::len) + 4)?;
+        // With a comma and the closing bracket.
+        eval::fits(self.0.len() + element.map_or(4, json::string_length) + 2)?;
         if self.0.len() > 1 {
             self.0.push(b',');
         }
@@ -72,7 +72,9 @@ pub(in crate::sql::functions) const JOIN: Function = Function {
         let Some(Value::Json(array)) = arguments.first() else { return Ok(Value::Missing) };
         let separator = text(arguments, 1);
         let null = (arguments.len() > 2).then(|| text(arguments, 2));
-        let mut out = String::with_capacity(array.len());
+        let separators = json::elements(array.as_bytes()).count().saturating_mul(separator.len());
+        let length = array.len().saturating_add(separators);
+        let mut out = String::with_capacity(length.min(eval::RESULT));
         let mut first = true;
         for raw in json::elements(array.as_bytes()) {
             let element = Value::read(raw);

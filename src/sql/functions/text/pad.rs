@@ -4,7 +4,7 @@
 
 use crate::sql::eval;
 use crate::sql::functions::text::part::{offset, part};
-use crate::sql::functions::text::string::{TEXT, integer, listed, one_of, small, text};
+use crate::sql::functions::text::string::{TEXT, integer, one_of, small, text, word};
 use crate::sql::functions::{
     Fault, Function, Kind, Prepared, example, missing, optional, required,
 };
@@ -186,17 +186,12 @@ pub(in crate::sql::functions) const PAD: Function = Function {
     ],
     prepare: |arguments| one_of(arguments, 2, SIDES).map(|()| Prepared::Nothing),
     eval: |arguments, _| {
-        let side = if arguments.len() > 2 { text(arguments, 2) } else { "trailing" };
         let fill = Fill::new(if arguments.len() > 3 { text(arguments, 3) } else { " " });
         let (_, lacks) = lacking(arguments);
-        let before = match side {
-            "trailing" => 0,
+        let before = match word(arguments, 2, SIDES, "pad")? {
             "leading" => lacks,
             "both" => lacks / 2,
-            other => {
-                let message = format!("`pad` knows {}, not '{other}'", listed(SIDES));
-                return Err(Fault::new("domain", message));
-            }
+            _ => 0,
         };
         match lacks {
             0 => Ok(arguments[0].clone()),

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use crate::sql::functions::text::string::{TEXT, count, integer, listed, one_of, text};
+use crate::sql::functions::text::string::{TEXT, count, integer, one_of, text, word};
 use crate::sql::functions::{
     Fault, Function, Kind, Prepared, example, missing, optional, required,
 };
@@ -351,13 +351,9 @@ pub(in crate::sql::functions) const TEXT_FROM: Function = Function {
     prepare: |arguments| one_of(arguments, 2, ENDS).map(|()| Prepared::Nothing),
     eval: |arguments, _| {
         let (input, wanted) = (text(arguments, 0), text(arguments, 1));
-        let at = match if arguments.len() > 2 { text(arguments, 2) } else { "leading" } {
-            "leading" => input.find(wanted),
+        let at = match word(arguments, 2, ENDS, "text_from")? {
             "trailing" => input.rfind(wanted),
-            other => {
-                let message = format!("`text_from` knows {}, not '{other}'", listed(ENDS));
-                return Err(Fault::new("domain", message));
-            }
+            _ => input.find(wanted),
         };
         Ok(part(&arguments[0], at.unwrap_or(input.len())..input.len()))
     },

@@ -10,6 +10,7 @@ use crate::sql::functions::{
     optional, required,
 };
 use crate::sql::json;
+use crate::sql::lex;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
 
@@ -72,15 +73,34 @@ pub(in crate::sql::functions) fn one_of(
     words: &[&str],
 ) -> Result<(), Problem> {
     match arguments.get(index) {
-        Some(Some(Const::String(word))) if !words.contains(&word.as_str()) => {
+        Some(Some(Const::String(word))) if named(words, word).is_none() => {
             Err(Problem { message: format!("there is no '{word}'"), expected: listed(words) })
         }
         _ => Ok(()),
     }
 }
 
+/// The one of some words that an argument names; the first when it was left out.
+pub(in crate::sql::functions) fn word<'w>(
+    arguments: &[Value<'_>],
+    index: usize,
+    words: &[&'w str],
+    name: &str,
+) -> Result<&'w str, Fault> {
+    let asked = if arguments.len() > index { Some(text(arguments, index)) } else { None };
+    asked.map_or(words.first().copied(), |asked| named(words, asked)).ok_or_else(|| {
+        let asked = lex::shorten(asked.unwrap_or_default());
+        Fault::new("domain", format!("`{name}` knows {}, not '{asked}'", listed(words)))
+    })
+}
+
+/// A word of a list, found without regard to case.
+fn named<'w>(words: &[&'w str], asked: &str) -> Option<&'w str> {
+    words.iter().copied().find(|word| word.eq_ignore_ascii_case(asked))
+}
+
 /// `'a', 'b' or 'c'`.
-pub(in crate::sql::functions) fn listed(words: &[&str]) -> String {
+fn listed(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
@@ -390,15 +410,10 @@ pub(in crate::sql::functions) const REPLACE: Function = Function {
     prepare: |arguments| one_of(arguments, 3, WHICH).map(|()| Prepared::Nothing),
     eval: |arguments, _| {
         let (source, from, to) = (text(arguments, 0), text(arguments, 1), text(arguments, 2));
-        let which = if arguments.len() > 3 { text(arguments, 3) } else { "all" };
-        let at = match which {
-            "all" => None,
+        let at = match word(arguments, 3, WHICH, "replace")? {
             "leading" => Some(source.find(from)),
             "trailing" => Some(source.rfind(from)),
-            other => {
-                let message = format!("`replace` knows {}, not '{other}'", listed(WHICH));
-                return Err(Fault::new("domain", message));
-            }
+            _ => None,
         };
         if from.is_empty() || at == Some(None) {
             return Ok(arguments.first().cloned().unwrap_or(Value::Missing));
