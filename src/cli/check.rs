@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    Failure, NoPublisher, Outcome, cannot_start, compiler, install_tls, rule_paths, sources, usage,
+    Failure, NoPublisher, Outcome, cannot_start, compiler, install_tls, rule_paths, say, sources,
+    usage,
 };
 use crate::api::ENDPOINT_TYPES;
 use crate::config::Config;
@@ -41,14 +42,14 @@ pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
     let config = match config {
         Ok(config) => config,
         Err(problem) => {
-            println!("{problem}");
+            say(format_args!("{problem}"));
             return Err(Failure::Findings);
         }
     };
     let compiler = match compiler(&config, Some(Arc::new(NoPublisher))) {
         Ok(compiler) => compiler,
         Err(problem) => {
-            println!("{problem}");
+            say(format_args!("{problem}"));
             return Err(Failure::Findings);
         }
     };
@@ -57,11 +58,11 @@ pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
     }
     let mut findings = 0;
     if let Err(problem) = sources(&config, &compiler.env) {
-        println!("{problem}");
+        say(format_args!("{problem}"));
         findings += 1;
     }
     for problem in endpoints(&config) {
-        println!("{problem}");
+        say(format_args!("{problem}"));
         findings += 1;
     }
     let mut rules: Vec<CompiledRule> = Vec::new();
@@ -70,12 +71,12 @@ pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
         match file::load(&path, &compiler) {
             Ok(loaded) => {
                 for rule in loaded {
-                    rule.warnings.iter().for_each(|warning| println!("{warning}"));
+                    rule.warnings.iter().for_each(|warning| say(format_args!("{warning}")));
                     let name = rule.compiled.rule.name.clone();
                     match names.entry(name) {
                         Entry::Vacant(free) => drop(free.insert(rules.len())),
                         Entry::Occupied(taken) => {
-                            println!("{}", repeated(&rules[*taken.get()], &rule.compiled));
+                            say(format_args!("{}", repeated(&rules[*taken.get()], &rule.compiled)));
                             findings += 1;
                         }
                     }
@@ -83,7 +84,7 @@ pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
                 }
             }
             Err(problems) => {
-                problems.iter().for_each(|problem| println!("{problem}"));
+                problems.iter().for_each(|problem| say(format_args!("{problem}")));
                 findings += problems.len();
             }
         }
@@ -91,7 +92,7 @@ pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
     if args.connect {
         findings += connect(&rules)?;
     }
-    println!("{} rules are right, {findings} findings", rules.len());
+    say(format_args!("{} rules are right, {findings} findings", rules.len()));
     if findings == 0 { Ok(()) } else { Err(Failure::Findings) }
 }
 
@@ -114,7 +115,7 @@ fn foreign(origin: Origin, files: &[PathBuf], config: &Config) -> Outcome {
         let text = std::fs::read_to_string(file)
             .map_err(|error| usage(anyhow::anyhow!("cannot read {}: {error}", file.display())))?;
         for Finding { line, report, .. } in peers::check(peer, &text, &options) {
-            println!("{}:{line}: {report}", file.display());
+            say(format_args!("{}:{line}: {report}", file.display()));
             match report {
                 Report::Works { .. } => works += 1,
                 Report::Changed { .. } => changed += 1,
@@ -122,7 +123,9 @@ fn foreign(origin: Origin, files: &[PathBuf], config: &Config) -> Outcome {
             }
         }
     }
-    println!("{works} work as they stand, {changed} after changes, {refused} cannot be said here");
+    say(format_args!(
+        "{works} work as they stand, {changed} after changes, {refused} cannot be said here"
+    ));
     if changed + refused == 0 { Ok(()) } else { Err(Failure::Findings) }
 }
 
@@ -174,12 +177,12 @@ fn connect(rules: &[CompiledRule]) -> Result<usize, Failure> {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => format!("no answer within {:?}", action.deadline),
             };
-            println!(
+            say(format_args!(
                 "rule `{}`: action `{}`: {}: {error}",
                 rule.rule.name,
                 action.label(),
                 sink.resource()
-            );
+            ));
             findings += 1;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::publish::single_thread;
 use super::run::{now_ms, open_store};
-use super::{Outcome, refused};
+use super::{Outcome, refused, say};
 use crate::config::Config;
 use crate::rule::store::Role;
 
@@ -43,19 +43,24 @@ async fn keys(args: &Args, config: &Config) -> anyhow::Result<()> {
     match &args.verb {
         Verb::Create { role } => {
             let key = store.create_key(*role, now_ms()).await?;
-            println!("id      {}\nsecret  {}\nrole    {}", key.id, key.secret, key.role.as_str());
+            say(format_args!(
+                "id      {}\nsecret  {}\nrole    {}",
+                key.id,
+                key.secret,
+                key.role.as_str()
+            ));
         }
         Verb::List => {
             for key in store.keys().await? {
                 let state = if key.revoked_ms.is_some() { "revoked" } else { "valid" };
-                println!("{}  {}  {state}", key.id, key.role.as_str());
+                say(format_args!("{}  {}  {state}", key.id, key.role.as_str()));
             }
         }
         Verb::Revoke { id } => {
             if !store.revoke_key(id, now_ms()).await? {
                 anyhow::bail!("there is no valid key `{id}`; `tidegate keys list` shows them");
             }
-            println!("{id} is revoked");
+            say(format_args!("{id} is revoked"));
         }
     }
     store.close().await;

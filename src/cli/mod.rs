@@ -102,6 +102,17 @@ impl Cli {
     }
 }
 
+/// Prints a line. A reader that closes the pipe has seen enough; what was begun is still done, and
+/// the exit code says how it went.
+fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    if let Err(error) = writeln!(std::io::stdout(), "{line}")
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        writeln!(std::io::stderr(), "error: cannot write: {error}").ok();
+    }
+}
+
 fn refused(error: impl Into<anyhow::Error>) -> Failure {
     Failure::Refused(error.into())
 }

@@ -82,7 +82,16 @@ pub(super) fn run(args: &Args, config: &Config) -> Outcome {
         json: args.json,
         payload_max: config.limits.payload,
     };
-    runner.run(args.payload_file.as_deref()).map_err(refused)
+    match runner.run(args.payload_file.as_deref()) {
+        // A reader that closes the pipe has seen enough.
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        done => done.map_err(refused),
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 struct Runner {

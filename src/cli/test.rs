@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Failure, NoPublisher, Outcome, compiler, install_tls, refused, rule_paths, usage};
+use super::{
+    Failure, NoPublisher, Outcome, compiler, install_tls, refused, rule_paths, say, usage,
+};
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::rule::file::{self, LoadedRule, TestChanges};
@@ -152,12 +154,12 @@ impl Run {
         if self.json {
             let (line, column) = problem.at.map(|at| (at.line, at.column)).unzip();
             let file = problem.file.as_ref().map(|file| file.display().to_string());
-            println!(
+            say(format_args!(
                 "{}",
                 json!({ "problem": problem.to_string(), "file": file, "line": line, "column": column })
-            );
+            ));
         } else {
-            println!("{problem}");
+            say(format_args!("{problem}"));
         }
     }
 
@@ -169,27 +171,29 @@ impl Run {
             _ => self.counts.failed += 1,
         }
         if self.json {
-            return println!("{}", done.json());
+            return say(format_args!("{}", done.json()));
         }
         let (rule, test) = (done.rule, &done.test.name);
         let place = format!("{}:{}", done.path.display(), done.test.line);
         match (ok, done.written) {
-            (true, _) => return println!("ok    {rule}: {test}"),
-            (_, true) => return println!("wrote {rule}: {test} ({place})"),
-            _ => println!("FAIL  {rule}: {test} ({place})"),
+            (true, _) => return say(format_args!("ok    {rule}: {test}")),
+            (_, true) => return say(format_args!("wrote {rule}: {test} ({place})")),
+            _ => say(format_args!("FAIL  {rule}: {test} ({place})")),
         }
         let Report { differences, notes, .. } = &done.report;
         for difference in differences.iter().take(SHOWN) {
-            println!("      {difference}");
+            say(format_args!("      {difference}"));
         }
         if differences.len() > SHOWN {
-            println!("      and {} more differences", differences.len() - SHOWN);
+            say(format_args!("      and {} more differences", differences.len() - SHOWN));
         }
         for note in notes.iter().take(SHOWN) {
-            println!("      note: {note}");
+            say(format_args!("      note: {note}"));
         }
         if done.writable && !self.update {
-            println!("      hint: `tidegate test --update` writes what came into the file");
+            say(format_args!(
+                "      hint: `tidegate test --update` writes what came into the file"
+            ));
         }
     }
 
@@ -203,13 +207,13 @@ impl Run {
             return Err(usage(anyhow::anyhow!(text)));
         }
         if self.json {
-            println!(
+            say(format_args!(
                 "{}",
                 json!({
                     "passed": passed, "failed": failed, "written": written, "problems": problems,
                     "skipped": skipped, "rules_without_tests": rules_without_tests,
                 })
-            );
+            ));
         } else {
             let mut text = format!("{passed} passed, {failed} failed");
             let untested = if self.filter.is_none() { rules_without_tests } else { 0 };
@@ -223,7 +227,7 @@ impl Run {
                     text.push_str(&format!(", {count} {}", if count == 1 { one } else { many }));
                 }
             }
-            println!("{text}");
+            say(format_args!("{text}"));
         }
         if failed + problems == 0 { Ok(()) } else { Err(Failure::Findings) }
     }
