@@ -93,9 +93,9 @@ pub enum Prepared {
     /// The corners of a polygon: latitude and longitude.
     Polygon(Box<[[f64; 2]]>),
     /// A range of addresses.
-    Network(Network),
+    Network(Box<Network>),
     /// The steps of a path.
-    Path(Vec<Step>),
+    Path(Box<[Step]>),
     /// A JSONPath with wildcards, slices or filters.
     JsonPath(Box<jsonpath_rust::parser::model::JpQuery>),
 }

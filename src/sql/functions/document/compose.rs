@@ -139,7 +139,7 @@ pub(in crate::sql::functions) fn prepare_path(
     argument: Option<&Option<&Const>>,
 ) -> Result<Prepared, Problem> {
     match argument {
-        Some(Some(Const::String(text))) => Ok(Prepared::Path(read_steps(text)?)),
+        Some(Some(Const::String(text))) => Ok(Prepared::Path(read_steps(text)?.into())),
         _ => Ok(Prepared::Nothing),
     }
 }

@@ -28,7 +28,7 @@ fn read_path(text: &str) -> Result<Prepared, Problem> {
         return Err(Problem { message, expected: expected() });
     }
     match path::quoted(text) {
-        Ok(Quoted::Path(steps)) => Ok(Prepared::Path(steps)),
+        Ok(Quoted::Path(steps)) => Ok(Prepared::Path(steps.into())),
         Ok(Quoted::JsonPath(query)) => Ok(Prepared::JsonPath(Box::new(query))),
         Ok(Quoted::Wrapped(_)) => {
             Err(Problem { message: format!("`{text}` is no JSONPath"), expected: expected() })
@@ -50,7 +50,7 @@ fn way<'s>(site: &'s Site<'_>, text: &str) -> Result<Way<'s>, Fault> {
         _ => {}
     }
     match read_path(text).map_err(|problem| compose::fault("json_path", &problem))? {
-        Prepared::Path(steps) => Ok(Way::One(Cow::Owned(steps))),
+        Prepared::Path(steps) => Ok(Way::One(Cow::Owned(steps.into_vec()))),
         Prepared::JsonPath(query) => Ok(Way::Many(Cow::Owned(*query))),
         _ => Err(Fault::new("json_path", "this is no JSONPath")),
     }

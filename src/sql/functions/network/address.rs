@@ -119,14 +119,14 @@ pub(in crate::sql::functions) const IP_IN_CIDR: Function = Function {
         let Some(Some(Const::String(cidr))) = arguments.get(1) else {
             return Ok(Prepared::Nothing);
         };
-        Network::parse(cidr).map(Prepared::Network).map_err(|message| Problem {
+        Network::parse(cidr).map(Box::new).map(Prepared::Network).map_err(|message| Problem {
             message,
             expected: "a range such as '192.168.0.0/16' or 'fd00::/8'".into(),
         })
     },
     eval: |arguments, site| {
         let network = match site.prepared() {
-            Prepared::Network(network) => *network,
+            Prepared::Network(network) => **network,
             _ => Network::parse(text(arguments, 1))
                 .map_err(|message| Fault::new("domain", message))?,
         };
