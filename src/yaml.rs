@@ -4,6 +4,7 @@
 //! `on`, `off`, `yes` and `no` are text: devices send `"Power": on`. Knows nothing of rules.
 
 pub mod edit;
+mod text;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
 use crate::problem::{Position, Problem, unknown_key};
+use text::Written;
 
 /// The largest file that is read, in bytes.
 pub const FILE_MAX: usize = 4 << 20;
@@ -42,12 +44,11 @@ struct Places {
     keys: HashMap<String, Position>,
 }
 
-/// Where a value stands and, for text in a block (`|`), where its first line is.
+/// Where a value stands and, for text, how it is written.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     at: Position,
-    text: Option<Position>,
-    block: bool,
+    text: Option<Written>,
 }
 
 impl Document {
@@ -142,21 +143,12 @@ impl Document {
         self.place(path).at
     }
 
-    /// Turns a position within the text at `path` (line and column from 1) into one of the file. Exact
-    /// for one-line and block (`|`) text, otherwise the start of the value.
+    /// Turns a position within the text at `path` (line and column from 1) into one of the file; the
+    /// start of the value when it is no text.
     #[must_use]
     pub fn position_in_text(&self, path: &str, inside: Position) -> Position {
         let place = self.place(path);
-        match place.text {
-            Some(first) if inside.line == 1 => {
-                Position { line: first.line, column: first.column + inside.column - 1 }
-            }
-            Some(first) if place.block => Position {
-                line: first.line + inside.line - 1,
-                column: first.column + inside.column - 1,
-            },
-            _ => place.at,
-        }
+        place.text.map_or(place.at, |written| written.locate(&self.text, inside))
     }
 
     fn all_places(&self) -> &Places {
@@ -180,7 +172,7 @@ impl Document {
             match path.rfind(['.', '[']) {
                 Some(at) => path = path.split_at(at).0,
                 None if path.is_empty() => {
-                    return Place { at: Position { line: 1, column: 1 }, text: None, block: false };
+                    return Place { at: Position { line: 1, column: 1 }, text: None };
                 }
                 None => path = "",
             }
@@ -341,7 +333,7 @@ impl<'a> Builder<'a> {
         let path = if self.keeps_places() { self.path_of_next() } else { String::new() };
         if self.keeps_places() {
             let at = self.places.keys.get(&path).copied().unwrap_or(at);
-            self.places.values.insert(path.clone(), Place { at, text: None, block: false });
+            self.places.values.insert(path.clone(), Place { at, text: None });
         }
         self.open.push(Open { path, items });
         Ok(())
@@ -367,9 +359,12 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         if keeps_places {
-            let block = style == ScalarStyle::Literal;
-            let place = Place { at, text: self.text_start(style, at), block };
-            self.places.values.insert(self.path_of_next(), place);
+            let key = match self.open.last() {
+                Some(Open { items: Items::Map(_, Some((_, key))), .. }) => Some(*key),
+                _ => None,
+            };
+            let text = Written::new(style, at, key, &self.lines);
+            self.places.values.insert(self.path_of_next(), Place { at, text });
         }
         let value = match scalar_value(text, style, tag) {
             Ok(value) => value,
@@ -377,25 +372,6 @@ impl<'a> Builder<'a> {
         };
         self.put(value);
         Ok(())
-    }
-
-    /// Where the first character of a scalar's text stands in the file.
-    fn text_start(&self, style: ScalarStyle, at: Position) -> Option<Position> {
-        match style {
-            ScalarStyle::Plain => Some(at),
-            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
-                Some(Position { column: at.column + 1, ..at })
-            }
-            ScalarStyle::Literal => {
-                // The mark may stand at the `|` or at the first line of the text.
-                let header = self.lines.get(at.line - 1)?.contains('|');
-                let line = at.line + usize::from(header);
-                let text = self.lines.get(line - 1)?;
-                let indent = text.chars().take_while(|c| *c == ' ').count();
-                Some(Position { line, column: indent + 1 })
-            }
-            ScalarStyle::Folded => None,
-        }
     }
 
     fn path_of_next(&self) -> String {
@@ -469,6 +445,42 @@ mod tests {
         assert_eq!(document.position("b[1].c"), Position { line: 2, column: 12 });
         let inside = Position { line: 2, column: 6 };
         assert_eq!(document.position_in_text("sql", inside), Position { line: 5, column: 8 });
+    }
+
+    /// The mark in the text of `sql`, and where it is found in the file.
+    fn marked(yaml: &str) -> Position {
+        let document = parse(yaml).expect("yaml");
+        let text = document.value()["sql"].as_str().expect("text");
+        let before = text.split('!').next().expect("a mark");
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().expect("a line").chars().count() + 1;
+        document.position_in_text("sql", Position { line, column })
+    }
+
+    #[test]
+    fn places_in_text_are_places_of_the_file() {
+        for yaml in [
+            "sql: SELECT 温 !\n",
+            "sql: SELECT\n\n  温\n  , !\n",
+            "sql: 'it''s ''\n  温, !'\n",
+            "sql: \"a \\\"b\\\" \\u6e29 \\x41\\n c !\"\n",
+            "sql: \"a \\\n   b\n\n  c !\"\n",
+            "sql: |\n  a || b\n   温 !\n",
+            "sql: |2\n    a\n  !\n",
+            "sql: |-\n\n  a\n  !\n",
+            "sql: >\n  a\n  温,\n  b !\n",
+            "sql: >-  # folded\n\n  a\n\n  b\n    c\n    d\n  e\n  !\n",
+            "sql: >2\n    a\n  b\n  !\n",
+            "sql: |\r\n  a\r\n  \t!\r\n",
+            "{\"sql\": \"a\\tb !\"}",
+        ] {
+            let (before, _) = yaml.split_once('!').expect("a mark");
+            let want = Position {
+                line: before.matches('\n').count() + 1,
+                column: before.rsplit('\n').next().expect("a line").chars().count() + 1,
+            };
+            assert_eq!(marked(yaml), want, "{yaml}");
+        }
     }
 
     #[test]
