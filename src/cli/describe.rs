@@ -9,6 +9,7 @@ use super::{Outcome, refused, usage};
 use crate::problem::nearest;
 use crate::rule::file::FileForm;
 use crate::sql::functions::{self, FUNCTIONS, Function};
+use crate::sql::instead;
 
 /// Arguments of `describe`.
 #[derive(Debug, clap::Args)]
@@ -39,10 +40,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         (What::Schema, _) => rule_schema(),
         (What::Functions, Some(name)) => {
             let known = functions::find(name).map(function);
-            known.or_else(|| family(name)).ok_or_else(|| {
-                let names = FUNCTIONS.iter().map(|function| function.name);
-                unknown("function or family", name, names.chain(families()))
-            })?
+            known.or_else(|| family(name)).ok_or_else(|| unknown_function(name))?
         }
         (What::Sinks, Some(name)) => {
             let known = connectors::SINKS.iter().find(|spec| spec.name == name);
@@ -70,6 +68,15 @@ pub(super) fn run(args: &Args) -> Outcome {
 fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> super::Failure {
     let hint = nearest(name, known).map(|near| format!("; did you mean `{near}`?"));
     usage(anyhow::anyhow!("there is no {kind} `{name}`{}", hint.unwrap_or_default()))
+}
+
+/// As a statement that calls it is answered, and with the families.
+fn unknown_function(name: &str) -> super::Failure {
+    let near = nearest(name, families()).map(|near| format!("did you mean `{near}`?"));
+    let hint = near
+        .or_else(|| instead(name))
+        .unwrap_or_else(|| format!("the families are {}", families().join(", ")));
+    usage(anyhow::anyhow!("there is no function or family `{name}`; {hint}"))
 }
 
 fn function(function: &Function) -> String {

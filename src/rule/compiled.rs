@@ -122,6 +122,7 @@ impl Compiler {
             }
         };
         result.map(Some).map_err(|error| {
+            let path = error.part.map_or(path.to_owned(), str::to_ascii_lowercase);
             let inside = Position { line: error.line, column: error.column };
             let mut problem = Problem::new(error.message);
             problem.at = Some(inside);

@@ -15,29 +15,46 @@ pub(crate) fn unknown(name: &str, at: Position) -> Error {
         return unnest::misplaced(at);
     }
     let message = format!("unknown function `{}`", shorten(name));
-    let error = Error::at(at, message).expected("a function of the language");
+    let hint = instead(name)
+        .unwrap_or_else(|| "`tidegate describe functions` lists all of them".to_owned());
+    Error::at(at, message).expected("a function of the language").hint(hint)
+}
+
+/// What to write instead of a function that does not exist, where something comes near.
+#[must_use]
+pub fn instead(name: &str) -> Option<String> {
     let aggregates = ["count", "sum", "avg", "min", "max", "stddev", "last_value", "row_number"];
     let lower = name.to_ascii_lowercase();
     if aggregates.contains(&lower.as_str()) {
-        return error.hint("a rule sees one message: there are no aggregates or windows");
+        return Some("a rule sees one message: there are no aggregates or windows".to_owned());
     }
     if ["exists", "any", "all", "some"].contains(&lower.as_str()) {
-        return error.hint("sub-queries are not supported; use IN (list) or AND/OR");
+        return Some("sub-queries are not supported; use IN (list) or AND/OR".to_owned());
     }
     if let Some(advice) = peers::advice(name) {
-        return error.hint(advice);
+        return Some(advice.to_owned());
     }
-    match functions::nearest(name) {
-        Some(near) => error.hint(format!("did you mean `{}`?", near.signature)),
-        None => error.hint("`tidegate describe functions` lists all of them"),
+    if let Some(near) = functions::nearest(name) {
+        return Some(format!("did you mean `{}`?", near.signature));
     }
+    // `hex`: `from_hex`, `to_hex`.
+    let has = |known: &&str| known.split('_').any(|part| part.eq_ignore_ascii_case(name));
+    let near: Vec<String> = functions::FUNCTIONS
+        .iter()
+        .map(|function| function.name)
+        .filter(has)
+        .take(3)
+        .map(|known| format!("`{known}`"))
+        .collect();
+    (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")))
 }
 
 /// An error about the lexeme at a position.
 pub(crate) fn unexpected(lexed: &Lexed<'_>, at: Position, expected: &str) -> Error {
     let error = Error::at(at, format!("unexpected {}", lexed.quote(at))).expected(expected);
     let found = lexed.lexemes.iter().find(|lexeme| lexeme.at == at);
-    let found = found.filter(|_| expected != LISTED);
+    let open = ["END", "WHEN", "THEN", "one of THEN or WHEN"].contains(&expected);
+    let found = found.filter(|_| expected != LISTED && !open);
     match found.and_then(|lexeme| hint(&lexeme.token)) {
         Some(hint) => error.hint(hint),
         None => error.hint(advice(expected)),
@@ -108,13 +125,16 @@ pub(crate) fn hint(token: &Token) -> Option<&'static str> {
         }
         "REPLACE" => "a later item replaces a field of `*`: SELECT *, a + 1 AS a",
         "ESCAPE" => "in a LIKE pattern `\\%` is a percent sign",
-        "REGEXP" | "RLIKE" | "ILIKE" | "SIMILAR" | "GLOB" => {
-            "LIKE with `%` is available; lower() both sides to ignore case"
+        "REGEXP" | "RLIKE" | "SIMILAR" | "GLOB" => {
+            "write regexp_like(a, 'pattern'), or LIKE with `%` for any text"
         }
+        "ILIKE" => "LIKE with `%` is available; lower() both sides to ignore case",
+        "ISNULL" | "NOTNULL" => "write a IS NULL, a IS NOT NULL",
         "AS" => "there is nothing to name here; an alias follows an item of SELECT",
         "AND" | "OR" | "NOT" | "IN" | "LIKE" | "BETWEEN" | "IS" | "CASE" | "WHEN" | "THEN"
         | "ELSE" | "SELECT" | "FROM" | "WHERE" | "DIV" => {
-            "a key that is called like a keyword stands in backticks: `from`"
+            "something is missing before it; a key that is called like a keyword stands in \
+             backticks: `from`"
         }
         _ => return None,
     })

@@ -9,10 +9,11 @@ mod compare;
 mod operate;
 mod parts;
 
+pub(crate) use compare::underscore;
 use compare::{between, compare, contradiction, in_set, like, tautology};
 pub(crate) use operate::{argument, operands, repeated, usage};
 use operate::{arithmetic, call, case};
-pub(crate) use parts::{keys, topics};
+pub(crate) use parts::{keys, quoted, topics};
 
 use super::error::{Position, Warning};
 use super::expr::{Arithmetic, Const, Expr};
@@ -136,7 +137,7 @@ impl Outcomes {
                 Self::all(list.iter().map(|operand| Self::of(operand, printer).not())).not()
             }
             Expr::IsNull { .. } | Expr::IsMissing { .. } => Self { unknown: false, ..Self::ALL },
-            _ if kind(expr).is_some_and(|kind| kind != Kind::Boolean) => {
+            _ if joins(expr) || kind(expr).is_some_and(|kind| kind != Kind::Boolean) => {
                 Self { truth: false, falsehood: false, unknown: true }
             }
             _ => Self { truth: node(expr, printer).is_none_or(|found| !found.never), ..Self::ALL },
@@ -168,6 +169,10 @@ pub(crate) fn filter(expr: &Expr, printer: &Printer<'_>) -> Option<Finding> {
             (false, true) => "UNKNOWN",
             _ => "FALSE or UNKNOWN",
         };
+        if let Some(found) = condition(expr, printer) {
+            let message = format!("the rule never fires: {}", found.message);
+            return Some(Finding::new(message, found.hint));
+        }
         let message = format!("the rule never fires: WHERE is {because} for every message");
         return Some(Finding::new(
             message,
@@ -190,10 +195,19 @@ pub(crate) fn array(expr: &Expr, printer: &Printer<'_>) -> Option<Finding> {
     Some(Finding::new(message, "name a path, or a function that gives an ARRAY"))
 }
 
+/// True for `a || b`, which gives text or an ARRAY and is often meant for OR.
+fn joins(expr: &Expr) -> bool {
+    matches!(expr, Expr::Arithmetic(_, rest) if rest.iter().any(|(op, _)| *op == Arithmetic::Concat))
+}
+
 /// An operand of AND, OR, NOT, or WHEN that is no condition.
 fn condition(expr: &Expr, printer: &Printer<'_>) -> Option<Finding> {
     let text = || lex::shorten(&printer.expr(expr));
     match (expr, kind(expr)) {
+        _ if joins(expr) => Some(Finding::new(
+            format!("`{}` is no condition: `||` joins text", text()),
+            "alternatives are joined by OR",
+        )),
         (_, None | Some(Kind::Boolean)) => None,
         (_, Some(kind)) => Some(Finding::new(
             format!("`{}` is no condition: {} counts as UNKNOWN", text(), kind.name()),

@@ -15,6 +15,8 @@ pub struct Error {
     pub line: usize,
     /// The character in the line, from 1.
     pub column: usize,
+    /// The part that is meant, `SELECT`, `FROM` or `WHERE`, of a statement in parts.
+    pub part: Option<&'static str>,
     /// What should have been there.
     pub expected: Option<String>,
     /// What to do.
@@ -24,7 +26,7 @@ pub struct Error {
 impl Error {
     pub(crate) fn at(at: Position, message: impl Into<String>) -> Self {
         let Position { line, column } = at;
-        Self { message: message.into(), line, column, expected: None, hint: None }
+        Self { message: message.into(), line, column, part: None, expected: None, hint: None }
     }
 
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {

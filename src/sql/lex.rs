@@ -127,16 +127,20 @@ impl Lexed<'_> {
     /// The lexeme at a position as users wrote it, in backticks, or "end of the text".
     pub(crate) fn quote(&self, at: Position) -> String {
         let found = self.lexemes.iter().find(|lexeme| lexeme.at == at);
-        found.map_or("end of the text".to_owned(), |lexeme| {
-            format!("`{}`", shorten(self.source(lexeme.start, lexeme.end)))
-        })
+        found.map_or("end of the text".to_owned(), |lexeme| format!("`{}`", self.written(lexeme)))
+    }
+
+    /// A lexeme as users wrote it.
+    fn written(&self, lexeme: &Lexeme) -> String {
+        shorten(self.source(lexeme.start, lexeme.end))
     }
 }
 
 /// Splits a text and holds it against the limits on length and nesting.
 pub(crate) fn lex<'t>(text: &'t str, limits: &Limits) -> Result<Lexed<'t>, Error> {
     let mut lexed = scan(text, limits)?;
-    lexed.lexemes.iter().try_for_each(|lexeme| refuse(&lexeme.token, lexeme.at))?;
+    lexed.lexemes.iter().try_for_each(|lexeme| refuse(lexeme, &lexed))?;
+    lexed.lexemes.windows(2).try_for_each(|pair| run_together(pair, &lexed))?;
     classify(&mut lexed, limits)?;
     Ok(lexed)
 }
@@ -223,7 +227,8 @@ fn unreadable(at: Position, message: &str) -> Error {
 }
 
 /// Refuses tokens that this language does not have.
-fn refuse(token: &Token, at: Position) -> Result<(), Error> {
+fn refuse(lexeme: &Lexeme, lexed: &Lexed<'_>) -> Result<(), Error> {
+    let token = &lexeme.token;
     let hint = match token {
         Token::Word(_)
         | Token::SingleQuotedString(_)
@@ -252,13 +257,20 @@ fn refuse(token: &Token, at: Position) -> Result<(), Error> {
         Token::Overlap | Token::Ampersand => "write AND, or OR",
         Token::Pipe => "write OR; `||` joins text",
         Token::Number(..) => "write the number without a suffix",
-        Token::HexStringLiteral(_)
-        | Token::NationalStringLiteral(_)
+        Token::HexStringLiteral(_) => {
+            "a number is written in decimal, text has no prefix: 255, 'text'"
+        }
+        Token::NationalStringLiteral(_)
         | Token::EscapedStringLiteral(_)
         | Token::UnicodeStringLiteral(_) => "a string has no prefix: 'text'",
-        Token::Char('，' | '（' | '）' | '‘' | '’' | '“' | '”' | '；' | '＝' | '。') => {
+        Token::Char('‘' | '’' | '“' | '”') => {
+            "text stands in straight single quotes: 'text'"
+        }
+        Token::Char('，' | '（' | '）' | '；' | '＝' | '。' | '＞' | '＜') => {
             "this is a full-width character; use the ASCII one"
         }
+        Token::RArrow => "greater or equal is `>=`",
+        Token::DoubleColon => "a conversion is cast(a, 'integer')",
         Token::AtSign => "there are no variables: give an item an alias, or put a key in backticks",
         Token::Placeholder(_) | Token::Sharp | Token::Question => {
             "a key with such a character stands in backticks: `odd key`; a JSONPath in double quotes"
@@ -266,10 +278,8 @@ fn refuse(token: &Token, at: Position) -> Result<(), Error> {
         Token::Arrow | Token::LongArrow | Token::Colon => {
             "a value inside an object is `a.b`, inside an array `a[0]`"
         }
-        Token::LBrace | Token::RBrace => {
-            "an object of constants is made by functions, not by braces"
-        }
-        Token::Tilde => "topics are matched in FROM: FROM \"a/+/c\"",
+        Token::LBrace | Token::RBrace => "an object is made by a function: object('key', a)",
+        Token::Tilde => "text is matched by regexp_like(a, pattern), a topic by FROM \"a/+/c\"",
         Token::Caret => "powers are power(a, b)",
         _ => "see the operators of the language: + - * / % || = <> < <= > >= AND OR NOT",
     };
@@ -280,7 +290,25 @@ fn refuse(token: &Token, at: Position) -> Result<(), Error> {
         Token::Pipe => "OR or `||`",
         _ => "a name, a constant or an operator",
     };
-    Err(Error::at(at, format!("`{token}` has no meaning here")).expected(expected).hint(hint))
+    let message = format!("`{}` has no meaning here", lexed.written(lexeme));
+    Err(Error::at(lexeme.at, message).expected(expected).hint(hint))
+}
+
+/// Refuses a number that runs into a name: `38c`, `1_000`, a key such as `1st`.
+fn run_together(pair: &[Lexeme], lexed: &Lexed<'_>) -> Result<(), Error> {
+    let [number @ Lexeme { token: Token::Number(..), .. }, name] = pair else { return Ok(()) };
+    let word = match &name.token {
+        Token::Word(word) if word.quote_style.is_none() && number.end == name.start => word,
+        _ => return Ok(()),
+    };
+    let text = shorten(lexed.source(number.start, name.end));
+    // A part of a path, `a.1b`, has advice of its own.
+    if Keyword::of(&word.value).is_some() || text.starts_with('.') {
+        return Ok(());
+    }
+    Err(Error::at(number.at, format!("`{text}` is neither a number nor a name"))
+        .expected("a number, or a name")
+        .hint(format!("a key that starts with a digit stands in backticks: `{text}`")))
 }
 
 /// Decides which words are keywords and how deep everything is nested.

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{self, BinaryOperator, UnaryOperator};
 
-use super::check::{self, Finding};
+use super::check;
 use super::dialect::{CALL, CHAIN, STAR};
 use super::error::{Error, Position, Warning};
 use super::examine::start;
@@ -28,6 +28,8 @@ pub(crate) struct Lowering {
     pub(crate) aliases: Vec<(String, u32)>,
     /// The array that UNNEST takes apart, and what its elements are called.
     pub(crate) unnest: Option<(Expr, Form)>,
+    /// True once the element or its index is named.
+    pub(crate) element_named: bool,
     /// Calls so far.
     pub(crate) sites: u32,
     nodes: usize,
@@ -80,6 +82,7 @@ impl Lowering {
             warnings: Vec::new(),
             aliases: Vec::new(),
             unnest: None,
+            element_named: false,
             sites: 0,
             nodes: 0,
         }
@@ -323,11 +326,7 @@ impl Lowering {
                 return Ok(Expr::LikeAny { negated, parts: Box::new((value, pattern)) });
             }
         };
-        if text.contains('_') {
-            let found = Finding::new(
-                format!("`_` in the pattern '{text}' stands for itself"),
-                "`%` is the only wildcard of LIKE; substring() looks at single characters",
-            );
+        if let Some(found) = check::underscore(&text) {
             check::warn(&mut self.warnings, Some(at), found);
         }
         let pattern = Box::new(Pattern::new(&text));
@@ -359,7 +358,8 @@ impl Lowering {
                         message: format!("`{}` is a field of the key `payload`", named.text),
                         line: named.at.line,
                         column: named.at.column,
-                        hint: "the document's own fields are named without `payload.`".into(),
+                        hint: "unless documents have such a key, name their fields without it"
+                            .into(),
                         part: "SELECT",
                     });
                 }

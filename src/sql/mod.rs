@@ -38,6 +38,7 @@ use connectors::contract::TopicLimits;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use advice::instead;
 pub use error::{Error, EvalError, InvalidPayload, Warning};
 pub use explain::Explanation;
 pub use number::Num;

@@ -28,7 +28,8 @@ pub struct Query {
     items: Vec<Item>,
     projection: Projection,
     condition: Option<Program>,
-    unnest: Option<Unnest>,
+    /// Most statements have none.
+    unnest: Option<Box<Unnest>>,
     paths: Vec<Path>,
     json_paths: Vec<JsonPath>,
     warnings: Vec<Warning>,
@@ -131,7 +132,7 @@ impl Query {
     }
 
     pub(crate) fn unnest(&self) -> Option<&Unnest> {
-        self.unnest.as_ref()
+        self.unnest.as_deref()
     }
 
     pub(crate) fn json_paths(&self) -> &[JsonPath] {
@@ -213,18 +214,19 @@ impl Tree {
         filter: Option<&str>,
         options: &Options,
     ) -> Result<Self, Error> {
-        let named = |part: &str| {
-            let part = part.to_owned();
+        let named = |part: &'static str| {
             move |mut error: Error| {
-                error.message = format!("in {part}: {}", error.message);
+                let name = if part == "FROM" { "the topic filter" } else { part };
+                error.message = format!("in {name}: {}", error.message);
+                error.part = Some(part);
                 error
             }
         };
         let start = Position { line: 1, column: 1 };
         if unnest::in_filter(from) {
-            return Err(named("the topic filter")(unnest::not_in_parts(start)));
+            return Err(named("FROM")(unnest::not_in_parts(start)));
         }
-        let topic = topic_filter(from, start, options).map_err(named("the topic filter"))?;
+        let topic = topic_filter(from, start, options).map_err(named("FROM"))?;
         let items = lex(select, &options.limits).map_err(named("SELECT"))?;
         let range = statement::trimmed(&items, 0..items.lexemes.len()).map_err(named("SELECT"))?;
         let condition = filter
@@ -312,6 +314,7 @@ fn build(
 ) -> Result<Tree, PartError> {
     let mut lowering = Lowering::new(options.data_type, options.limits);
     let select_part = |error| ("SELECT", error);
+    let clause_at = unnest.as_ref().map(|(_, clause)| clause.at);
     if let Some((lexed, clause)) = unnest {
         let at = clause.at;
         lowering.unnest_from(lexed, clause).map_err(|error| ("FROM", error))?;
@@ -323,6 +326,9 @@ fn build(
     let condition = match condition {
         Some((lexed, range)) if !range.is_empty() => {
             let at = lexed.lexemes[range.start].at;
+            if let Some((place, found)) = check::quoted(&lexed.lexemes[range.clone()]) {
+                check::warn(&mut lowering.warnings, Some(place), found);
+            }
             let condition = parse_condition(lexed, range, &mut lowering, &measures, at)
                 .map_err(|error| ("WHERE", error))?;
             Some(condition)
@@ -330,6 +336,9 @@ fn build(
         _ => None,
     };
     lowering.warnings.iter_mut().skip(in_select).for_each(|warning| warning.part = "WHERE");
+    if let Some(at) = clause_at {
+        lowering.elements_unnamed(at);
+    }
     lowering.warnings.extend(remark);
     lowering.warnings.shrink_to_fit();
     // Queries are many and live long: nothing is kept for growth.
@@ -338,7 +347,7 @@ fn build(
     lowering.paths.iter_mut().for_each(|path| path.steps.shrink_to_fit());
     let paths = &lowering.paths;
     let (source, form) = lowering.unnest.take().unzip();
-    let unnest = source.map(|source| Unnest::new(source, paths, &options.limits));
+    let unnest = source.map(|source| Box::new(Unnest::new(source, paths, &options.limits)));
     let query = Query {
         data_type: options.data_type,
         filter,

@@ -389,13 +389,11 @@ impl Fold<'_, '_> {
                 }
                 (Token::SingleQuotedString(text), _) => Token::SingleQuotedString(unescape(text)),
                 (Token::LBracket, _) => {
-                    return Err(unexpected(self.lexed, lexeme.at, "an expression").hint(
-                        "an index follows a key: a[0]; a document that is an array: \"$[0]\"",
-                    ));
+                    return Err(self.bracket(lexeme, self.lexed.lexemes.get(at.wrapping_sub(1))));
                 }
                 (Token::Period, _) => {
                     return Err(unexpected(self.lexed, lexeme.at, "an operator or the end")
-                        .hint("a path starts with a key; the result of a call has no parts"));
+                        .hint("a path starts with a key; of a result take get(f(a), 'key')"));
                 }
                 (token, _) => token.clone(),
             };
@@ -403,6 +401,18 @@ impl Fold<'_, '_> {
             at += 1;
         }
         Ok(())
+    }
+
+    /// The error for `[` that follows no key.
+    fn bracket(&self, lexeme: &Lexeme, before: Option<&Lexeme>) -> Error {
+        let hint = match before {
+            Some(before) if before.token == Token::RParen => {
+                "an index follows a key: a[0]; of a result take element_at(f(a), 0)"
+            }
+            Some(before) if before.is(Keyword::In) => "write x IN (1, 2, 3)",
+            _ => "an array is made by array(1, 2); of a document that is an array take \"$[0]\"",
+        };
+        unexpected(self.lexed, lexeme.at, "an expression").hint(hint)
     }
 
     /// Keeps [`Fold::casts`].

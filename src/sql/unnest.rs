@@ -11,7 +11,7 @@ use sqlparser::tokenizer::Token;
 
 use super::DataType;
 use super::advice::unexpected;
-use super::check;
+use super::check::{self, Finding};
 use super::error::{Error, Position, Warning};
 use super::expr::{Call, Expr};
 use super::functions::{Depends, Function, Kind, Nulls, Prepared};
@@ -237,6 +237,18 @@ impl Lowering {
         Ok(Some(Expr::Path(self.path(&[], text, true))))
     }
 
+    /// Notes that the clause of FROM gives elements that nothing names: all records are the same.
+    pub(crate) fn elements_unnamed(&mut self, at: Position) {
+        let Some((_, Form::From { element, .. })) = &self.unnest else { return };
+        if !self.element_named {
+            let found = Finding::new(
+                format!("`{element}` is named nowhere: a message gives equal records"),
+                format!("name its parts, such as `{element}.a`, or leave UNNEST out"),
+            );
+            check::warn(&mut self.warnings, Some(at), found);
+        }
+    }
+
     fn array(
         &mut self,
         lexed: &Lexed<'_>,
@@ -281,6 +293,7 @@ impl Lowering {
             Some((_, Form::From { element, offset })) if !named.text.starts_with("$.") => {
                 let Some((Step::Key(first), rest)) = steps.split_first() else { return Ok(None) };
                 if first == element {
+                    self.element_named = true;
                     let text = named.text.trim_start_matches('.');
                     let path = Expr::Path(self.path(rest, text, true));
                     return Ok(Some(if wraps { Expr::Wrap(Box::new(path)) } else { path }));
@@ -296,6 +309,7 @@ impl Lowering {
                     .expected(format!("`{first}`"))
                     .hint(format!("a key of the document with that name is \"$.{first}\"")));
                 }
+                self.element_named = true;
                 let (function, prepared) = (&OFFSET, Prepared::Nothing);
                 let call = Call { function, arguments: Vec::new(), prepared, site: 0 };
                 Ok(Some(Expr::Call(Box::new(call))))

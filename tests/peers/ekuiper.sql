@@ -128,7 +128,7 @@ SELECT name FROM demo WHERE name LIKE "a%" AND name NOT LIKE "_b"
 -- =>   change: text stands in single quotes; double quotes name a key
 -- =>   change: FROM names a topic filter in quotes, not a stream; fields have no stream before them
 -- =>   write: SELECT name FROM "sensors/+/data" WHERE name LIKE 'a%' AND name NOT LIKE '_b'
--- =>   note: `_` in the pattern '_b' stands for itself; `%` is the only wildcard of LIKE; substring() looks at single characters
+-- =>   note: `_` in the pattern '_b' stands for itself; `%` is the only wildcard of LIKE; for any one character write regexp_like(a, '^x.$')
 
 SELECT flags & 1 AS low, flags | 2 AS more FROM demo
 -- => cannot be said here

@@ -168,6 +168,21 @@ pub(super) fn in_set(
         .then(|| Finding::never(&text(), &why, "correct the list"))
 }
 
+/// `_` in a pattern, which other engines take for any one character.
+pub(crate) fn underscore(pattern: &str) -> Option<Finding> {
+    let shown = lex::shorten(pattern);
+    if pattern.contains("\\_") {
+        let message = format!("`\\_` in the pattern '{shown}' is a backslash and `_`");
+        return Some(Finding::new(message, "`_` stands for itself: write it without a backslash"));
+    }
+    pattern.contains('_').then(|| {
+        Finding::new(
+            format!("`_` in the pattern '{shown}' stands for itself"),
+            "`%` is the only wildcard of LIKE; for any one character write regexp_like(a, '^x.$')",
+        )
+    })
+}
+
 pub(super) fn like(
     expr: &Expr,
     negated: bool,

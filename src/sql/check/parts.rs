@@ -1,9 +1,11 @@
 //! Remarks on what is no expression: keys of the record, the topic filter.
 
+use sqlparser::tokenizer::Token;
+
 use super::{Finding, warn};
 use crate::sql::error::{Position, Warning};
 use crate::sql::expr::{Content, Expr, Item};
-use crate::sql::lex;
+use crate::sql::lex::{self, Keyword, Lexeme};
 
 /// Keys that a later item replaces.
 pub(crate) fn keys(items: &[Item], places: &[Position], warnings: &mut Vec<Warning>) {
@@ -24,6 +26,37 @@ pub(crate) fn keys(items: &[Item], places: &[Position], warnings: &mut Vec<Warni
         let hint = "give one of them another alias with AS, or leave one out";
         warn(warnings, place, Finding::new(message, hint));
     }
+}
+
+/// A word in double quotes that a field without them is compared with: mostly meant for text.
+pub(crate) fn quoted(condition: &[Lexeme]) -> Option<(Position, Finding)> {
+    let double = |lexeme: &Lexeme| match &lexeme.token {
+        Token::Word(word) if word.quote_style == Some('"') => {
+            let plain = word.value.chars().all(|char| char.is_alphanumeric() || char == '_');
+            plain.then(|| word.value.clone())
+        }
+        _ => None,
+    };
+    let compares = |lexeme: &Lexeme| {
+        let token = &lexeme.token;
+        lexeme.is(Keyword::Like)
+            || matches!(token, Token::Eq | Token::Neq | Token::Lt | Token::LtEq)
+            || matches!(token, Token::Gt | Token::GtEq)
+    };
+    // Who quotes fields everywhere means fields.
+    let (first, second) = (condition.iter(), condition.iter().skip(1));
+    if first.zip(second).any(|(field, op)| compares(op) && double(field).is_some()) {
+        return None;
+    }
+    let found = condition.windows(2).find_map(|pair| match pair {
+        [op, word] if compares(op) => Some((word.at, double(word)?)),
+        _ => None,
+    });
+    found.map(|(at, word)| {
+        let word = lex::shorten(&word);
+        let message = format!("`\"{word}\"` is the field `{word}`, not text");
+        (at, Finding::new(message, format!("text stands in single quotes: '{word}'")))
+    })
 }
 
 /// What looks wrong about a topic filter as it was written.
