@@ -11,7 +11,7 @@ use tidegate::sql::Options;
 use tidegate::sql::functions::{self, FUNCTIONS};
 use tidegate::sql::peers::{self, PEER_NAMES, Peer, Report};
 
-mod names;
+pub(crate) mod names;
 
 const FILES: &[(Peer, &str)] =
     &[(Peer::Aws, "aws.sql"), (Peer::Emqx, "emqx.sql"), (Peer::Ekuiper, "ekuiper.sql")];

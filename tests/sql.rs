@@ -38,6 +38,7 @@ use std::sync::Arc;
 use connectors::contract::{Body, DeviceFacts, Message, Origin, QoS, Topic, TopicLimits};
 use tidegate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
 
+mod counts;
 mod depends;
 mod explaining;
 mod extremes;

@@ -3,7 +3,7 @@
 use tidegate::sql::peers::Peer;
 
 /// A peer, its names, and how many there are.
-pub(super) const NAMES: &[(Peer, &str, usize)] = &[
+pub(crate) const NAMES: &[(Peer, &str, usize)] = &[
     (
         Peer::Aws,
         "abs acos asin atan atan2 ceil cos cosh exp floor ln log mod power rand remainder \

@@ -131,10 +131,13 @@ pub(in crate::sql::functions) const ASIN: Function = unary(
     |arguments, _| real(arguments, f64::asin, "asin"),
 );
 
-pub(in crate::sql::functions) const COS: Function =
-    unary("cos", "cos(n)", "The cosine.", &[example("cos(0)", "{}", "1")], |arguments, _| {
-        real(arguments, f64::cos, "cos")
-    });
+pub(in crate::sql::functions) const COS: Function = unary(
+    "cos",
+    "cos(n)",
+    "The cosine.",
+    &[example("cos(0)", "{}", "1"), example("cos(a)", r#"{"a":null}"#, "null")],
+    |arguments, _| real(arguments, f64::cos, "cos"),
+);
 
 pub(in crate::sql::functions) const COSH: Function = unary(
     "cosh",
@@ -270,10 +273,13 @@ pub(in crate::sql::functions) const SINH: Function = unary(
     |arguments, _| real(arguments, f64::sinh, "sinh"),
 );
 
-pub(in crate::sql::functions) const TAN: Function =
-    unary("tan", "tan(n)", "The tangent.", &[example("tan(0)", "{}", "0")], |arguments, _| {
-        real(arguments, f64::tan, "tan")
-    });
+pub(in crate::sql::functions) const TAN: Function = unary(
+    "tan",
+    "tan(n)",
+    "The tangent.",
+    &[example("tan(0)", "{}", "0"), example("tan(a)", r#"{"a":null}"#, "null")],
+    |arguments, _| real(arguments, f64::tan, "tan"),
+);
 
 pub(in crate::sql::functions) const TANH: Function = unary(
     "tanh",

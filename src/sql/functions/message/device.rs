@@ -52,7 +52,10 @@ pub(in crate::sql::functions) const DEVICE_NAME: Function = Function {
     name: "deviceName",
     signature: "deviceName()",
     summary: "The name of the device that sent the message; MISSING when there is none.",
-    examples: &[example("deviceName()", "{}", r#""dev1""#)],
+    examples: &[
+        example("deviceName()", "{}", r#""dev1""#),
+        example("deviceName() IN ('dev1', 'dev2')", "{}", "true"),
+    ],
     eval: |_, site| {
         let message = site.input.message;
         let known = site.input.has_topic || message.device.is_some();
@@ -66,7 +69,10 @@ pub(in crate::sql::functions) const MESSAGE_ID: Function = Function {
     aliases: &["msgid"],
     signature: "messageId()",
     summary: "The id that the message was given when it was received, as text of digits.",
-    examples: &[example("messageId()", "{}", r#""889455942124347392""#)],
+    examples: &[
+        example("messageId()", "{}", r#""889455942124347392""#),
+        example("messageId() = 889455942124347392", "{}", "true"),
+    ],
     eval: |_, site| Ok(Value::text(site.input.message.id.to_string())),
     ..DEVICE
 };
