@@ -79,10 +79,10 @@ impl Written {
             let mut at = Position { line: number, column: self.indent + 1 };
             let deeper = content.starts_with([' ', '\t']);
             match before {
-                Some(false) if !deeper && blanks == 0 => walk.step(' ', at)?,
-                Some(false) if !deeper => walk.breaks(blanks, at)?,
-                Some(_) => walk.breaks(blanks + 1, at)?,
-                None => walk.breaks(blanks, at)?,
+                Some(false) if !deeper && blanks == 0 => walk.fold(' ')?,
+                Some(false) if !deeper => walk.breaks(blanks)?,
+                Some(_) => walk.breaks(blanks + 1)?,
+                None => walk.breaks(blanks)?,
             }
             (blanks, before) = (0, Some(deeper));
             for char in content.chars() {
@@ -110,8 +110,8 @@ impl Written {
             let mut at = Position { line: number, column: skip + 1 };
             match (joined, blanks) {
                 (true, 0) => {}
-                (false, 0) => walk.step(' ', at)?,
-                (_, count) => walk.breaks(count, at)?,
+                (false, 0) => walk.fold(' ')?,
+                (_, count) => walk.breaks(count)?,
             }
             (blanks, joined) = (0, false);
             let mut chars = line.trim_end().chars().skip(skip);
@@ -176,8 +176,14 @@ impl Walk {
         Some(())
     }
 
-    fn breaks(&mut self, count: usize, at: Position) -> Option<()> {
-        (0..count).try_for_each(|_| self.step('\n', at))
+    /// Goes past a character that the end of a line stands for: it stands behind that line, so that
+    /// the end of the text is never on the line below.
+    fn fold(&mut self, char: char) -> Option<()> {
+        self.step(char, self.last)
+    }
+
+    fn breaks(&mut self, count: usize) -> Option<()> {
+        (0..count).try_for_each(|_| self.fold('\n'))
     }
 }
 
