@@ -348,6 +348,7 @@ fn sorted<'a>(
 
 pub(in crate::sql::functions) const ARRAY_SORT: Function = Function {
     name: "array_sort",
+    aliases: &["sort"],
     signature: "array_sort(array[, order])",
     params: &[required("array", Kind::Array), optional("order", Kind::Text)],
     result: Kind::Array,

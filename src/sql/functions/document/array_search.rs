@@ -235,6 +235,7 @@ fn once<'t, 'a>(
 
 pub(in crate::sql::functions) const ARRAY_DISTINCT: Function = Function {
     name: "array_distinct",
+    aliases: &["distinct"],
     signature: "array_distinct(array)",
     params: &[required("array", Kind::Array)],
     summary: "Each element once, where it came first. Elements are the same when they are of one \

@@ -32,6 +32,7 @@ pub(in crate::sql::functions) const ARRAY_REVERSE: Function = Function {
 
 pub(in crate::sql::functions) const ARRAY_FLATTEN: Function = Function {
     name: "array_flatten",
+    aliases: &["flatten"],
     signature: "array_flatten(array[, levels])",
     params: &[required("array", Kind::Array), optional("levels", Kind::Integer)],
     summary: "The array with the elements of the arrays in it in their place, one level or as many \
