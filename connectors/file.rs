@@ -104,18 +104,22 @@ impl FileSink {
     }
 
     fn failure(&self, error: &io::Error) -> DeliveryError {
-        let kind = match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                FailureKind::Denied
-            }
-            io::ErrorKind::IsADirectory
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::InvalidInput => FailureKind::Misconfigured,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::Busy,
-            _ => FailureKind::Unreachable,
-        };
-        DeliveryError::new(kind, format!("can't write to {}: {error}", self.resource()))
+        let text = format!("can't write to {}: {error}", self.resource());
+        DeliveryError::new(kind_of(error.kind()), text)
+    }
+}
+
+/// What an error of the system means.
+fn kind_of(error: io::ErrorKind) -> FailureKind {
+    match error {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => FailureKind::Denied,
+        io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidFilename => FailureKind::Misconfigured,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::Busy,
+        _ => FailureKind::Unreachable,
     }
 }
 
@@ -194,4 +198,26 @@ fn is_still(file: &File, path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_still(_: &File, path: &Path) -> bool {
     path.exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use io::ErrorKind as E;
+
+    use super::*;
+
+    #[test]
+    fn errors_mean_what_the_engine_can_do() {
+        let cases: [(FailureKind, &[E]); 4] = [
+            (FailureKind::Denied, &[E::PermissionDenied, E::ReadOnlyFilesystem]),
+            (FailureKind::Misconfigured, &[E::IsADirectory, E::NotADirectory, E::InvalidFilename]),
+            (FailureKind::Busy, &[E::StorageFull, E::QuotaExceeded]),
+            (FailureKind::Unreachable, &[E::TimedOut, E::Other, E::NotFound, E::Interrupted]),
+        ];
+        for (kind, errors) in cases {
+            for error in errors {
+                assert_eq!(kind_of(*error), kind, "{error:?}");
+            }
+        }
+    }
 }

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -33,7 +34,13 @@ const ANSWER_READ: usize = 1024;
 /// last answer was read to the end.
 const ANSWER_DRAINED: usize = 64 * 1024;
 
-/// Sends each record in a request of its own; an answer with status 2xx confirms it.
+/// What tells the other side a further try from a further record
+/// (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Sends each record in a request of its own; an answer with status 2xx confirms it. The header
+/// `Idempotency-Key` (rule, action and message id) is the same for every try of a record, also after an
+/// answer that was lost; an entry of that name in `headers` takes its place.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
@@ -94,7 +101,18 @@ impl SinkConfig for HttpSettings {
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ConfigError::new("", format!("can't make an HTTP client: {error}")))?;
-        Ok(Arc::new(Http { client, url: self.url, root, shown, method, headers, body: self.body }))
+        let path = self.url.as_str().split(['?', '#']).next().unwrap_or_default();
+        let named_by_record = self.url.literal().is_none() && path.contains("${");
+        Ok(Arc::new(Http {
+            client,
+            url: self.url,
+            root,
+            shown,
+            named_by_record,
+            method,
+            headers,
+            body: self.body,
+        }))
     }
 }
 
@@ -122,6 +140,8 @@ struct Http {
     url: Template,
     root: Url,
     shown: String,
+    /// The record is part of the path: what is not there is missing for this record alone.
+    named_by_record: bool,
     method: Method,
     headers: Vec<(HeaderName, Template)>,
     body: Option<Template>,
@@ -198,6 +218,7 @@ impl Http {
         for at in lane {
             let outcome = match done.last() {
                 Some((_, Outcome::Retry(error))) => Outcome::Retry(error.clone()),
+                Some((_, Outcome::Misconfigured(error))) => Outcome::Misconfigured(error.clone()),
                 _ => match self.send(&records[at]).await {
                     Ok(()) => Outcome::Ok,
                     Err(error) => Outcome::from_error(error),
@@ -210,8 +231,9 @@ impl Http {
 
     fn prepare(&self, record: &Record) -> Result<Prepared, DeliveryError> {
         let url = self.target(record)?;
-        let mut headers = Vec::with_capacity(self.headers.len() + 1);
+        let mut headers = Vec::with_capacity(self.headers.len() + 2);
         let mut typed = false;
+        let mut keyed = false;
         for (name, template) in &self.headers {
             let value = template.render(record, PathGuard::Line)?;
             let mut value = HeaderValue::try_from(value).map_err(|_| {
@@ -220,6 +242,7 @@ impl Http {
             // Many a header is a password: keep it out of the library's own logs.
             value.set_sensitive(true);
             typed |= *name == CONTENT_TYPE;
+            keyed |= *name == IDEMPOTENCY_KEY;
             headers.push((name.clone(), value));
         }
         if !typed {
@@ -228,6 +251,11 @@ impl Http {
                 Body::Binary => "application/octet-stream",
             };
             headers.push((CONTENT_TYPE, HeaderValue::from_static(kind)));
+        }
+        if let Some(key) = record.idempotency_key().filter(|_| !keyed)
+            && let Ok(key) = HeaderValue::try_from(key)
+        {
+            headers.push((IDEMPOTENCY_KEY, key));
         }
         let body = match &self.body {
             None => record.bytes().clone(),
@@ -249,10 +277,13 @@ impl Http {
             read(answer, ANSWER_DRAINED).await;
             return Ok(());
         }
+        let retry_after = retry_after(answer.headers());
         let text = beginning(&read(answer, ANSWER_READ).await);
         let colon = if text.is_empty() { "" } else { ": " };
         let text = format!("{} answered {status}{colon}{text}", self.shown);
-        Err(DeliveryError::new(kind_of(status), text))
+        let error = DeliveryError { retry_after, ..DeliveryError::new(kind_of(status), text) };
+        let of_path = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        Err(error.of_place(of_path && self.named_by_record))
     }
 
     fn target(&self, record: &Record) -> Result<Url, DeliveryError> {
@@ -268,9 +299,11 @@ impl Http {
 
     fn failure(&self, error: reqwest::Error) -> DeliveryError {
         let kind = match () {
-            () if error.is_timeout() => FailureKind::Timeout,
             () if error.is_builder() => FailureKind::Rejected,
-            () => FailureKind::Unreachable,
+            () if error.is_connect() && error.is_timeout() => FailureKind::Timeout,
+            () if error.is_connect() => FailureKind::Unreachable,
+            // The request may have gone out, and only its answer is missing.
+            () => FailureKind::Unknown,
         };
         let mut text = format!("{}: ", self.shown);
         // The URL could hold secrets; the causes say more than reqwest's own line.
@@ -290,14 +323,28 @@ impl Http {
 /// record up.
 fn kind_of(status: StatusCode) -> FailureKind {
     match status.as_u16() {
-        408 | 504 => FailureKind::Timeout,
+        408 => FailureKind::Timeout,
+        // A proxy waited in vain for the answer of the service behind it.
+        504 => FailureKind::Unknown,
         425 | 429 | 503 => FailureKind::Busy,
         500..=599 => FailureKind::Unreachable,
-        401 | 403 | 407 => FailureKind::Denied,
+        401 | 402 | 403 | 407 => FailureKind::Denied,
         // A redirect is not followed: the new address belongs into the rule.
         300..=399 | 404 | 405 | 406 | 410 | 415 | 421 | 426 => FailureKind::Misconfigured,
         _ => FailureKind::Rejected,
     }
+}
+
+/// How long the answer asks to wait (RFC 9110 §10.2.3): seconds, or a date, which counts from the
+/// answer's own.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
+    let now = date(headers.get(DATE)?.to_str().ok()?)?;
+    Duration::try_from(date(text)?.duration_since(now)).ok()
 }
 
 /// Reads an answer until it ends, breaks or has more than `most` bytes.
@@ -333,4 +380,49 @@ fn percent_encode(text: &str, out: &mut String) {
 
 fn rejected(text: String) -> DeliveryError {
     DeliveryError::new(FailureKind::Rejected, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_mean_what_the_engine_can_do() {
+        let cases: [(FailureKind, &[u16]); 7] = [
+            (FailureKind::Timeout, &[408]),
+            (FailureKind::Unknown, &[504]),
+            (FailureKind::Busy, &[425, 429, 503]),
+            (FailureKind::Unreachable, &[500, 501, 502, 505, 507, 599]),
+            (FailureKind::Denied, &[401, 402, 403, 407]),
+            (
+                FailureKind::Misconfigured,
+                &[300, 301, 302, 307, 308, 404, 405, 406, 410, 415, 421, 426],
+            ),
+            (FailureKind::Rejected, &[400, 409, 411, 412, 413, 414, 418, 422, 431, 451]),
+        ];
+        for (kind, statuses) in cases {
+            for status in statuses {
+                let code = StatusCode::from_u16(*status).expect("a status");
+                assert_eq!(kind_of(code), kind, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let asked = |after: &'static str, date: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(after));
+            if let Some(date) = date {
+                headers.insert(DATE, HeaderValue::from_static(date));
+            }
+            retry_after(&headers).map(|time| time.as_secs())
+        };
+        let now = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(asked("120", None), Some(120));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(30));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:50:07 GMT", None), None);
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:07 GMT", now), None, "it is over");
+        assert_eq!(asked("soon", now), None);
+    }
 }

@@ -15,7 +15,9 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
-use crate::contract::table::{self, COLUMNS_MAX, ColumnTemplates, Group, Layout, Name, Writer};
+use crate::contract::table::{
+    self, COLUMNS_MAX, ColumnTemplates, Group, Layout, Name, Refusal, Writer,
+};
 use crate::contract::{
     AnyConnection, ConfigError, ConnectionConfig, DeliveryError, Env, FailureKind, Outcome,
     Preview, Record, Sink, SinkConfig,
@@ -109,13 +111,14 @@ fn kind_of(code: u32) -> FailureKind {
         3 | 8 | 23 => FailureKind::Denied,
         // TOOBIG, CONSTRAINT, MISMATCH, RANGE
         18 | 19 | 20 | 25 => FailureKind::Rejected,
-        // ERROR (no such table or column), CANTOPEN, NOTADB
-        1 | 14 | 26 => FailureKind::Misconfigured,
+        // ERROR (no such table or column), CORRUPT, CANTOPEN, NOTADB
+        1 | 11 | 14 | 26 => FailureKind::Misconfigured,
         _ => FailureKind::Unreachable,
     }
 }
 
-/// Writes each record as a row of a table.
+/// Writes each record as a row of a table. A further try after a lost answer adds the row once more,
+/// unless `key` names what identifies it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqliteSinkSettings {
@@ -206,11 +209,11 @@ impl Sink for Table {
 
 #[async_trait::async_trait]
 impl Writer for Table {
-    async fn write(&self, groups: &[Group]) -> Result<(), DeliveryError> {
+    async fn write(&self, groups: &[Group]) -> Result<(), Refusal> {
         let remembered = !self.lock_columns().is_empty();
         match self.try_write(groups).await {
             // Somebody has changed the table since it was looked at: look once more.
-            Err(error) if error.kind == FailureKind::Misconfigured && remembered => {
+            Err(Refusal::Rows(error)) if error.kind == FailureKind::Misconfigured && remembered => {
                 self.lock_columns().clear();
                 self.try_write(groups).await
             }
@@ -220,11 +223,11 @@ impl Writer for Table {
 }
 
 impl Table {
-    async fn try_write(&self, groups: &[Group]) -> Result<(), DeliveryError> {
+    async fn try_write(&self, groups: &[Group]) -> Result<(), Refusal> {
         let mut connection = self.database.acquire().await?;
         self.make_columns(&mut connection, groups).await?;
         let written = self.insert(&mut connection, groups).await;
-        written.map_err(|error| self.database.failure(error))
+        Ok(written.map_err(|error| self.database.failure(error))?)
     }
 
     fn lock_columns(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -257,7 +260,7 @@ impl Table {
         &self,
         connection: &mut sqlx::SqliteConnection,
         groups: &[Group],
-    ) -> Result<(), DeliveryError> {
+    ) -> Result<(), Refusal> {
         let wanted = |known: &BTreeSet<String>| -> Vec<Name> {
             let mut seen = known.clone();
             let names = groups.iter().flat_map(|group| group.columns());
@@ -270,10 +273,17 @@ impl Table {
         let missing = wanted(&known);
         if !self.create {
             if known.is_empty() {
-                return Err(self.no_table());
+                return Err(self.no_table().into());
             }
             *self.lock_columns() = known;
-            // The statement itself says which column is missing.
+            if let Some(foreign) = missing.iter().find(|name| !self.layout.names(name)) {
+                let text = format!(
+                    "table {} has no column {foreign} for a key of the record; add it, name `columns`, or set `create: true`",
+                    self.table
+                );
+                return Err(Refusal::Columns(DeliveryError::new(FailureKind::Rejected, text)));
+            }
+            // The statement itself says which column of the settings is missing.
             return Ok(());
         }
         if known.len() + missing.len() > COLUMNS_MAX {
@@ -281,7 +291,7 @@ impl Table {
                 "table {} would get more than {COLUMNS_MAX} columns; name `columns`, or select fewer keys",
                 self.table
             );
-            return Err(DeliveryError::new(FailureKind::Rejected, text));
+            return Err(Refusal::Columns(DeliveryError::new(FailureKind::Rejected, text)));
         }
         for sql in self.definitions(known.is_empty(), &missing) {
             let done = sqlx::query(AssertSqlSafe(sql)).persistent(false).execute(&mut *connection);
@@ -368,5 +378,26 @@ fn bind<'q>(query: Query<'q>, value: &'q Value) -> Query<'q> {
         },
         Value::String(text) => query.bind(text.as_str()),
         Value::Array(_) | Value::Object(_) => query.bind(value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_mean_what_the_engine_can_do() {
+        let cases: [(FailureKind, &[u32]); 5] = [
+            (FailureKind::Busy, &[5, 6, 13]),
+            (FailureKind::Denied, &[3, 8, 23]),
+            (FailureKind::Rejected, &[18, 19, 20, 25]),
+            (FailureKind::Misconfigured, &[1, 11, 14, 26]),
+            (FailureKind::Unreachable, &[0, 2, 7, 10, 15, 17, 21]),
+        ];
+        for (kind, codes) in cases {
+            for code in codes {
+                assert_eq!(kind_of(*code), kind, "{code}");
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ mod connectors;
 mod daemon;
 mod docs;
 mod engine;
+mod faults;
 mod peers;
 mod rules;
 mod services;

@@ -152,7 +152,8 @@ fn files_say_what_they_own() {
 fn nothing_panics_by_negligence() {
     let mut findings = Vec::new();
     for source in sources(&["src", "connectors"]) {
-        if source.path.file_name().is_some_and(|name| name == "tests.rs") {
+        let of_tests = |part: &std::ffi::OsStr| part == "tests.rs" || part == "tests";
+        if source.path.iter().any(of_tests) {
             continue;
         }
         for (number, line) in product(&source.text).lines().enumerate() {

@@ -24,7 +24,7 @@ pub use message::{Device, Headers, Message, MessageIds, Origin, QoS};
 pub use preview::Preview;
 pub use record::{Body, Record};
 pub use secret::Secret;
-pub use sink::{DeliveryError, FailureKind, Outcome, Sink};
+pub use sink::{DeliveryError, FailureKind, Outcome, OutcomeClass, Sink};
 pub use source::{Shutdown, ShutdownHandle, Source, SourceError, shutdown};
 pub use spec::{
     AnyConnection, ConfigError, ConnectionConfig, ConnectionSpec, Connections, Env, HOPS_MAX,

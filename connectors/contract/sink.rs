@@ -1,5 +1,7 @@
 //! The way out: what a sink promises, and what it may answer.
 
+use std::time::Duration;
+
 use super::{Preview, Record};
 
 /// Delivers records to one destination. It speaks the protocol and says what happened; deadlines,
@@ -7,7 +9,9 @@ use super::{Preview, Record};
 #[async_trait::async_trait]
 pub trait Sink: Send + Sync + 'static {
     /// Delivers records in order and answers one outcome per record, in the same order. Never
-    /// retries, never sleeps, may be dropped at any await (a deadline has passed).
+    /// retries, never sleeps, may be dropped at any await (a deadline has passed). After a record that
+    /// it answers `Retry` or `Misconfigured` for, it sends none of the same device in the same call, as
+    /// far as the protocol lets it: the engine tries that one again, and order is kept.
     async fn deliver(&self, records: &[Record]) -> Vec<Outcome>;
 
     /// Reaches the destination without delivering anything (`tidegate check --connect`).
@@ -53,11 +57,24 @@ impl Outcome {
     #[must_use]
     pub fn from_error(error: DeliveryError) -> Self {
         match error.kind {
-            FailureKind::Unreachable | FailureKind::Busy | FailureKind::Timeout => {
-                Self::Retry(error)
-            }
+            FailureKind::Unreachable
+            | FailureKind::Busy
+            | FailureKind::Timeout
+            | FailureKind::Unknown => Self::Retry(error),
             FailureKind::Misconfigured | FailureKind::Denied => Self::Misconfigured(error),
             FailureKind::Rejected => Self::Poison(error),
+        }
+    }
+
+    /// What the outcome means for what comes next.
+    #[must_use]
+    pub fn class(&self) -> OutcomeClass {
+        match self {
+            Self::Ok => OutcomeClass::Ok,
+            Self::Retry(error) if error.kind == FailureKind::Unknown => OutcomeClass::Unknown,
+            Self::Retry(_) => OutcomeClass::Transient,
+            Self::Misconfigured(_) => OutcomeClass::Misconfigured,
+            Self::Poison(_) => OutcomeClass::Poison,
         }
     }
 
@@ -68,6 +85,39 @@ impl Outcome {
     }
 }
 
+/// Classes of outcome; the names label metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutcomeClass {
+    /// Confirmed.
+    Ok,
+    /// Not delivered; a later try may succeed.
+    Transient,
+    /// Perhaps delivered; tried again under the same key.
+    Unknown,
+    /// Somebody has to change the configuration first.
+    Misconfigured,
+    /// This record can never be delivered.
+    Poison,
+}
+
+impl OutcomeClass {
+    /// All of them, each at the place that its number says.
+    pub const ALL: [Self; 5] =
+        [Self::Ok, Self::Transient, Self::Unknown, Self::Misconfigured, Self::Poison];
+
+    /// The label in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Transient => "transient",
+            Self::Unknown => "unknown",
+            Self::Misconfigured => "misconfigured",
+            Self::Poison => "poison",
+        }
+    }
+}
+
 /// Kinds of failure; the names label metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureKind {
@@ -75,8 +125,10 @@ pub enum FailureKind {
     Unreachable,
     /// The destination or a local queue is full.
     Busy,
-    /// No answer in time.
+    /// The destination says, or it is known, that time ran out before the record was taken.
     Timeout,
+    /// The record was sent and no answer came: it may have been taken.
+    Unknown,
     /// The destination does not know what the action names.
     Misconfigured,
     /// The destination refuses access.
@@ -93,6 +145,7 @@ impl FailureKind {
             Self::Unreachable => "unreachable",
             Self::Busy => "busy",
             Self::Timeout => "timeout",
+            Self::Unknown => "unknown",
             Self::Misconfigured => "misconfigured",
             Self::Denied => "denied",
             Self::Rejected => "rejected",
@@ -108,11 +161,23 @@ pub struct DeliveryError {
     pub kind: FailureKind,
     /// What happened, for people.
     pub message: String,
+    /// How long the destination asks to be left alone; the engine heeds it within a bound.
+    pub retry_after: Option<Duration>,
 }
 
 impl DeliveryError {
     /// An error of a kind.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), retry_after: None }
+    }
+
+    /// The same error of a place (a topic, a path, a column) that the record itself has named when
+    /// `named` holds: then only this record is to blame, and the action goes on with others.
+    #[must_use]
+    pub fn of_place(mut self, named: bool) -> Self {
+        if named && matches!(self.kind, FailureKind::Misconfigured | FailureKind::Denied) {
+            self.kind = FailureKind::Rejected;
+        }
+        self
     }
 }

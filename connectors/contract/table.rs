@@ -130,6 +130,12 @@ impl Layout {
         &self.key
     }
 
+    /// True when the settings name that column; else a record has brought it.
+    #[must_use]
+    pub fn names(&self, column: &Name) -> bool {
+        self.key.contains(column) || self.columns.iter().flatten().any(|(name, _)| name == column)
+    }
+
     /// The row of a record.
     ///
     /// # Errors
@@ -261,11 +267,33 @@ pub trait Writer: Sync {
     ///
     /// # Errors
     /// Why none was written.
-    async fn write(&self, groups: &[Group]) -> Result<(), DeliveryError>;
+    async fn write(&self, groups: &[Group]) -> Result<(), Refusal>;
+}
+
+/// Why no row was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A failure; when rows are rejected, any one of them may be to blame.
+    #[error("{0}")]
+    Rows(#[from] DeliveryError),
+    /// The records have brought columns that the table can't have: all rows of a group are to blame,
+    /// and nobody's configuration.
+    #[error("{0}")]
+    Columns(DeliveryError),
+}
+
+impl Refusal {
+    fn into_outcome(self) -> Outcome {
+        match self {
+            Self::Rows(error) => Outcome::from_error(error),
+            Self::Columns(error) => Outcome::Poison(error),
+        }
+    }
 }
 
 /// Delivers records as rows: in one piece when all is well; when rows are refused, in halves until
-/// only the bad rows are left. After a failure that can heal nothing further is tried.
+/// only the bad rows are left. One bad row of n costs at most 2·⌈log₂ n⌉ writes beyond the first.
+/// After a failure that can heal nothing further is tried.
 pub async fn write_all(
     writer: &dyn Writer,
     layout: &Layout,
@@ -280,15 +308,18 @@ pub async fn write_all(
             Some(outcome) => outcome.clone(),
             None => match writer.write(&piece).await {
                 Ok(()) => Outcome::Ok,
-                Err(error) => Outcome::from_error(error),
+                Err(refusal) => {
+                    if let Some(rest) = split(&mut piece, &refusal) {
+                        work.push(rest);
+                        work.push(piece);
+                        continue;
+                    }
+                    refusal.into_outcome()
+                }
             },
         };
-        if let Some(rest) = split(&mut piece, &outcome) {
-            work.push(rest);
-            work.push(piece);
-            continue;
-        }
-        if matches!(outcome, Outcome::Retry(_)) {
+        // What follows must not overtake what is tried again.
+        if matches!(outcome, Outcome::Retry(_) | Outcome::Misconfigured(_)) {
             later = Some(outcome.clone());
         }
         for (at, _) in piece.iter().flat_map(|group| &group.rows) {
@@ -301,21 +332,38 @@ pub async fn write_all(
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(forgotten)).collect()
 }
 
-/// Cuts a piece that was refused in two and returns the later half. One group is cut only when a
-/// single row can be to blame: a missing column is missing for all of its rows.
-fn split(piece: &mut Vec<Group>, outcome: &Outcome) -> Option<Vec<Group>> {
-    if !matches!(outcome, Outcome::Poison(_) | Outcome::Misconfigured(_)) {
+/// Cuts a piece that was refused in two and returns the later half: at its middle row when any row
+/// can be to blame; between groups when a whole group is, since its rows have the same columns.
+fn split(piece: &mut Vec<Group>, refusal: &Refusal) -> Option<Vec<Group>> {
+    let by_row = match refusal {
+        Refusal::Columns(_) => false,
+        Refusal::Rows(error) => match error.kind {
+            FailureKind::Rejected => true,
+            FailureKind::Misconfigured | FailureKind::Denied => false,
+            _ => return None,
+        },
+    };
+    if !by_row {
+        return (piece.len() > 1).then(|| piece.split_off(piece.len() / 2));
+    }
+    let rows: usize = piece.iter().map(|group| group.rows.len()).sum();
+    let mut left = rows / 2;
+    if left == 0 {
         return None;
     }
-    if piece.len() > 1 {
-        return Some(piece.split_off(piece.len() / 2));
+    let mut rest = Vec::new();
+    for mut group in std::mem::take(piece) {
+        let stay = left.min(group.rows.len());
+        left -= stay;
+        let move_on = group.rows.split_off(stay);
+        if !group.rows.is_empty() {
+            piece.push(group);
+        }
+        if !move_on.is_empty() {
+            rest.push(Group { rows: move_on });
+        }
     }
-    let rows = &mut piece.first_mut()?.rows;
-    if rows.len() < 2 || !matches!(outcome, Outcome::Poison(_)) {
-        return None;
-    }
-    let rest = rows.split_off(rows.len() / 2);
-    Some(vec![Group { rows: rest }])
+    Some(rest)
 }
 
 #[cfg(test)]
@@ -380,5 +428,89 @@ mod tests {
         let values: Vec<_> = kept.iter().map(|row| row.values.clone()).collect();
         assert_eq!(values, [[2, 1], [1, 2]].map(|row| row.map(Value::from).to_vec()));
         assert!(matches!(outcomes[3], Some(Outcome::Poison(_))));
+    }
+
+    /// Refuses rows as a database would, and counts what it was asked.
+    struct Picky {
+        asked: std::sync::atomic::AtomicUsize,
+        refuse: fn(&Row) -> Option<Refusal>,
+    }
+
+    #[async_trait::async_trait]
+    impl Writer for Picky {
+        async fn write(&self, groups: &[Group]) -> Result<(), Refusal> {
+            self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let mut rows = groups.iter().flat_map(|group| &group.rows);
+            rows.find_map(|(_, row)| (self.refuse)(row)).map_or(Ok(()), Err)
+        }
+    }
+
+    fn refused(kind: FailureKind) -> DeliveryError {
+        DeliveryError::new(kind, "refused")
+    }
+
+    fn bad(row: &Row) -> Option<Refusal> {
+        let poison = Refusal::Rows(refused(FailureKind::Rejected));
+        row.values.contains(&Value::from("bad")).then_some(poison)
+    }
+
+    async fn written(
+        records: &[Record],
+        refuse: fn(&Row) -> Option<Refusal>,
+    ) -> (usize, Vec<Outcome>) {
+        let layout = Layout::new(None, false, &[]).expect("layout");
+        let picky = Picky { asked: 0.into(), refuse };
+        let outcomes = write_all(&picky, &layout, records, 500).await;
+        (picky.asked.into_inner(), outcomes)
+    }
+
+    #[tokio::test]
+    async fn r14_one_bad_row_is_found_within_the_bound() {
+        for n in [1_usize, 2, 3, 5, 8, 31, 100, 500] {
+            for place in [0, n / 3, n / 2, n - 1] {
+                // Every third row has other columns: groups are cut like rows.
+                for mixed in [false, true] {
+                    let text = |at: usize| match (at == place, mixed && at.is_multiple_of(3)) {
+                        (true, _) => r#"{"a":"bad"}"#,
+                        (false, true) => r#"{"a":1,"b":2}"#,
+                        (false, false) => r#"{"a":1}"#,
+                    };
+                    let texts: Vec<_> = (0..n).map(text).collect();
+                    let (asked, outcomes) = written(&records(&texts), bad).await;
+                    let levels = n.next_power_of_two().trailing_zeros() as usize;
+                    assert!(asked <= 1 + 2 * levels, "{n} rows, {place}: {asked} writes");
+                    for (at, outcome) in outcomes.iter().enumerate() {
+                        let poison = matches!(outcome, Outcome::Poison(_));
+                        assert_eq!(poison, at == place, "{n} rows: {at}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_row_that_is_tried_again_is_not_written() {
+        let texts = [r#"{"a":1}"#, r#"{"b":1}"#, r#"{"a":2}"#, r#"{"a":3}"#];
+        let records = records(&texts);
+        let down = |row: &Row| {
+            let kind = match row.columns[0].as_str() {
+                "b" => FailureKind::Misconfigured,
+                _ => return None,
+            };
+            Some(Refusal::Rows(refused(kind)))
+        };
+        let (_, outcomes) = written(&records, down).await;
+        assert_eq!(outcomes[0], Outcome::Ok);
+        assert!(
+            outcomes[1..].iter().all(|o| matches!(o, Outcome::Misconfigured(_))),
+            "{outcomes:?}"
+        );
+        let foreign = |row: &Row| {
+            let brought = row.columns[0].as_str() == "b";
+            brought.then(|| Refusal::Columns(refused(FailureKind::Misconfigured)))
+        };
+        let (_, outcomes) = written(&records, foreign).await;
+        assert!(matches!(outcomes[1], Outcome::Poison(_)), "{outcomes:?}");
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Ok).count(), 3);
     }
 }

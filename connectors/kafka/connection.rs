@@ -205,7 +205,8 @@ impl Cluster {
             Some(code) => text.push_str(&code.to_string()),
             None => text.push_str(&error.to_string()),
         }
-        let heals = matches!(kind, FailureKind::Unreachable | FailureKind::Timeout);
+        let heals =
+            matches!(kind, FailureKind::Unreachable | FailureKind::Timeout | FailureKind::Unknown);
         if heals && let Some(last) = context.and_then(Context::last_error) {
             text.push_str("; ");
             text.push_str(&last);
@@ -219,9 +220,9 @@ fn kind_of(code: RDKafkaErrorCode) -> FailureKind {
     use RDKafkaErrorCode as E;
     match code {
         E::QueueFull | E::ThrottlingQuotaExceeded => FailureKind::Busy,
-        E::MessageTimedOut | E::OperationTimedOut | E::RequestTimedOut | E::TimedOutQueue => {
-            FailureKind::Timeout
-        }
+        E::OperationTimedOut | E::TimedOutQueue => FailureKind::Timeout,
+        // It was on its way to the broker, or may have been.
+        E::MessageTimedOut | E::RequestTimedOut => FailureKind::Unknown,
         E::UnknownTopic
         | E::UnknownTopicOrPartition
         | E::UnknownPartition
@@ -267,3 +268,56 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+#[cfg(test)]
+mod tests {
+    use RDKafkaErrorCode as E;
+
+    use super::*;
+
+    #[test]
+    fn codes_mean_what_the_engine_can_do() {
+        let cases: [(FailureKind, &[E]); 7] = [
+            (FailureKind::Busy, &[E::QueueFull, E::ThrottlingQuotaExceeded]),
+            (FailureKind::Timeout, &[E::OperationTimedOut, E::TimedOutQueue]),
+            (FailureKind::Unknown, &[E::MessageTimedOut, E::RequestTimedOut]),
+            (
+                FailureKind::Misconfigured,
+                &[
+                    E::UnknownTopic,
+                    E::UnknownTopicOrPartition,
+                    E::UnknownPartition,
+                    E::InvalidTopic,
+                ],
+            ),
+            (
+                FailureKind::Denied,
+                &[
+                    E::TopicAuthorizationFailed,
+                    E::ClusterAuthorizationFailed,
+                    E::SaslAuthenticationFailed,
+                    E::Authentication,
+                ],
+            ),
+            (
+                FailureKind::Rejected,
+                &[E::MessageSizeTooLarge, E::InvalidMessage, E::InvalidRecord, E::PolicyViolation],
+            ),
+            (
+                FailureKind::Unreachable,
+                &[
+                    E::BrokerTransportFailure,
+                    E::AllBrokersDown,
+                    E::NotLeaderForPartition,
+                    E::NotEnoughReplicas,
+                    E::LeaderNotAvailable,
+                ],
+            ),
+        ];
+        for (kind, codes) in cases {
+            for code in codes {
+                assert_eq!(kind_of(*code), kind, "{code:?}");
+            }
+        }
+    }
+}

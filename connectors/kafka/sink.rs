@@ -25,7 +25,8 @@ const BATCH_MAX: usize = 500;
 const TOPIC_MAX: usize = 249;
 
 /// Produces each record to a topic. The headers `tidegate-rule` and `tidegate-message-id` say where
-/// it came from.
+/// it came from; `tidegate-idempotency-key` is the same for every try of a record, also after an answer
+/// that was lost.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaSinkSettings {
@@ -182,9 +183,12 @@ impl KafkaSink {
         };
         let id = record.message().id.to_string();
         let rule: &str = &record.rule;
-        let mut headers = OwnedHeaders::new_with_capacity(self.settings.headers.len() + 2)
+        let mut headers = OwnedHeaders::new_with_capacity(self.settings.headers.len() + 3)
             .insert(Header { key: "tidegate-rule", value: Some(rule) })
             .insert(Header { key: "tidegate-message-id", value: Some(&id) });
+        if let Some(key) = record.idempotency_key() {
+            headers = headers.insert(Header { key: "tidegate-idempotency-key", value: Some(&key) });
+        }
         for (name, template) in &self.settings.headers {
             let value = template.render(record, PathGuard::Line)?;
             headers = headers.insert(Header { key: name, value: Some(&value) });
@@ -212,9 +216,19 @@ impl KafkaSink {
             )
         );
         if fatal {
-            failure.kind = FailureKind::Unreachable;
+            failure.kind = FailureKind::Unknown;
         }
-        Outcome::from_error(failure)
+        let of_topic = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::UnknownTopic
+                    | RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::InvalidTopic
+                    | RDKafkaErrorCode::TopicAuthorizationFailed
+            )
+        );
+        let named_by_record = self.settings.topic.literal().is_none();
+        Outcome::from_error(failure.of_place(of_topic && named_by_record))
     }
 }
 

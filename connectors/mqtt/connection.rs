@@ -169,7 +169,6 @@ impl ExternalBroker {
 
 /// What the end of a connection means for what was to be delivered over it.
 fn kind_of(error: &ConnectionError) -> FailureKind {
-    use ConnectReturnCode as Code;
     let (ConnectionError::ConnectionRefused(code)
     | ConnectionError::MqttState(StateError::ConnFail { reason: code })) = error
     else {
@@ -178,6 +177,12 @@ fn kind_of(error: &ConnectionError) -> FailureKind {
             _ => FailureKind::Unreachable,
         };
     };
+    kind_of_refusal(*code)
+}
+
+/// What a reason in a CONNACK means (MQTT 5.0 §3.2.2.2).
+fn kind_of_refusal(code: ConnectReturnCode) -> FailureKind {
+    use ConnectReturnCode as Code;
     match code {
         Code::BadUserNamePassword
         | Code::NotAuthorized
@@ -277,6 +282,35 @@ async fn drive(mut events: EventLoop, state: &watch::Sender<State>) -> Connectio
             }
             Ok(_) => {}
             Err(error) => return error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ConnectReturnCode as Code;
+
+    use super::*;
+
+    #[test]
+    fn refusals_mean_what_the_engine_can_do() {
+        let cases: [(FailureKind, &[Code]); 4] = [
+            (FailureKind::Denied, &[Code::BadUserNamePassword, Code::NotAuthorized, Code::Banned]),
+            (
+                FailureKind::Misconfigured,
+                &[
+                    Code::BadClientId,
+                    Code::ClientIdentifierNotValid,
+                    Code::UnsupportedProtocolVersion,
+                ],
+            ),
+            (FailureKind::Busy, &[Code::ServerBusy, Code::QuotaExceeded]),
+            (FailureKind::Unreachable, &[Code::ServiceUnavailable, Code::ServerUnavailable]),
+        ];
+        for (kind, codes) in cases {
+            for code in codes {
+                assert_eq!(kind_of_refusal(*code), kind, "{code:?}");
+            }
         }
     }
 }

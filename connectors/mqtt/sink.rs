@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rumqttc::mqttbytes::v5::PubAckReason;
+use rumqttc::mqttbytes::v5::{PubAckReason, PublishProperties};
 use rumqttc::{PublishNotice, PublishNoticeError, PublishOptions, PublishResult};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,7 +24,11 @@ const PACKET_REST: usize = 16;
 /// The longest topic that MQTT itself allows, in bytes; the other broker has its own rules.
 const TOPIC_LIMITS: TopicLimits = TopicLimits { bytes: 65_535, levels: usize::MAX };
 
-/// Publishes each record to an external broker.
+/// The user property that tells subscribers a further try from a further record (MQTT 5.0 §3.3.2.3.7).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Publishes each record to an external broker. The user property `idempotency-key` is the same for
+/// every try of a record, also after a PUBACK that was lost.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MqttSinkSettings {
@@ -92,7 +96,8 @@ impl Sink for MqttSink {
         let mut outcomes = Vec::with_capacity(records.len());
         for notice in sent {
             let confirmed = match notice {
-                Ok(notice) => confirmation(notice.wait_async().await, &link),
+                Ok(notice) => confirmation(notice.wait_async().await, &link)
+                    .map_err(|error| error.of_place(self.settings.topic.literal().is_none())),
                 Err(error) => Err(error),
             };
             outcomes.push(confirmed.map_or_else(Outcome::from_error, |()| Outcome::Ok));
@@ -135,7 +140,10 @@ impl MqttSink {
 
     async fn send(&self, link: &Link, record: &Record) -> Result<PublishNotice, DeliveryError> {
         let topic = self.topic(record)?;
-        let size = topic.len() + record.bytes().len() + PACKET_REST;
+        let key = record.idempotency_key();
+        // A user property has an id and two lengths (MQTT 5.0 §2.2.2.2).
+        let property = key.as_ref().map_or(0, |key| 5 + IDEMPOTENCY_KEY.len() + key.len());
+        let size = topic.len() + record.bytes().len() + property + PACKET_REST;
         if size > link.packet_max() {
             let most = link.packet_max();
             return Err(rejected(format!("the broker takes packets of at most {most} bytes")));
@@ -144,7 +152,13 @@ impl MqttSink {
             QoS::AtMostOnce => rumqttc::QoS::AtMostOnce,
             QoS::AtLeastOnce => rumqttc::QoS::AtLeastOnce,
         };
-        let options = PublishOptions::new(qos).retain(self.settings.retain);
+        let mut options = PublishOptions::new(qos).retain(self.settings.retain);
+        if let Some(key) = key {
+            options = options.properties(PublishProperties {
+                user_properties: vec![(IDEMPOTENCY_KEY.to_owned(), key)],
+                ..PublishProperties::default()
+            });
+        }
         let queued = link.client.publish_tracked(topic, record.bytes().clone(), options).await;
         queued.map_err(|error| gone(link, &error.to_string()))
     }
@@ -162,10 +176,24 @@ fn confirmation(
         Err(error @ PublishNoticeError::RetainNotSupported) => {
             return Err(DeliveryError::new(FailureKind::Misconfigured, error.to_string()));
         }
-        Err(error) => return Err(gone(link, &error.to_string())),
+        Err(error) => {
+            // It was handed to the connection, and may have reached the broker.
+            let error = gone(link, &error.to_string());
+            return Err(DeliveryError { kind: FailureKind::Unknown, ..error });
+        }
     };
-    let kind = match reason {
-        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => return Ok(()),
+    match kind_of(reason) {
+        None => Ok(()),
+        Some(kind) => {
+            Err(DeliveryError::new(kind, format!("the broker refused the message: {reason:?}")))
+        }
+    }
+}
+
+/// What the reason in a PUBACK means; `None` confirms the message.
+fn kind_of(reason: PubAckReason) -> Option<FailureKind> {
+    Some(match reason {
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => return None,
         PubAckReason::NotAuthorized => FailureKind::Denied,
         PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
             FailureKind::Rejected
@@ -174,8 +202,7 @@ fn confirmation(
         PubAckReason::UnspecifiedError | PubAckReason::ImplementationSpecificError => {
             FailureKind::Unreachable
         }
-    };
-    Err(DeliveryError::new(kind, format!("the broker refused the message: {reason:?}")))
+    })
 }
 
 /// The connection ended first: why, as far as the link knows.
@@ -187,4 +214,30 @@ fn gone(link: &Link, otherwise: &str) -> DeliveryError {
         error.kind = FailureKind::Unreachable;
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use PubAckReason as R;
+
+    use super::*;
+
+    #[test]
+    fn reasons_mean_what_the_engine_can_do() {
+        let cases: [(Option<FailureKind>, &[R]); 5] = [
+            (None, &[R::Success, R::NoMatchingSubscribers]),
+            (Some(FailureKind::Denied), &[R::NotAuthorized]),
+            (Some(FailureKind::Rejected), &[R::TopicNameInvalid, R::PayloadFormatInvalid]),
+            (Some(FailureKind::Busy), &[R::QuotaExceeded, R::PacketIdentifierInUse]),
+            (
+                Some(FailureKind::Unreachable),
+                &[R::UnspecifiedError, R::ImplementationSpecificError],
+            ),
+        ];
+        for (kind, reasons) in cases {
+            for reason in reasons {
+                assert_eq!(kind_of(*reason), kind, "{reason:?}");
+            }
+        }
+    }
 }

@@ -124,6 +124,16 @@ impl Database {
         };
         DeliveryError::new(kind, format!("postgres {}: {text}", self.shown))
     }
+
+    /// The failure of a statement that was sent: without the server's word it may have been done.
+    pub(super) fn failure_after_sending(&self, error: sqlx::Error) -> DeliveryError {
+        let lost = matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_));
+        let mut failure = self.failure(error);
+        if lost {
+            failure.kind = FailureKind::Unknown;
+        }
+        failure
+    }
 }
 
 /// What an SQLSTATE means (PostgreSQL documentation, appendix A).
@@ -147,19 +157,32 @@ mod tests {
 
     #[test]
     fn states_mean_what_the_engine_can_do() {
-        let cases = [
-            ("22P02", FailureKind::Rejected),
-            ("23505", FailureKind::Rejected),
-            ("40P01", FailureKind::Busy),
-            ("53300", FailureKind::Busy),
-            ("57P01", FailureKind::Unreachable),
-            ("42P01", FailureKind::Misconfigured),
-            ("42501", FailureKind::Denied),
-            ("28P01", FailureKind::Denied),
-            ("", FailureKind::Unreachable),
+        let cases: [(FailureKind, &[&str]); 5] = [
+            (
+                FailureKind::Rejected,
+                &[
+                    "21000", "22001", "22003", "22021", "22P02", "23502", "23503", "23505",
+                    "23514", "44000", "54011", "P0001",
+                ],
+            ),
+            (FailureKind::Busy, &["40001", "40P01", "53100", "53200", "53300", "55P03", "55006"]),
+            (
+                FailureKind::Unreachable,
+                &[
+                    "08000", "08003", "08006", "25006", "26000", "57014", "57P01", "57P02",
+                    "57P03", "58030", "XX000", "",
+                ],
+            ),
+            (
+                FailureKind::Misconfigured,
+                &["0A000", "3D000", "3F000", "42601", "42703", "42804", "42P01", "42P10"],
+            ),
+            (FailureKind::Denied, &["28000", "28P01", "42501"]),
         ];
-        for (code, kind) in cases {
-            assert_eq!(kind_of(code), kind, "{code}");
+        for (kind, codes) in cases {
+            for code in codes {
+                assert_eq!(kind_of(code), kind, "{code}");
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use super::connection::Database;
 use super::values::{Kind, text_for};
 use crate::contract::table::{
-    self, COLUMNS_MAX, ColumnTemplates, Group, Layout, Name, Row, Writer,
+    self, COLUMNS_MAX, ColumnTemplates, Group, Layout, Name, Refusal, Row, Writer,
 };
 use crate::contract::{
     ConfigError, DeliveryError, Env, FailureKind, Outcome, Preview, Record, Sink, SinkConfig,
@@ -118,11 +118,11 @@ impl Sink for Table {
 
 #[async_trait::async_trait]
 impl Writer for Table {
-    async fn write(&self, groups: &[Group]) -> Result<(), DeliveryError> {
+    async fn write(&self, groups: &[Group]) -> Result<(), Refusal> {
         let remembered = !self.lock_types().is_empty();
         match self.try_write(groups).await {
             // Somebody has changed the table since it was looked at: look once more.
-            Err(error) if error.kind == FailureKind::Misconfigured && remembered => {
+            Err(Refusal::Rows(error)) if error.kind == FailureKind::Misconfigured && remembered => {
                 *self.lock_types() = Arc::default();
                 self.try_write(groups).await
             }
@@ -132,11 +132,11 @@ impl Writer for Table {
 }
 
 impl Table {
-    async fn try_write(&self, groups: &[Group]) -> Result<(), DeliveryError> {
+    async fn try_write(&self, groups: &[Group]) -> Result<(), Refusal> {
         let mut connection = self.database.acquire().await?;
         let types = self.types(&mut connection, groups).await?;
         let written = self.insert(&mut connection, groups, &types).await;
-        written.map_err(|error| self.database.failure(error))
+        Ok(written.map_err(|error| self.database.failure_after_sending(error))?)
     }
 
     fn lock_types(&self) -> std::sync::MutexGuard<'_, Arc<HashMap<String, ColumnType>>> {
@@ -177,7 +177,7 @@ impl Table {
         &self,
         connection: &mut PgConnection,
         groups: &[Group],
-    ) -> Result<Arc<HashMap<String, ColumnType>>, DeliveryError> {
+    ) -> Result<Arc<HashMap<String, ColumnType>>, Refusal> {
         let known = self.lock_types().clone();
         let lacks = |types: &HashMap<String, ColumnType>| {
             let names = groups.iter().flat_map(|group| group.columns());
@@ -192,10 +192,14 @@ impl Table {
             types = self.look_up(connection).await?;
         }
         if types.is_empty() {
-            return Err(self.missing("no such table"));
+            return Err(self.missing("no such table").into());
         }
         if let Some(name) = lacks(&types) {
-            return Err(self.missing(&format!("no column {name}")));
+            let missing = self.missing(&format!("no column {name}"));
+            return Err(match self.layout.names(&name) {
+                true => missing.into(),
+                false => Refusal::Columns(missing.of_place(true)),
+            });
         }
         let types = Arc::new(types);
         *self.lock_types() = types.clone();
@@ -207,7 +211,7 @@ impl Table {
         connection: &mut PgConnection,
         groups: &[Group],
         types: &HashMap<String, ColumnType>,
-    ) -> Result<(), DeliveryError> {
+    ) -> Result<(), Refusal> {
         let mut new: Vec<(&Name, &'static str)> = Vec::new();
         for (_, row) in groups.iter().flat_map(|group| &group.rows) {
             for (name, value) in row.columns.iter().zip(&row.values) {
@@ -222,7 +226,7 @@ impl Table {
                 "table {} would get more than {COLUMNS_MAX} columns; name `columns`, or select fewer keys",
                 self.table
             );
-            return Err(DeliveryError::new(FailureKind::Rejected, text));
+            return Err(Refusal::Columns(DeliveryError::new(FailureKind::Rejected, text)));
         }
         let mut columns: Vec<_> = new.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
         let sql = if types.is_empty() {
@@ -244,7 +248,7 @@ impl Table {
                 // Another action has just made the same table or column.
                 failure.kind = FailureKind::Busy;
             }
-            failure
+            failure.into()
         })
     }
 

@@ -102,6 +102,9 @@ pub struct ApiState {
     pub clock: Clock,
     /// For `/readyz`.
     pub ready: Ready,
+    /// For `/readyz`, too: rules whose actions do not work at present. The daemon stays ready: its
+    /// devices must not be turned away because a destination is down.
+    pub abnormal: Ready,
     /// For `/metrics`.
     pub metrics: Metrics,
     /// Sizes, counts and waits.

@@ -49,7 +49,10 @@ pub fn router(state: ApiState) -> Router {
 async fn ready(State(api): State<Arc<Api>>) -> Response {
     let reasons = (api.state.ready)();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json_response(status, &json!({ "ready": reasons.is_empty(), "reasons": reasons }))
+    json_response(
+        status,
+        &json!({ "ready": reasons.is_empty(), "reasons": reasons, "abnormal": (api.state.abnormal)() }),
+    )
 }
 
 async fn metrics(State(api): State<Arc<Api>>) -> Response {

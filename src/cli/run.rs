@@ -342,6 +342,7 @@ fn api_state(
     });
     let rules = Arc::clone(&status.rules);
     let ready = status.clone();
+    let abnormal = status.clone();
     api::ApiState {
         store,
         rules,
@@ -355,6 +356,7 @@ fn api_state(
         require_key: !config.listen.http.ip().is_loopback(),
         clock: Arc::new(now_ms),
         ready: Arc::new(move || ready.unready()),
+        abnormal: Arc::new(move || abnormal.abnormal()),
         metrics: Arc::new(move || status.metrics()),
         limits: api::ApiLimits {
             actions: config.limits.actions,

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use connectors::contract::OutcomeClass;
+
 use crate::broker::BrokerHandle;
 use crate::engine::{
-    Engine, LaneCounts, METRICS, Metric, MetricsText, RuleReport, RuleSet, metrics,
+    Engine, LaneCounts, METRICS, Metric, MetricsText, Reason, RuleReport, RuleSet, metrics,
 };
 
 /// Where the numbers come from.
@@ -23,6 +25,11 @@ impl Status {
         self.rules.problems()
     }
 
+    /// Rules whose actions do not work at present.
+    pub(super) fn abnormal(&self) -> Vec<String> {
+        self.rules.abnormal()
+    }
+
     /// All metrics in Prometheus' text format.
     pub(super) fn metrics(&self) -> String {
         let mut text = MetricsText::default();
@@ -34,9 +41,12 @@ impl Status {
                 metrics::MESSAGES_UNMATCHED => text.add(*metric, &[], engine.unmatched),
                 metrics::MESSAGES_QUEUED => text.add(*metric, &[], engine.queued),
                 metrics::RULES => {
-                    let running = reports.iter().filter(|report| report.rule.enabled).count();
-                    text.add(*metric, &[("state", "running")], running as u64);
-                    text.add(*metric, &[("state", "stopped")], (reports.len() - running) as u64);
+                    let count = |state: &str| {
+                        reports.iter().filter(|report| state_of(report) == state).count() as u64
+                    };
+                    for state in ["running", "abnormal", "stopped"] {
+                        text.add(*metric, &[("state", state)], count(state));
+                    }
                 }
                 metrics::BROKER_CONNECTIONS
                 | metrics::BROKER_RECEIVED
@@ -82,6 +92,14 @@ impl Status {
     }
 }
 
+fn state_of(report: &RuleReport) -> &'static str {
+    match report.rule.enabled {
+        false => "stopped",
+        true if report.abnormal.is_empty() => "running",
+        true => "abnormal",
+    }
+}
+
 fn rule_metric(text: &mut MetricsText, metric: Metric, report: &RuleReport) {
     let name = report.rule.name.as_str();
     let counts = &report.counts;
@@ -103,17 +121,40 @@ fn rule_metric(text: &mut MetricsText, metric: Metric, report: &RuleReport) {
         }
         return;
     }
+    if matches!(metric, metrics::ACTION_ATTEMPTS | metrics::ACTION_DROPPED) {
+        for (action, counts) in &report.actions {
+            by_label(text, metric, name, action, counts);
+        }
+        return;
+    }
     let of_action = |counts: &LaneCounts| match metric {
         metrics::ACTION_RECEIVED => counts.received,
         metrics::ACTION_DELIVERED => counts.delivered,
         metrics::ACTION_RETRIED => counts.retried,
         metrics::ACTION_FAILED => counts.failed,
-        metrics::ACTION_DROPPED => counts.dropped,
         metrics::ACTION_OVERFLOWED => counts.overflowed,
+        metrics::ACTION_BREAKER => counts.breaker.number(),
+        metrics::ACTION_PAUSED => u64::from(counts.paused),
         _ => counts.queued,
     };
     for (action, counts) in &report.actions {
         text.add(metric, &[("rule", name), ("action", action)], of_action(counts));
+    }
+}
+
+/// The metrics of an action that have a label of their own.
+fn by_label(text: &mut MetricsText, metric: Metric, rule: &str, action: &str, counts: &LaneCounts) {
+    let mut add = |label: &str, value: &str, count: u64| {
+        text.add(metric, &[("rule", rule), ("action", action), (label, value)], count);
+    };
+    if metric == metrics::ACTION_ATTEMPTS {
+        for (class, count) in OutcomeClass::ALL.iter().zip(counts.tried) {
+            add("outcome", class.as_str(), count);
+        }
+        return;
+    }
+    for (reason, count) in Reason::ALL.iter().zip(counts.dropped_by) {
+        add("reason", reason.as_str(), count);
     }
 }
 

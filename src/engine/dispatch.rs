@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use connectors::contract::{Body, DeviceFacts, Message, Record, Topic};
 use foldhash::fast::RandomState;
+use tokio::time::Instant;
 
 use super::FilterIndex;
 use super::delivery::{Item, Lane};
@@ -230,26 +231,32 @@ impl Dispatcher {
     /// Gives the batch's records to the lanes: one block of bytes, one push per lane.
     fn hand_on(&mut self, messages: Vec<Message>) {
         let messages: Arc<[Message]> = messages.into();
+        let since = Instant::now();
         let next = Vec::with_capacity(self.out.len());
         let block = Bytes::from(std::mem::replace(&mut self.out, next));
         self.selected.sort_unstable_by_key(|s| (s.rule, s.message, s.bytes.start));
         for group in self.selected.chunk_by(|a, b| a.rule == b.rule) {
             let Some(first) = group.first() else { continue };
             let rule = &self.snapshot.rules[first.rule as usize];
+            let mut before = None;
+            let mut nth = 0;
             let mut items: Vec<Item> = group
                 .iter()
                 .map(|selected| {
+                    nth = if before == Some(selected.message) { nth + 1 } else { 0 };
+                    before = Some(selected.message);
                     let record = Record::new(
                         Arc::clone(&messages),
                         selected.message as usize,
                         Arc::clone(&rule.name),
                         selected.body,
                         block.slice(selected.bytes.clone()),
-                    );
+                    )
+                    .numbered(nth);
                     let error_lane = rule.error_lane.as_ref().map(Arc::clone);
                     let fanout = error_lane
                         .map(|lane| Fanout::new(record.clone(), lane, rule.query.unnests()));
-                    Item { record, fanout }
+                    Item { record, fanout, since }
                 })
                 .collect();
             let Some((last, others)) = rule.lanes.split_last() else { continue };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use connectors::contract::Record;
+use tokio::time::Instant;
 
 use super::delivery::{Item, Lane};
 use crate::rule::envelope::{Failure, envelope};
@@ -42,6 +43,7 @@ impl Drop for Fanout {
             return;
         }
         let record = envelope(&self.record, &failures, self.names_record);
-        self.error_lane.push(std::iter::once(Item { record, fanout: None }));
+        let since = Instant::now();
+        self.error_lane.push(std::iter::once(Item { record, fanout: None, since }));
     }
 }

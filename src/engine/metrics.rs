@@ -32,7 +32,7 @@ metrics! {
     MESSAGES_RECEIVED = "counter" "tidegate_messages_received_total": "messages that the engine has evaluated";
     MESSAGES_UNMATCHED = "counter" "tidegate_messages_unmatched_total": "messages that no rule's topic filter matched";
     MESSAGES_QUEUED = "gauge" "tidegate_messages_queued": "messages that wait for evaluation";
-    RULES = "gauge" "tidegate_rules": "rules by state";
+    RULES = "gauge" "tidegate_rules": "rules by state: running, abnormal (an action is paused or its destination does not work), stopped";
     RULE_RECEIVED = "counter" "tidegate_rule_received_total": "messages whose topic the rule's filter matched";
     RULE_SELECTED = "counter" "tidegate_rule_selected_total": "messages of which the rule selected at least one record";
     RULE_FILTERED = "counter" "tidegate_rule_filtered_total": "messages for which WHERE was not true";
@@ -41,11 +41,14 @@ metrics! {
     RULE_ERRORS = "counter" "tidegate_rule_eval_errors_total": "items that became MISSING by an evaluation error, by reason";
     ACTION_RECEIVED = "counter" "tidegate_action_received_total": "records given to the action";
     ACTION_DELIVERED = "counter" "tidegate_action_delivered_total": "records that the destination confirmed";
+    ACTION_ATTEMPTS = "counter" "tidegate_action_attempts_total": "tries to deliver a record, by outcome: ok, transient, unknown (perhaps delivered), misconfigured, poison";
     ACTION_RETRIED = "counter" "tidegate_action_retried_total": "further tries to deliver a record";
     ACTION_FAILED = "counter" "tidegate_action_failed_total": "records given up";
-    ACTION_DROPPED = "counter" "tidegate_action_dropped_total": "records given up for which there is no error action";
+    ACTION_DROPPED = "counter" "tidegate_action_dropped_total": "records given up for which there is no error action, by reason: poison, exhausted (all scheduled tries failed), expired, overflow";
     ACTION_OVERFLOWED = "counter" "tidegate_action_overflowed_total": "records given up because the action's queue was full";
     ACTION_QUEUED = "gauge" "tidegate_action_queued": "records that wait or are being delivered";
+    ACTION_BREAKER = "gauge" "tidegate_action_breaker_state": "the action's circuit breaker: 0 closed, 1 half open (a probe is under way), 2 open";
+    ACTION_PAUSED = "gauge" "tidegate_action_paused": "1 while a wrong configuration pauses the action";
     BROKER_CONNECTIONS = "gauge" "tidegate_mqtt_connections": "MQTT clients that are connected";
     BROKER_RECEIVED = "counter" "tidegate_mqtt_received_total": "MQTT messages received from clients";
     BROKER_SENT = "counter" "tidegate_mqtt_sent_total": "MQTT messages sent to clients";

@@ -2,6 +2,8 @@
 //!
 //! It never looks into a payload (the compiled rules do) and speaks to no system (the sinks do).
 
+mod backoff;
+mod breaker;
 mod delivery;
 mod dispatch;
 mod fanout;
@@ -12,7 +14,9 @@ mod shard;
 #[cfg(test)]
 mod tests;
 
-pub use delivery::{ActionPlace, Lane, LaneCounts, LaneLimits};
+pub use backoff::{BACKOFF_MAX, BACKOFF_MIN, RETRY_AFTER_MAX};
+pub use breaker::{BREAKER_FAILURES, BreakerState};
+pub use delivery::{ActionPlace, Lane, LaneCounts, LaneLimits, Reason};
 pub use dispatch::{Dispatcher, ShardCounts, Snapshot};
 pub use index::FilterIndex;
 pub use metrics::{METRICS, Metric, MetricsText, RuleCounts, RuleStats};

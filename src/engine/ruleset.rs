@@ -56,6 +56,9 @@ pub struct RuleReport {
     pub counts: RuleCounts,
     /// Its actions with theirs; the error action comes last and is named `error_action`.
     pub actions: Vec<(String, LaneCounts)>,
+    /// Which actions do not work at present, and why: paused by a wrong configuration, or waiting for
+    /// their destination.
+    pub abnormal: Vec<String>,
 }
 
 /// What came of reading rule files.
@@ -249,6 +252,16 @@ impl RuleSet {
         files.chain(failed).collect()
     }
 
+    /// Rules that run and whose actions do not work at present; the daemon is ready all the same.
+    #[must_use]
+    pub fn abnormal(&self) -> Vec<String> {
+        let rules = self.lock();
+        let lines = rules.by_name.iter().flat_map(|(name, entry)| {
+            entry.troubles().map(move |reason| format!("rule `{name}`: {reason}"))
+        });
+        lines.collect()
+    }
+
     /// Records that wait or are being delivered, over all actions: also those of actions that were
     /// changed or removed meanwhile, which are still delivered as they were.
     #[must_use]
@@ -271,7 +284,11 @@ impl RuleSet {
             .iter()
             .position(|lane| lane.serves(rule, place, action))
         {
-            Some(at) => old.swap_remove(at),
+            Some(at) => {
+                let lane = old.swap_remove(at);
+                lane.resume();
+                lane
+            }
             None => {
                 let (rule, sink) = (Arc::clone(rule), Arc::clone(sink));
                 let lane = Lane::new(rule, place, sink, self.lanes, self.runtime.clone());
@@ -319,14 +336,22 @@ impl RuleSet {
 }
 
 impl Entry {
+    /// Which actions do not work at present, and why.
+    fn troubles(&self) -> impl Iterator<Item = String> {
+        self.lanes.iter().chain(&self.error_lane).filter_map(|lane| {
+            lane.trouble().map(|trouble| format!("action `{}`: {trouble}", lane.name()))
+        })
+    }
+
     fn report(&self) -> RuleReport {
+        let abnormal = self.troubles().collect();
         let mut actions: Vec<_> =
-            self.lanes.iter().map(|lane| (lane.name().into_owned(), lane.counts())).collect();
+            self.lanes.iter().map(|lane| (lane.name().to_string(), lane.counts())).collect();
         if let Some(lane) = &self.error_lane {
-            actions.push((lane.name().into_owned(), lane.counts()));
+            actions.push((lane.name().to_string(), lane.counts()));
         }
         let rule = Arc::clone(&self.rule);
-        RuleReport { rule, counts: self.stats.counts(), actions }
+        RuleReport { rule, counts: self.stats.counts(), actions, abnormal }
     }
 }
 

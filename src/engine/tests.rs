@@ -1,5 +1,7 @@
 //! Delivery as a table: what a sink answers, and what must come of it. The clock is paused.
 
+mod course;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +13,9 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::delivery::{ActionPlace, Item, Lane, LaneLimits};
+use super::backoff::Jitter;
+use super::breaker::BreakerState;
+use super::delivery::{ActionPlace, Item, Lane, LaneLimits, Reason};
 use super::fanout::Fanout;
 use crate::rule::{Action, DataType, Owner, Retry, Rule};
 
@@ -24,12 +28,17 @@ enum Step {
     Poison,
     Hang,
     Panic,
+    /// Retry, but not before so many seconds.
+    After(u64),
 }
 
 /// Answers as its script says, and `Ok` after that; notes what it was given and when.
 struct Scripted {
     script: Mutex<VecDeque<Step>>,
+    /// What it does after its script.
+    otherwise: Mutex<Step>,
     seen: Mutex<Vec<(Duration, String)>>,
+    keys: Mutex<Vec<Option<String>>>,
     start: Instant,
     batch: usize,
 }
@@ -37,7 +46,14 @@ struct Scripted {
 impl Scripted {
     fn new(script: &[Step], batch: usize) -> Arc<Self> {
         let script = Mutex::new(script.iter().copied().collect());
-        Arc::new(Self { script, seen: Mutex::default(), start: Instant::now(), batch })
+        let (seen, keys) = Default::default();
+        let otherwise = Mutex::new(Step::Ok);
+        Arc::new(Self { script, otherwise, seen, keys, start: Instant::now(), batch })
+    }
+
+    /// Does that from now on.
+    fn always(&self, step: Step) {
+        *self.otherwise.lock().expect("lock") = step;
     }
 
     fn seen(&self) -> Vec<(u64, String)> {
@@ -53,7 +69,9 @@ impl Sink for Scripted {
         for record in records {
             let body = String::from_utf8_lossy(record.bytes()).into_owned();
             self.seen.lock().expect("lock").push((self.start.elapsed(), body));
-            let step = self.script.lock().expect("lock").pop_front().unwrap_or(Step::Ok);
+            self.keys.lock().expect("lock").push(record.idempotency_key());
+            let next = self.script.lock().expect("lock").pop_front();
+            let step = next.unwrap_or(*self.otherwise.lock().expect("lock"));
             let error = |kind| DeliveryError::new(kind, format!("{step:?}"));
             outcomes.push(match step {
                 Step::Ok => Outcome::Ok,
@@ -62,6 +80,10 @@ impl Sink for Scripted {
                 Step::Poison => Outcome::Poison(error(FailureKind::Rejected)),
                 Step::Hang => std::future::pending().await,
                 Step::Panic => panic!("a defect"),
+                Step::After(seconds) => Outcome::Retry(DeliveryError {
+                    retry_after: Some(Duration::from_secs(seconds)),
+                    ..error(FailureKind::Busy)
+                }),
             });
         }
         outcomes
@@ -94,8 +116,23 @@ fn action(name: &str) -> Action {
 
 const LIMITS: LaneLimits = LaneLimits { records: 100, bytes: 10_000 };
 
+/// A lane of a rule with an error action.
 fn lane(name: &str, sink: &Arc<Scripted>, limits: LaneLimits) -> Arc<Lane> {
-    let sink: Arc<dyn Sink> = Arc::clone(sink) as Arc<dyn Sink>;
+    make(name, Arc::clone(sink) as Arc<dyn Sink>, limits, true, Retry::default())
+}
+
+/// A lane of a rule without one.
+fn keeping(sink: &Arc<Scripted>, retry: Retry) -> Arc<Lane> {
+    make("main", Arc::clone(sink) as Arc<dyn Sink>, LIMITS, false, retry)
+}
+
+fn make(
+    name: &str,
+    sink: Arc<dyn Sink>,
+    limits: LaneLimits,
+    error_action: bool,
+    retry: Retry,
+) -> Arc<Lane> {
     let rule = Rule {
         name: "rule".to_owned(),
         description: String::new(),
@@ -103,11 +140,12 @@ fn lane(name: &str, sink: &Arc<Scripted>, limits: LaneLimits) -> Arc<Lane> {
         data_type: DataType::Json,
         sql: None,
         actions: vec![action(name)],
-        error_action: None,
-        retry: Retry::default(),
+        error_action: error_action.then(|| Box::new(action("errors"))),
+        retry,
         owner: Owner::Api(1),
     };
-    Lane::new(Arc::new(rule), ActionPlace::Nth(0), sink, limits, Handle::current())
+    let (rule, runtime) = (Arc::new(rule), Handle::current());
+    Lane::with_jitter(rule, ActionPlace::Nth(0), sink, limits, runtime, || Jitter::seeded(1))
 }
 
 fn record(body: &str) -> Record {
@@ -121,20 +159,20 @@ fn items<'a>(bodies: &'a [&str], errors: Option<&'a Arc<Lane>>) -> impl Iterator
     bodies.iter().map(move |body| {
         let record = record(body);
         let fanout = errors.map(|lane| Fanout::new(record.clone(), Arc::clone(lane), false));
-        Item { record, fanout }
+        Item { record, fanout, since: Instant::now() }
     })
 }
 
 /// Waits until the lanes hold nothing; the paused clock runs on while all tasks wait.
 async fn settle(lanes: &[&Arc<Lane>]) {
     while lanes.iter().any(|lane| lane.counts().queued > 0) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_answer_of_a_sink_leads_where_the_table_says() {
-    use Step::{Hang, Misconfigured, Ok, Panic, Poison, Retry};
+    use Step::{After, Hang, Misconfigured, Ok, Panic, Poison, Retry};
     // (script, seconds at which the record is tried, the error that the envelope names)
     let table: &[(&[Step], &[u64], Option<&str>)] = &[
         (&[Ok], &[0], None),
@@ -143,7 +181,13 @@ async fn every_answer_of_a_sink_leads_where_the_table_says() {
         (&[Retry, Retry, Retry, Ok], &[0, 1, 4, 14], None),
         (&[Retry, Retry, Retry, Retry], &[0, 1, 4, 14], Some("Retry")),
         (&[Poison], &[0], Some("Poison")),
-        (&[Misconfigured], &[0], Some("Misconfigured")),
+        (&[Misconfigured, Ok], &[0, 60], None),
+        (&[Misconfigured, Misconfigured, Ok], &[0, 60, 120], None),
+        (&[Misconfigured, Retry, Ok], &[0, 60, 61], None),
+        (&[Misconfigured, Poison], &[0, 60], Some("Poison")),
+        (&[After(20), Ok], &[0, 20], None),
+        (&[Retry, After(2), Ok], &[0, 1, 4], None),
+        (&[After(1_000_000), Ok], &[0, 300], None),
         (&[Retry, Poison], &[0, 1], Some("Poison")),
         (&[Hang, Ok], &[0, 6], None),
         (&[Hang, Hang, Hang, Hang], &[0, 6, 14, 29], Some("no answer within the deadline of 5s")),
@@ -176,8 +220,7 @@ async fn every_answer_of_a_sink_leads_where_the_table_says() {
 
 #[tokio::test(start_paused = true)]
 async fn failed_actions_of_one_record_share_one_envelope() {
-    let (first, second) =
-        (Scripted::new(&[Step::Poison], 1), Scripted::new(&[Step::Misconfigured], 1));
+    let (first, second) = (Scripted::new(&[Step::Poison], 1), Scripted::new(&[Step::Retry; 4], 1));
     let errors = Scripted::new(&[], 1);
     let error_lane = lane("error_action", &errors, LIMITS);
     let (one, two) = (lane("one", &first, LIMITS), lane("two", &second, LIMITS));
@@ -191,7 +234,7 @@ async fn failed_actions_of_one_record_share_one_envelope() {
     let mut failures = envelope["failures"].as_array().expect("failures").clone();
     failures.sort_by_key(|failure| failure["errorMessage"].to_string());
     let failure = |message: &str| json!({ "actionType": "scripted", "actionRegion": "", "actionResource": "scripted", "errorMessage": message });
-    assert_eq!(failures, [failure("Misconfigured"), failure("Poison")]);
+    assert_eq!(failures, [failure("Poison"), failure("Retry")]);
     assert_eq!(
         envelope.as_object().expect("object").keys().collect::<Vec<_>>(),
         [

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use super::compiled::{CompiledRule, Compiler, Fault};
 use super::selftest::{Hidden, RuleTest, TestForm};
-use super::{Action, DEADLINE, DataType, ERROR_ACTION, Owner, Retry, Rule, Statement};
+use super::{Action, DEADLINE, DataType, ERROR_ACTION, Owner, Retry, Rule, Statement, Then};
 use crate::problem::{Position, Problem, unknown_key};
 use crate::yaml::Document;
 
@@ -68,12 +68,17 @@ pub struct RuleForm {
     tests: Vec<TestForm>,
 }
 
-/// When an action tries again.
+/// When an action tries again after a failure that can heal.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a map such as `{ delays: [1s, 3s, 10s] }`")]
 pub struct RetryForm {
-    /// The pause before each further try, such as `[1s, 3s, 10s]`; empty for none.
-    delays: Vec<Period>,
+    /// The pause before each further try, `[1s, 3s, 10s]` by default; empty for none.
+    delays: Option<Vec<Period>>,
+    /// What comes afterwards: `error_action` (the default of a rule that has one), or `keep` (else):
+    /// the record is kept and tried again with pauses that grow to 60 s.
+    then: Option<Then>,
+    /// The longest that a record waits for its destination, `7d` by default; then it is given up.
+    max_age: Option<Period>,
 }
 
 /// The most tries that a schedule may name.
@@ -245,7 +250,7 @@ fn build(form: RuleForm, document: &Document, place: &str) -> Result<Rule, Fault
     let retry = form.retry.map(|form| retry(form, "retry")).transpose()?.unwrap_or_default();
     let owner =
         Owner::File { path: document.file().to_owned(), line: document.position(place).line };
-    Ok(Rule {
+    let rule = Rule {
         name: form.name,
         description: form.description,
         enabled: form.enabled,
@@ -255,7 +260,9 @@ fn build(form: RuleForm, document: &Document, place: &str) -> Result<Rule, Fault
         error_action,
         retry,
         owner,
-    })
+    };
+    check_then(&rule)?;
+    Ok(rule)
 }
 
 fn statement(form: &RuleForm) -> Result<Statement, Fault> {
@@ -353,9 +360,31 @@ fn compact(value: Value) -> Value {
 }
 
 fn retry(form: RetryForm, place: &str) -> Result<Retry, Fault> {
-    if form.delays.len() > DELAYS_MAX {
+    if form.delays.as_ref().is_some_and(|delays| delays.len() > DELAYS_MAX) {
         let problem = Problem::new(format!("at most {DELAYS_MAX} tries can be scheduled"));
         return Err(Fault::new(format!("{place}.delays"), problem));
     }
-    Ok(Retry { delays: form.delays.into_iter().map(Period::get).collect() })
+    let usual = Retry::default();
+    Ok(Retry {
+        delays: form
+            .delays
+            .map_or(usual.delays, |delays| delays.into_iter().map(Period::get).collect()),
+        then: form.then,
+        max_age: form.max_age.map_or(usual.max_age, Period::get),
+    })
+}
+
+/// A schedule that ends with the error action needs one.
+fn check_then(rule: &Rule) -> Result<(), Fault> {
+    let wants = |retry: Option<&Retry>| retry.is_some_and(|r| r.then == Some(Then::ErrorAction));
+    let own = rule.actions.iter().position(|action| wants(action.retry.as_ref()));
+    let place = match (wants(Some(&rule.retry)), own) {
+        _ if rule.error_action.is_some() => return Ok(()),
+        (true, _) => "retry.then".to_owned(),
+        (false, Some(own)) => format!("actions[{own}].retry.then"),
+        (false, None) => return Ok(()),
+    };
+    let problem = Problem::new("the rule has no error action")
+        .hint("add `error_action: { file: { path: data/errors.jsonl } }`, or leave `then` out");
+    Err(Fault::new(place, problem))
 }

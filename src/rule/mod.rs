@@ -17,6 +17,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::sql;
 
 /// A rule as written, from a file or over the API.
@@ -137,9 +140,26 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// When to try again after a failure that can heal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
-    /// The pause before each further try; afterwards the error action gets the record.
+    /// The pause before each further try.
     pub delays: Arc<[Duration]>,
+    /// What comes afterwards; `None`: the error action of a rule that has one, else `Keep`.
+    pub then: Option<Then>,
+    /// The longest that a record waits for its destination.
+    pub max_age: Duration,
 }
+
+/// What becomes of a record after the scheduled tries have failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// The rule's error action gets it.
+    ErrorAction,
+    /// It is kept and tried again and again, up to once a minute, until `max_age`.
+    Keep,
+}
+
+/// The longest that a record waits for its destination, unless a rule says otherwise.
+pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Default for Retry {
     /// After 1 s, 3 s and 10 s (`aliyun` rule engine, "set data forwarding rules").
@@ -147,7 +167,7 @@ impl Default for Retry {
         /// One list for all rules that have none of their own.
         static DELAYS: LazyLock<Arc<[Duration]>> =
             LazyLock::new(|| [1, 3, 10].map(Duration::from_secs).into());
-        Self { delays: Arc::clone(&DELAYS) }
+        Self { delays: Arc::clone(&DELAYS), then: None, max_age: MAX_AGE }
     }
 }
 

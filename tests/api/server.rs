@@ -167,6 +167,7 @@ impl Server {
             require_key: false,
             clock: Arc::new(|| NOW_MS),
             ready: Arc::new(Vec::new),
+            abnormal: Arc::new(Vec::new),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
             limits: ApiLimits::default(),
         };

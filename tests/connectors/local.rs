@@ -369,7 +369,8 @@ async fn http_answers_are_told_apart() {
         (400, Some(FailureKind::Rejected)),
         (401, Some(FailureKind::Denied)),
         (403, Some(FailureKind::Denied)),
-        (404, Some(FailureKind::Misconfigured)),
+        // The record has named the path: only it is to blame.
+        (404, Some(FailureKind::Rejected)),
         (405, Some(FailureKind::Misconfigured)),
         (408, Some(FailureKind::Timeout)),
         (413, Some(FailureKind::Rejected)),
@@ -389,6 +390,32 @@ async fn http_answers_are_told_apart() {
         };
         assert_eq!(kind, want, "{status}");
     }
+    let settings = json!({ "url": server.url("/status/404") });
+    let http = sink("http", &settings, &env(folder.path())).expect("settings");
+    let outcomes = http.deliver(&[record("{}"), record("{}")]).await;
+    assert!(outcomes.iter().all(|o| matches!(o, Outcome::Misconfigured(_))), "{outcomes:?}");
+    let sent = server.requests.lock().expect("lock").len();
+    assert_eq!(sent, cases.len() + 1, "nothing overtakes what waits for the configuration");
+}
+
+#[tokio::test]
+async fn http_says_which_record_it_is_about() {
+    let (folder, server) = (Folder::new(), Server::start().await);
+    let own = json!({ "url": server.url("/x"), "headers": { "idempotency-key": "${k}" } });
+    for settings in [json!({ "url": server.url("/x") }), own] {
+        let http = sink("http", &settings, &env(folder.path())).expect("settings");
+        let one = record(r#"{"k":"mine"}"#).bound_for(&"http_2".into());
+        for _ in 0..2 {
+            assert_eq!(http.deliver(&[one.clone(), one.clone().numbered(1)]).await.len(), 2);
+        }
+    }
+    let requests = server.requests.lock().expect("lock");
+    let key = |(_, headers, _): &Seen| {
+        headers.iter().find(|(name, _)| name == "idempotency-key").map(|(_, value)| value.clone())
+    };
+    let keys: Vec<String> = requests.iter().filter_map(key).collect();
+    let (first, second) = ("a_rule/http_2/7", "a_rule/http_2/7/1");
+    assert_eq!(keys, [first, second, first, second, "mine", "mine", "mine", "mine"]);
 }
 
 #[tokio::test]
@@ -429,7 +456,7 @@ async fn http_gives_up_in_time_and_sends_nothing_after_it() {
         .await
         .expect("in time");
     for outcome in &outcomes {
-        assert!(matches!(outcome, Outcome::Retry(e) if e.kind == FailureKind::Timeout));
+        assert!(matches!(outcome, Outcome::Retry(e) if e.kind == FailureKind::Unknown));
     }
     assert_eq!(server.requests.lock().expect("lock").len(), 1);
 }

@@ -145,7 +145,6 @@ async fn sqlite_says_what_is_missing_and_notices_changes() {
     let peer = SqlitePeer(Folder::new());
     let settings = json!({ "connection": "it", "table": "t", "create": false });
     let table = sink("sqlite", &settings, &peer.env()).expect("settings");
-    let misconfigured = Some(FailureKind::Misconfigured);
     let one = || [record(r#"{"n":1}"#)];
     let outcomes = table.deliver(&one()).await;
     assert!(
@@ -153,8 +152,14 @@ async fn sqlite_says_what_is_missing_and_notices_changes() {
     );
     assert_eq!(table.check().await.map_err(|e| e.kind), Err(FailureKind::Misconfigured));
     peer.query("CREATE TABLE t (m)").await;
-    assert_eq!(kinds(&table.deliver(&one()).await), [misconfigured]);
+    // A column that only the record names is the record's affair, one that the rule names is not.
+    assert_eq!(kinds(&table.deliver(&one()).await), [Some(FailureKind::Rejected)]);
+    let columns =
+        json!({ "connection": "it", "table": "t", "create": false, "columns": { "n": "${n}" } });
+    let named = sink("sqlite", &columns, &peer.env()).expect("settings");
+    assert_eq!(kinds(&named.deliver(&one()).await), [Some(FailureKind::Misconfigured)]);
     peer.query("ALTER TABLE t ADD COLUMN n").await;
+    assert_eq!(named.deliver(&one()).await, [Outcome::Ok]);
     assert_eq!(table.deliver(&one()).await, [Outcome::Ok]);
 
     // A table that is made again by somebody else, or by us when we may.
@@ -360,7 +365,7 @@ async fn postgres_creates_what_is_missing_when_it_may() {
     let more = [record(r#"{"device":"a","t":40,"maybe":7}"#)];
     assert_eq!(closed.deliver(&more).await, [Outcome::Ok]);
     let outcomes = closed.deliver(&[record(r#"{"device":"a","later":1}"#)]).await;
-    assert!(matches!(&outcomes[0], Outcome::Misconfigured(e) if e.message.contains("\"later\"")));
+    assert!(matches!(&outcomes[0], Outcome::Poison(e) if e.message.contains("\"later\"")));
     assert_eq!(open.deliver(&[record(r#"{"device":"b","later":"x"}"#)]).await, [Outcome::Ok]);
     let rows = peer
         .texts(&format!(
