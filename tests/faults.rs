@@ -64,11 +64,12 @@ async fn serve(mut client: TcpStream, upstream: &str, fault: Fault) -> std::io::
         Fault::Silence => while client.read(&mut buffer).await? > 0 {},
         Fault::Reset => {
             // What is left unread makes the end of the connection a reset.
-            client.read(&mut buffer[..8]).await?;
+            client.read_u8().await?;
         }
         Fault::HalfClose => {
-            client.read(&mut buffer).await?;
-            client.shutdown().await?;
+            if client.read(&mut buffer).await? > 0 {
+                client.shutdown().await?;
+            }
             while client.read(&mut buffer).await? > 0 {}
         }
         Fault::Slow | Fault::ReplyLost => {
@@ -123,15 +124,8 @@ async fn until(what: impl Fn() -> bool) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r10_http_loses_nothing_whatever_the_connection_does() {
-    let (seen, folder) = (Seen::default(), Folder::new());
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let upstream = listener.local_addr().expect("an address").to_string();
-    let app = axum::Router::new().fallback(note).with_state(Arc::clone(&seen));
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let (address, fault) = proxy(upstream).await;
-
+/// One rule that sends what devices say over HTTP to an address, and the engine that runs it.
+fn start(folder: &Folder, address: &str) -> (Arc<Engine>, RuleSet) {
     let limits = EngineLimits { shards: 1, messages: 1 << 10, bytes: 1 << 20 };
     let engine = Engine::start(limits, Arc::new(NoFacts), 0).expect("threads");
     let compiler = Compiler {
@@ -152,6 +146,40 @@ async fn r10_http_loses_nothing_whatever_the_connection_does() {
     let lanes = LaneLimits { records: 1 << 10, bytes: 1 << 20 };
     let rules = RuleSet::new(engine.clone(), compiler, lanes, tokio::runtime::Handle::current());
     assert_eq!(rules.load_folder(folder.path()).rules, 1);
+    (engine, rules)
+}
+
+/// Each record arrived, those of one device in order, and what came twice had one key.
+fn arrived_in_order(seen: &[(String, String)], sent: usize) {
+    let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut first: Vec<&str> = Vec::new();
+    for (key, body) in seen {
+        match keys.insert(body, key) {
+            Some(before) => assert_eq!(before, key, "a record that comes twice has one key"),
+            None => first.push(body),
+        }
+    }
+    for device in 0..2 {
+        let want: Vec<String> = (0..sent)
+            .filter(|n| n % 2 == device)
+            .map(|n| format!(r#"{{"d":{device},"n":{n}}}"#))
+            .collect();
+        let prefix = format!(r#"{{"d":{device},"#);
+        let got: Vec<_> = first.iter().filter(|body| body.starts_with(&prefix)).collect();
+        assert_eq!(got, want.iter().collect::<Vec<_>>(), "each arrived, in order");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r10_http_loses_nothing_whatever_the_connection_does() {
+    let (seen, folder) = (Seen::default(), Folder::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = listener.local_addr().expect("an address").to_string();
+    let app = axum::Router::new().fallback(note).with_state(Arc::clone(&seen));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let (address, fault) = proxy(upstream).await;
+
+    let (engine, rules) = start(&folder, &address);
 
     let faults = [
         Fault::Refuse,
@@ -179,25 +207,9 @@ async fn r10_http_loses_nothing_whatever_the_connection_does() {
             assert!(after.tried[2] > before.tried[2], "a lost answer is unknown: {after:?}");
         }
     }
-    let mut keys: BTreeMap<String, String> = BTreeMap::new();
-    let mut first: Vec<String> = Vec::new();
-    for (key, body) in seen.lock().expect("lock").iter() {
-        if keys.insert(body.clone(), key.clone()).is_none_or(|before| {
-            assert_eq!(&before, key, "a record that comes twice has one key");
-            false
-        }) {
-            first.push(body.clone());
-        }
-    }
-    assert!(seen.lock().expect("lock").len() > sent, "lost answers made some come twice");
-    for device in 0..2 {
-        let want: Vec<String> = (0..sent)
-            .filter(|n| n % 2 == device)
-            .map(|n| format!(r#"{{"d":{device},"n":{n}}}"#))
-            .collect();
-        let prefix = format!(r#"{{"d":{device},"#);
-        let got: Vec<_> = first.iter().filter(|body| body.starts_with(&prefix)).cloned().collect();
-        assert_eq!(got, want, "each arrived, in order");
-    }
+    let seen = seen.lock().expect("lock");
+    assert!(seen.len() > sent, "lost answers made some come twice");
+    arrived_in_order(&seen, sent);
+    drop(seen);
     engine.stop();
 }
