@@ -11,6 +11,7 @@ mod index;
 pub mod metrics;
 mod ruleset;
 mod shard;
+pub mod spool;
 #[cfg(test)]
 mod tests;
 

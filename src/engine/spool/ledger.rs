@@ -1,0 +1,186 @@
+//! The file of cursors: two slots, of which one is always whole on disk.
+//!
+//! The slot that is not the durable one is written over as often as wanted (a killed process loses
+//! nothing of it). When it is synced the two change places. The content has a generation, the end of
+//! the log as it was durable then, and every cursor's name and position, under one CRC-32.
+
+use std::io;
+use std::sync::Arc;
+
+use super::frame::{u32_at, u64_at};
+use super::fs::{File, Fs};
+use super::segment::read_full;
+
+const NAMES: [&str; 2] = ["cursors.a", "cursors.b"];
+const MAGIC: &[u8; 8] = b"TGLEDGR\0";
+const FORMAT: u32 = 1;
+const HEAD: usize = 32;
+/// Reserved for a slot, so that some thousand cursors move on a full disk too.
+const RESERVED: u64 = 64 << 10;
+/// The longest content that is believed, in bytes.
+const CONTENT_MAX: usize = 256 << 20;
+
+/// Every cursor at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    /// Counts the contents ever written.
+    pub generation: u64,
+    /// The position behind the last record that was durable in the log.
+    pub end: u64,
+    /// Names and positions.
+    pub cursors: Vec<(Arc<str>, u64)>,
+}
+
+/// The two slots.
+pub(super) struct Ledger {
+    files: [Arc<dyn File>; 2],
+    /// The slot that may be written over.
+    scratch: usize,
+    generation: u64,
+    durable: u64,
+    bytes: Vec<u8>,
+}
+
+/// What opening a ledger found.
+pub(super) enum Opened {
+    /// The ledger, and its newest content.
+    Found(Ledger, Snapshot),
+    /// The slots were made just now.
+    New(Ledger),
+    /// There are slots and none of them is whole.
+    Damaged(Ledger),
+    /// A slot is of another version.
+    Other(u32),
+}
+
+enum Slot {
+    Whole(Snapshot),
+    Other(u32),
+    Bad,
+}
+
+impl Ledger {
+    /// Opens or makes the slots and makes durable what is found.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn open(fs: &dyn Fs, names: &[String]) -> io::Result<Opened> {
+        let (mut existed, mut found) = (false, Vec::new());
+        for name in NAMES {
+            let exists = names.iter().any(|other| other == name);
+            if exists && let Slot::Other(version) = read(&*fs.open(name)?)? {
+                return Ok(Opened::Other(version));
+            }
+        }
+        let mut slot = |name: &str| -> io::Result<Arc<dyn File>> {
+            if !names.iter().any(|other| other == name) {
+                return fs.create(name, RESERVED);
+            }
+            existed = true;
+            let file = fs.open(name)?;
+            if let Slot::Whole(snapshot) = read(&*file)? {
+                found.push((name.to_owned(), snapshot));
+            }
+            Ok(file)
+        };
+        let files = [slot(NAMES[0])?, slot(NAMES[1])?];
+        let newest = found.into_iter().max_by_key(|(_, snapshot)| snapshot.generation);
+        let mut ledger = Self { files, scratch: 0, generation: 0, durable: 0, bytes: Vec::new() };
+        fs.sync_names()?;
+        let Some((name, snapshot)) = newest else {
+            return Ok(if existed { Opened::Damaged(ledger) } else { Opened::New(ledger) });
+        };
+        // A killed process may have left it to the page cache; the other slot is about to be written.
+        ledger.scratch = usize::from(name != NAMES[1]);
+        let whole = 1 - ledger.scratch;
+        ledger.files.get(whole).map_or(Ok(()), |file| file.sync())?;
+        (ledger.generation, ledger.durable) = (snapshot.generation, snapshot.generation);
+        Ok(Opened::Found(ledger, snapshot))
+    }
+
+    /// Never gives a generation again that a segment knows of.
+    pub(super) fn skip_to(&mut self, generation: u64) {
+        self.generation = self.generation.max(generation);
+    }
+
+    /// The generation that a power cut leaves.
+    pub(super) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// Bytes of the content as last written.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Writes all cursors, not yet durably.
+    ///
+    /// # Errors
+    /// What the system says; the durable content stays.
+    pub(super) fn write(&mut self, end: u64, cursors: &[(Arc<str>, u64)]) -> io::Result<()> {
+        self.generation += 1;
+        let bytes = &mut self.bytes;
+        bytes.clear();
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend(FORMAT.to_le_bytes());
+        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend(self.generation.to_le_bytes());
+        bytes.extend(end.to_le_bytes());
+        for (name, position) in cursors {
+            bytes.extend((name.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend(position.to_le_bytes());
+        }
+        let length = (bytes.len() - HEAD) as u32;
+        bytes[12..16].copy_from_slice(&length.to_le_bytes());
+        bytes.extend(crc32fast::hash(bytes).to_le_bytes());
+        self.files.get(self.scratch).map_or(Ok(()), |file| file.write_at(bytes, 0))
+    }
+
+    /// Makes durable what was written last.
+    ///
+    /// # Errors
+    /// What the system says; the content that was durable before still is.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.files.get(self.scratch).map_or(Ok(()), |file| file.sync())?;
+        self.scratch = 1 - self.scratch;
+        self.durable = self.generation;
+        Ok(())
+    }
+}
+
+fn read(file: &dyn File) -> io::Result<Slot> {
+    let mut head = [0; HEAD];
+    // What cannot be read is as good as damaged: there is the other slot.
+    if read_full(file, &mut head, 0).unwrap_or(0) < HEAD || !head.starts_with(MAGIC) {
+        return Ok(Slot::Bad);
+    }
+    let length = u32_at(&head, 12).unwrap_or(0) as usize;
+    if length > CONTENT_MAX || length as u64 > file.size()? {
+        return Ok(Slot::Bad);
+    }
+    let mut bytes = vec![0; HEAD + length + 4];
+    if read_full(file, &mut bytes, 0).unwrap_or(0) < bytes.len() {
+        return Ok(Slot::Bad);
+    }
+    Ok(parse(&bytes, HEAD + length).unwrap_or(Slot::Bad))
+}
+
+fn parse(bytes: &[u8], end: usize) -> Option<Slot> {
+    if u32_at(bytes, end)? != crc32fast::hash(bytes.get(..end)?) {
+        return None;
+    }
+    let version = u32_at(bytes, 8)?;
+    if version != FORMAT {
+        return Some(Slot::Other(version));
+    }
+    let mut cursors = Vec::new();
+    let mut at = HEAD;
+    while at < end {
+        let length = u32_at(bytes, at)? as usize;
+        let name = std::str::from_utf8(bytes.get(at + 4..at + 4 + length)?).ok()?;
+        cursors.push((Arc::from(name), u64_at(bytes, at + 4 + length)?));
+        at += 12 + length;
+    }
+    Some(Slot::Whole(Snapshot { generation: u64_at(bytes, 16)?, end: u64_at(bytes, 24)?, cursors }))
+}

@@ -1,0 +1,8 @@
+//! The spool under crashes, failing disks and damaged files. The tests are named after their numbers in
+//! the project's list of failure tests.
+
+mod damage;
+mod model;
+mod plain;
+
+mod sim;
