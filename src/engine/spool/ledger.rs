@@ -38,7 +38,10 @@ pub(super) struct Ledger {
     scratch: usize,
     generation: u64,
     durable: u64,
+    /// The content: names and places stay, numbers are written over.
     bytes: Vec<u8>,
+    /// Where the position of each cursor stands in `bytes`.
+    offsets: Vec<usize>,
 }
 
 /// What opening a ledger found.
@@ -85,7 +88,14 @@ impl Ledger {
         };
         let files = [slot(NAMES[0])?, slot(NAMES[1])?];
         let newest = found.into_iter().max_by_key(|(_, snapshot)| snapshot.generation);
-        let mut ledger = Self { files, scratch: 0, generation: 0, durable: 0, bytes: Vec::new() };
+        let mut ledger = Self {
+            files,
+            scratch: 0,
+            generation: 0,
+            durable: 0,
+            bytes: Vec::new(),
+            offsets: Vec::new(),
+        };
         fs.sync_names()?;
         let Some((name, snapshot)) = newest else {
             return Ok(if existed { Opened::Damaged(ledger) } else { Opened::New(ledger) });
@@ -113,27 +123,43 @@ impl Ledger {
         self.bytes.len()
     }
 
-    /// Writes all cursors, not yet durably.
-    ///
-    /// # Errors
-    /// What the system says; the durable content stays.
-    pub(super) fn write(&mut self, end: u64, cursors: &[(Arc<str>, u64)]) -> io::Result<()> {
-        self.generation += 1;
+    /// Sets which cursors the content has.
+    pub(super) fn set_names<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
         let bytes = &mut self.bytes;
         bytes.clear();
+        self.offsets.clear();
         bytes.extend_from_slice(MAGIC);
         bytes.extend(FORMAT.to_le_bytes());
-        bytes.extend(0_u32.to_le_bytes());
-        bytes.extend(self.generation.to_le_bytes());
-        bytes.extend(end.to_le_bytes());
-        for (name, position) in cursors {
+        bytes.resize(HEAD, 0);
+        for name in names {
             bytes.extend((name.len() as u32).to_le_bytes());
             bytes.extend_from_slice(name.as_bytes());
-            bytes.extend(position.to_le_bytes());
+            self.offsets.push(bytes.len());
+            bytes.extend([0; 8]);
         }
         let length = (bytes.len() - HEAD) as u32;
         bytes[12..16].copy_from_slice(&length.to_le_bytes());
-        bytes.extend(crc32fast::hash(bytes).to_le_bytes());
+        bytes.extend([0; 4]);
+    }
+
+    /// Writes the positions of all cursors, in the order of their names, not yet durably.
+    ///
+    /// # Errors
+    /// What the system says; the durable content stays.
+    pub(super) fn write(&mut self, end: u64, positions: &[u64]) -> io::Result<()> {
+        self.generation += 1;
+        if self.bytes.len() < HEAD + 4 {
+            self.set_names(std::iter::empty());
+        }
+        let bytes = &mut self.bytes;
+        bytes[16..24].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[24..32].copy_from_slice(&end.to_le_bytes());
+        for (at, position) in self.offsets.iter().zip(positions) {
+            bytes[*at..*at + 8].copy_from_slice(&position.to_le_bytes());
+        }
+        let sum_at = bytes.len() - 4;
+        let sum = crc32fast::hash(&bytes[..sum_at]);
+        bytes[sum_at..].copy_from_slice(&sum.to_le_bytes());
         self.files.get(self.scratch).map_or(Ok(()), |file| file.write_at(bytes, 0))
     }
 

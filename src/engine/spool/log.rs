@@ -1,29 +1,28 @@
-//! The writer's side: group commits, rotation, the ledger, deletion.
+//! The writer's side: group commits and rotation.
 //!
 //! A state machine without a thread or a clock, so that tests can drive it through every crash. It
-//! knows no queue and resolves no ticket ([`super::queue`] does).
+//! knows no queue and calls nobody back ([`super::writer`] does); cursors and deletion are
+//! [`super::upkeep`]'s.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::cursor::{Place, Start};
+use smallvec::SmallVec;
+
 use super::frame::{HEAD, Head};
 use super::fs::{File, Fs, Lock};
 use super::ledger::Ledger;
 use super::limits::{SpoolLimits, WhenFull};
 use super::recover::{OpenError, Recovered, recover};
 use super::segment::{HEADER, Header, Identity};
-use super::shared::{Index, Segment, Shared, State};
+use super::shared::{Index, Segment, Shared};
+use super::upkeep::Roster;
 
 /// How long after a failure the disk is left alone, in milliseconds.
-const RETRY_MS: u64 = 250;
+pub(super) const RETRY_MS: u64 = 250;
 /// The time between two writes of a small ledger, in milliseconds.
 pub(super) const LEDGER_WRITE_MS: u64 = 20;
-/// Bytes of ledger for which the time between two writes grows by [`LEDGER_WRITE_MS`].
-const LEDGER_STEP: u64 = 256 << 10;
-/// The time between two syncs of the ledger, in milliseconds.
-const LEDGER_SYNC_MS: u64 = 1000;
 
 /// Why a group commit failed. Nothing of it was acknowledged, and it is not in the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +36,7 @@ pub struct WriteError {
     pub text: Arc<str>,
 }
 
-fn failed(doing: &'static str) -> impl Fn(io::Error) -> WriteError {
+pub(super) fn failed(doing: &'static str) -> impl Fn(io::Error) -> WriteError {
     move |error| WriteError { doing, kind: error.kind(), text: error.to_string().into() }
 }
 
@@ -54,17 +53,19 @@ pub(super) struct Now {
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
     pub bytes: Vec<u8>,
-    /// Length and CRC-32 of each.
-    pub each: Vec<(u32, u32)>,
+    /// Length and CRC-32 of each; most appends are of one.
+    pub each: SmallVec<[(u32, u32); 1]>,
+    closed: usize,
 }
 
 impl Bodies {
     /// Takes what stands in `bytes` behind the last body as a body.
     pub(super) fn close(&mut self) -> usize {
-        let start: usize = self.each.iter().map(|(len, _)| *len as usize).sum();
-        let body = self.bytes.get(start..).unwrap_or_default();
+        let body = self.bytes.get(self.closed..).unwrap_or_default();
         self.each.push((body.len() as u32, crc32fast::hash(body)));
-        body.len()
+        let length = body.len();
+        self.closed += length;
+        length
     }
 
     /// Bytes in a segment.
@@ -73,19 +74,19 @@ impl Bodies {
     }
 }
 
-struct Active {
-    file: Arc<dyn File>,
-    base: u64,
-    salt: u64,
+pub(super) struct Active {
+    pub file: Arc<dyn File>,
+    pub base: u64,
+    pub salt: u64,
     /// Where the next head goes.
-    at: u64,
-    created_ms: u64,
-    index: Arc<Index>,
+    pub at: u64,
+    pub created_ms: u64,
+    pub index: Arc<Index>,
 }
 
 /// Which limit drops records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
+pub(super) enum Reason {
     Full,
     Age,
 }
@@ -93,22 +94,23 @@ enum Reason {
 /// The log and its ledger, opened for writing.
 pub(super) struct Log {
     pub shared: Arc<Shared>,
-    fs: Arc<dyn Fs>,
-    limits: SpoolLimits,
-    ledger: Ledger,
-    active: Option<Active>,
-    next: u64,
+    pub fs: Arc<dyn Fs>,
+    pub limits: SpoolLimits,
+    pub ledger: Ledger,
+    pub active: Option<Active>,
+    pub next: u64,
     serial: u64,
-    graves: Vec<String>,
+    pub graves: Vec<String>,
     buffer: Vec<u8>,
-    failure: Option<(u64, WriteError)>,
+    pub failure: Option<(u64, WriteError)>,
     /// Nothing is deleted before the owner has opened all cursors again.
-    hold: bool,
-    dropped_to: u64,
+    pub hold: bool,
+    pub dropped_to: u64,
+    pub roster: Roster,
     /// The ledger holds something that is not durable yet.
-    unsynced: bool,
-    written_ms: u64,
-    synced_ms: u64,
+    pub unsynced: bool,
+    pub written_ms: u64,
+    pub synced_ms: u64,
     _lock: Box<dyn Lock>,
 }
 
@@ -144,6 +146,7 @@ impl Log {
             failure: None,
             hold: start.report.cursors_lost,
             dropped_to: 0,
+            roster: Roster::new(),
             unsynced: false,
             written_ms: now.steady_ms,
             synced_ms: now.steady_ms,
@@ -244,17 +247,17 @@ impl Log {
         self.shared.arrived.notify_waiters();
     }
 
-    fn count_used(&self) {
+    pub(super) fn count_used(&self) {
         let used = self.shared.state().segments.values().map(|segment| segment.bytes).sum();
         self.shared.used.store(used, Ordering::Release);
     }
 
-    fn used(&self) -> u64 {
+    pub(super) fn used(&self) -> u64 {
         self.shared.used.load(Ordering::Acquire)
     }
 
     /// Gives up the segment that is written: what was durable in it stays, and it ends there.
-    fn abandon(&mut self, error: &WriteError) {
+    pub(super) fn abandon(&mut self, error: &WriteError) {
         let mut state = self.shared.state();
         state.errors += 1;
         if state.trouble.is_none() {
@@ -270,7 +273,7 @@ impl Log {
 
     /// Begins a segment at the next position. Its header and its name are durable afterwards; so the
     /// end of the one before is known, whatever stands behind that end.
-    fn begin_segment(&mut self, now: Now) -> Result<(), WriteError> {
+    pub(super) fn begin_segment(&mut self, now: Now) -> Result<(), WriteError> {
         let identity = Identity { base: self.next, serial: self.serial, salt: self.fs.random() };
         self.serial += 1;
         let name = identity.name();
@@ -322,257 +325,5 @@ impl Log {
         });
         self.count_used();
         Ok(())
-    }
-
-    /// Opens cursors; those that are new are durable when this returns.
-    ///
-    /// # Errors
-    /// A [`WriteError`]; then none of the new ones exists.
-    pub(super) fn open_cursors(
-        &mut self,
-        names: &[Arc<str>],
-        start: Start,
-        now: Now,
-    ) -> Result<Vec<Arc<Place>>, WriteError> {
-        let mut made = Vec::new();
-        let mut places = Vec::new();
-        {
-            let mut state = self.shared.state();
-            let oldest = state.oldest().unwrap_or(self.next);
-            let position = match start {
-                _ if self.hold => oldest,
-                Start::Tail => self.next,
-                Start::Oldest => oldest,
-                Start::At(position) => position.clamp(oldest, self.next),
-            };
-            for name in names {
-                let place = state.places.entry(name.clone()).or_insert_with(|| {
-                    made.push(name.clone());
-                    Place::new(name.clone(), position)
-                });
-                places.push(place.clone());
-            }
-        }
-        if made.is_empty() {
-            return Ok(places);
-        }
-        let result = self.checkpoint(now);
-        if result.is_err() {
-            let mut state = self.shared.state();
-            for name in &made {
-                state.places.remove(name);
-            }
-        }
-        result.map(|()| places)
-    }
-
-    /// Removes cursors, durably.
-    ///
-    /// # Errors
-    /// A [`WriteError`]; they are gone from this process all the same and may be back after a restart.
-    pub(super) fn remove_cursors(
-        &mut self,
-        names: &[Arc<str>],
-        now: Now,
-    ) -> Result<(), WriteError> {
-        {
-            let mut state = self.shared.state();
-            for name in names {
-                if let Some(place) = state.places.remove(name) {
-                    place.removed.store(true, Ordering::Relaxed);
-                }
-            }
-        }
-        self.checkpoint(now)
-    }
-
-    /// The owner has opened all cursors that it wants: segments may be deleted, and new cursors start
-    /// where they are told to.
-    pub(super) fn cursors_complete(&mut self) {
-        self.hold = false;
-    }
-
-    /// Makes all cursors durable and deletes the segments that they have passed.
-    ///
-    /// # Errors
-    /// A [`WriteError`]; what was durable stays so, and nothing is deleted.
-    pub(super) fn checkpoint(&mut self, now: Now) -> Result<(), WriteError> {
-        let result = self.write_ledger(now).and_then(|written| {
-            self.ledger.sync().map_err(failed("syncing the ledger of cursors"))?;
-            for (place, position) in written {
-                place.durable.fetch_max(position, Ordering::AcqRel);
-            }
-            Ok(())
-        });
-        self.synced_ms = now.steady_ms;
-        if let Err(error) = &result {
-            self.unsynced = true;
-            let mut state = self.shared.state();
-            state.errors += 1;
-            state.trouble.get_or_insert_with(|| error.to_string());
-            return result;
-        }
-        self.unsynced = false;
-        if self.failure.is_none() && self.active.is_some() {
-            self.shared.state().trouble = None;
-        }
-        self.release();
-        Ok(())
-    }
-
-    /// Hands the cursors to the system: a killed process leaves them.
-    fn write_ledger(&mut self, now: Now) -> Result<Vec<(Arc<Place>, u64)>, WriteError> {
-        self.shared.moved.store(false, Ordering::Release);
-        self.written_ms = now.steady_ms;
-        self.unsynced = true;
-        let places: Vec<(Arc<Place>, u64)> = {
-            let state = self.shared.state();
-            let of = |place: &Arc<Place>| (place.clone(), place.position.load(Ordering::Acquire));
-            state.places.values().map(of).collect()
-        };
-        let entries: Vec<_> =
-            places.iter().map(|(place, position)| (place.name.clone(), *position)).collect();
-        self.ledger.write(self.next, &entries).map_err(failed("writing the ledger of cursors"))?;
-        Ok(places)
-    }
-
-    /// The position that every cursor has passed durably.
-    fn passed(&self, state: &State) -> u64 {
-        let durable = state.places.values().map(|place| place.durable.load(Ordering::Acquire));
-        let passed = durable.min().unwrap_or(self.next);
-        if self.hold { self.dropped_to } else { passed }
-    }
-
-    /// Deletes the segments that nobody needs. The last one stays: it says where the log ends.
-    fn release(&mut self) {
-        let freed: Vec<Segment> = {
-            let mut state = self.shared.state();
-            let passed = self.passed(&state);
-            let last = state.segments.keys().next_back().copied().unwrap_or(0);
-            let bases: Vec<u64> = state
-                .segments
-                .values()
-                .filter(|segment| segment.identity.base != last && segment.end <= passed)
-                .map(|segment| segment.identity.base)
-                .collect();
-            bases.iter().filter_map(|base| state.segments.remove(base)).collect()
-        };
-        let freed_any = !freed.is_empty();
-        self.graves.extend(freed.into_iter().map(|segment| segment.name));
-        if !self.graves.is_empty() {
-            let fs = &self.fs;
-            self.graves.retain(|name| {
-                let gone = fs.remove(name);
-                gone.is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
-            });
-            // A name that a power cut brings back is deleted at the next start.
-            fs.sync_names().ok();
-        }
-        if freed_any {
-            self.count_used();
-            self.shared.room.notify_waiters();
-        }
-    }
-
-    /// Drops the oldest segment for all cursors that have not passed it; false when nothing was freed.
-    fn drop_first(&mut self, reason: Reason, now: Now) -> bool {
-        let only = self.shared.state().segments.len() < 2;
-        if only && self.begin_segment(now).is_err() {
-            return false;
-        }
-        let before = self.used();
-        {
-            let state = self.shared.state();
-            let Some(first) = state.segments.values().next() else { return false };
-            let end = first.end;
-            self.dropped_to = self.dropped_to.max(end);
-            for place in state.places.values() {
-                place.dropped_to.fetch_max(end, Ordering::AcqRel);
-                let was = place.position.fetch_max(end, Ordering::AcqRel);
-                let lost = end.saturating_sub(was.max(first.identity.base));
-                let count =
-                    if reason == Reason::Full { &place.dropped_full } else { &place.dropped_age };
-                count.fetch_add(lost, Ordering::Relaxed);
-            }
-        }
-        self.checkpoint(now).is_ok() && self.used() < before
-    }
-
-    /// Does what is due besides writing; says in how many milliseconds to call it again.
-    pub(super) fn tend(&mut self, now: Now) -> u64 {
-        if self.active.is_none()
-            && self.failure.as_ref().is_none_or(|(until, _)| now.steady_ms >= *until)
-        {
-            match self.begin_segment(now) {
-                Ok(()) => {
-                    self.failure = None;
-                    self.shared.state().trouble = None;
-                }
-                Err(error) => self.failure = Some((now.steady_ms + RETRY_MS, error)),
-            }
-        }
-        self.drop_old(now);
-        let pause = LEDGER_WRITE_MS * (1 + self.ledger.len() as u64 / LEDGER_STEP);
-        let moved = self.shared.moved.load(Ordering::Acquire);
-        if moved && now.steady_ms >= self.written_ms + pause {
-            // What fails here fails again, and is reported, when it is synced.
-            self.write_ledger(now).ok();
-        }
-        let due = self.unsynced && now.steady_ms >= self.synced_ms + LEDGER_SYNC_MS;
-        if due || (self.could_free() && now.steady_ms >= self.synced_ms + pause) {
-            self.checkpoint(now).ok();
-        }
-        if self.shared.moved.load(Ordering::Acquire) {
-            (self.written_ms + pause).saturating_sub(now.steady_ms).max(1)
-        } else if self.active.is_none() {
-            RETRY_MS
-        } else {
-            LEDGER_SYNC_MS
-        }
-    }
-
-    /// Whether a segment waits only for the ledger to be synced.
-    fn could_free(&self) -> bool {
-        let state = self.shared.state();
-        let ahead = state.places.values().map(|place| place.position.load(Ordering::Acquire));
-        let passed = ahead.min().unwrap_or(self.next);
-        let first = state.segments.values().next();
-        !self.hold && state.segments.len() > 1 && first.is_some_and(|first| first.end <= passed)
-    }
-
-    /// Drops segments whose newest record is too old.
-    fn drop_old(&mut self, now: Now) {
-        let max_age = u64::try_from(self.limits.max_age.as_millis()).unwrap_or(u64::MAX);
-        let old = now.wall_ms.saturating_sub(max_age);
-        // So that a quiet log ages too, by a part of the limit at a time.
-        let stale = self.active.as_ref().is_some_and(|active| {
-            active.at > HEADER && now.wall_ms.saturating_sub(active.created_ms) > max_age / 8
-        });
-        if stale && let Err(error) = self.begin_segment(now) {
-            self.abandon(&error);
-        }
-        loop {
-            let second =
-                self.shared.state().segments.values().nth(1).map(|second| second.created_ms);
-            let too_old = second.is_some_and(|begun| begun > 0 && begun < old);
-            if !too_old || !self.drop_first(Reason::Age, now) {
-                break;
-            }
-        }
-    }
-
-    /// Ends in order: all cursors durable, reserved space given back.
-    ///
-    /// # Errors
-    /// A [`WriteError`]; everything that was acknowledged is durable nevertheless.
-    pub(super) fn close(mut self, now: Now) -> Result<(), WriteError> {
-        self.checkpoint(now)?;
-        match self.active.take() {
-            Some(active) => {
-                active.file.set_len(active.at).map_err(failed("cutting the last segment"))?;
-                active.file.sync().map_err(failed("syncing the last segment"))
-            }
-            None => Ok(()),
-        }
     }
 }

@@ -6,7 +6,7 @@
 //! A message is stored once however many cursors have it ahead of them.
 //!
 //! # What is promised
-//! - A [`Ticket`] resolves to success only after `fdatasync` of the log has returned for all its
+//! - A callback is told, and a [`Ticket`] resolves to, success only after `fdatasync` of the log has returned for all its
 //!   messages. One write and one sync serve everyone who waits ([`Spool`]).
 //! - A cursor is never found ahead of what was committed to it, and never behind what was durable.
 //! - A segment is deleted only after a synced ledger says that every cursor has passed it.
@@ -15,6 +15,12 @@
 //! - A failed sync is never retried on the same file: its segment is abandoned at the last record that
 //!   was durable, and the batch is written again to a new one (once; then the tickets fail).
 //! - Positions are never given twice, so a cursor never skips a new record.
+//!
+//! # Callbacks
+//! They run on the writer's thread, one after the other, in the order in which what they belong to was
+//! handed in: after the sync of their group, before anything later is written. So they must not block
+//! and not take long; they may append. One that panics is reported and caught. Each is called exactly
+//! once, unless the call that takes it returns an error: then it never is.
 //!
 //! # What is checked when
 //! Opening reads the header of every segment and the whole of the last one, where a torn end is cut.
@@ -26,6 +32,7 @@
 
 mod cursor;
 mod frame;
+mod front;
 mod fs;
 mod ledger;
 mod limits;
@@ -34,19 +41,25 @@ mod queue;
 mod reader;
 mod record;
 mod recover;
+mod refused;
 mod segment;
 mod shared;
 mod status;
 #[cfg(test)]
 mod tests;
+mod ticket;
+mod upkeep;
 mod walk;
+mod writer;
 
 pub use cursor::{Cursor, Start};
+pub use front::{Prepared, Spool};
 pub use fs::{File, Fs, Lock, RealFs};
 pub use limits::{LimitsError, SpoolLimits, WhenFull};
 pub use log::WriteError;
-pub use queue::{Cursors, Refused, Spool, Stored, Ticket};
-pub use reader::{ReadError, Reader, Record, Step};
+pub use reader::{Limit, ReadError, Reader, Record, Step};
 pub use record::{RECORD_VERSION, RecordError, decode, encode, peek};
 pub use recover::{OpenError, Recovered};
+pub use refused::{NotTaken, Refused, Room, Stored};
 pub use status::{CursorStatus, SpoolStatus};
+pub use ticket::{Cursors, Ticket};

@@ -1,455 +1,261 @@
-//! The spool as its users see it: many producers, one writer thread, tickets.
+//! What waits for the writer, in order, and how much of it may.
 //!
-//! Producers encode their messages and leave them in a queue that is bounded in bytes; the thread takes
-//! all that waits, commits it as a group, and resolves the tickets. While it syncs, the next group
-//! forms. What a group commit does is [`super::log`]'s.
+//! Producers put items at its end, the writer takes them from its start: as many appends as make a group
+//! commit, with what passes between them, or one request. Nothing is written here.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use connectors::contract::Message;
-use tokio::sync::oneshot;
-
-use super::cursor::{Cursor, Place, Start};
-use super::fs::{Fs, RealFs};
+use super::cursor::{Place, Start};
 use super::limits::{SpoolLimits, WhenFull};
-use super::log::{Bodies, LEDGER_WRITE_MS, Log, Now, WriteError};
-use super::reader::Reader;
-use super::record::encode;
-use super::recover::{OpenError, Recovered};
+use super::log::{Bodies, LEDGER_WRITE_MS};
+use super::refused::{Refused, Room, Stored};
 use super::shared::Shared;
-use super::status::SpoolStatus;
 
 /// Bytes of records that one group commit takes at most, beyond the first append.
 const GROUP_BYTES: usize = 8 << 20;
-/// The longest name of a cursor, in bytes.
-const NAME_MAX: usize = 1024;
+/// What a pass counts at least, in bytes: its place in the queue and what it refers to.
+const PASS_LEAST: usize = 128;
 
-/// Why messages or cursors were not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refused {
-    /// The log has reached its limit and the policy is [`WhenFull::Block`]; wait for [`Spool::room`].
-    #[error(
-        "the spool is full: {used} of {limit} bytes; deliver or drop what waits, or raise the limit"
-    )]
-    Full {
-        /// Bytes that are kept and queued.
-        used: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// The disk does not keep up; wait for [`Spool::room`].
-    #[error("{queued} bytes wait for the disk already, at most {limit} may")]
-    Busy {
-        /// Bytes that wait.
-        queued: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// A message is longer than a record may be. It will never be taken.
-    #[error(
-        "a message takes {got} bytes in the spool, at most {most} are allowed; send less or raise the limit"
-    )]
-    TooLong {
-        /// Bytes of the record.
-        got: usize,
-        /// The limit.
-        most: usize,
-    },
-    /// A cursor's name is too long.
-    #[error("the name of a cursor has {got} bytes, at most {NAME_MAX} are allowed")]
-    Name {
-        /// Bytes of the name.
-        got: usize,
-    },
-    /// The write failed. Nothing was stored.
-    #[error(transparent)]
-    Failed(#[from] WriteError),
-    /// The spool was closed.
-    #[error("the spool is closed; nothing of this was stored")]
-    Closed,
-}
-
-/// What became of messages that were appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
-    /// The position of the first message; the others follow.
-    pub first: u64,
-    /// How many were stored: all of them, or none when they were dropped by [`WhenFull::DropNewest`].
-    pub count: u64,
-    /// How many were dropped, which is counted.
-    pub dropped: u64,
-}
-
-/// A promise of the writer. Dropping it does not take the messages back.
-#[derive(Debug)]
-#[must_use = "messages are durable only when their ticket says so"]
-pub struct Ticket<T>(oneshot::Receiver<Result<T, Refused>>);
-
-impl<T> Ticket<T> {
-    /// Waits until it is done and durable.
-    ///
-    /// # Errors
-    /// [`Refused::Failed`] when writing failed, [`Refused::Closed`] when the spool ended before.
-    pub async fn done(self) -> Result<T, Refused> {
-        self.0.await.unwrap_or(Err(Refused::Closed))
-    }
-
-    /// Waits on a thread that runs no asynchronous task.
-    ///
-    /// # Errors
-    /// Those of [`Ticket::done`].
-    pub fn wait(self) -> Result<T, Refused> {
-        self.0.blocking_recv().unwrap_or(Err(Refused::Closed))
-    }
-}
-
-type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+/// What is called with a result.
+pub(super) type Done<T> = Box<dyn FnOnce(Result<T, Refused>) + Send>;
+/// What is called when it is its turn.
+pub(super) type Call = Box<dyn FnOnce() + Send>;
+/// Cursors that were opened, and the position behind the last record then.
+pub(super) type Opened = (Vec<Arc<Place>>, u64);
 
 /// What waits for the writer.
 #[derive(Default)]
 pub(super) struct Queue {
     items: VecDeque<Item>,
     /// Bytes of records among the items.
-    pub bytes: usize,
-    closed: bool,
+    records: usize,
+    /// Bytes that the passes among the items hold.
+    passes: usize,
+    /// Bytes of records that are being written.
+    pub writing: usize,
+    /// Nothing more is taken.
+    pub closed: bool,
 }
 
-enum Item {
-    Append(Bodies, Reply<Stored>),
-    Open(Vec<Arc<str>>, Start, Reply<Vec<Arc<Place>>>),
-    Remove(Vec<Arc<str>>, Reply<()>),
-    Complete(Reply<()>),
-    Flush(Reply<()>),
+/// One thing to do.
+pub(super) enum Item {
+    Append(Bodies, Done<Stored>),
+    /// Bytes that it counts, and what to call.
+    Pass(usize, Call),
+    Open(Vec<(Arc<str>, Start)>, Done<Opened>),
+    Remove(Vec<Arc<str>>, Done<()>),
+    Complete(Done<()>),
+    Flush(Done<()>),
 }
 
-/// An open spool. Dropping it closes it.
-pub struct Spool {
-    shared: Arc<Shared>,
-    limits: SpoolLimits,
-    writer: Option<JoinHandle<()>>,
+/// A part of a group commit: what to call after it.
+pub(super) enum Member {
+    /// How many records, and who wants to know where.
+    Append(u64, Done<Stored>),
+    /// What came behind an append.
+    Pass(Call),
 }
 
-impl std::fmt::Debug for Spool {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Spool").field("limits", &self.limits).finish_non_exhaustive()
-    }
-}
-
-impl Spool {
-    /// Opens the spool in a folder, which is made when there is none.
-    ///
-    /// # Errors
-    /// An [`OpenError`] that says what to do. Damage is no error: see [`Recovered`].
-    pub fn open(folder: &Path, limits: SpoolLimits) -> Result<(Self, Recovered), OpenError> {
-        let fs = RealFs::at(folder)
-            .map_err(|source| OpenError::Io { doing: "making the folder", source })?;
-        Self::open_on(Arc::new(fs), limits)
-    }
-
-    /// Opens the spool on a file system.
-    ///
-    /// # Errors
-    /// Those of [`Spool::open`].
-    pub fn open_on(fs: Arc<dyn Fs>, limits: SpoolLimits) -> Result<(Self, Recovered), OpenError> {
-        let clock = Clock(Instant::now());
-        let (log, recovered) = Log::open(fs, limits.clone(), clock.now())?;
-        let shared = log.shared.clone();
-        let writer = std::thread::Builder::new()
-            .name("tidegate-spool".to_owned())
-            .spawn(move || write_all(log, &clock))
-            .map_err(|source| OpenError::Io { doing: "starting the writer", source })?;
-        Ok((Self { shared, limits, writer: Some(writer) }, recovered))
-    }
-
-    /// Takes messages without waiting. They are stored in this order, without others between them, and
-    /// are durable when the ticket says so.
-    ///
-    /// # Errors
-    /// [`Refused`]: [`Refused::Full`] and [`Refused::Busy`] pass, the others do not.
-    pub fn append(&self, messages: &[Message]) -> Result<Ticket<Stored>, Refused> {
-        let mut bodies = Bodies::default();
-        for message in messages {
-            encode(message, None, &mut bodies.bytes);
-            let got = bodies.close();
-            if got > self.limits.record_bytes {
-                return Err(Refused::TooLong { got, most: self.limits.record_bytes });
-            }
-        }
-        let (reply, ticket) = oneshot::channel();
-        let span = bodies.span();
-        let mut queue = self.shared.queue();
-        let used = self.shared.used.load(Ordering::Acquire) + queue.bytes as u64 + span;
-        if queue.closed {
-            return Err(Refused::Closed);
-        }
-        if messages.is_empty() {
-            reply.send(Ok(Stored { first: self.shared.end(), count: 0, dropped: 0 })).ok();
-            return Ok(Ticket(ticket));
-        }
-        if used > self.limits.bytes && self.limits.when_full == WhenFull::DropNewest {
-            drop(queue);
-            let dropped = messages.len() as u64;
-            self.shared.state().dropped_newest += dropped;
-            reply.send(Ok(Stored { first: self.shared.end(), count: 0, dropped })).ok();
-            return Ok(Ticket(ticket));
-        }
-        if used > self.limits.bytes && self.limits.when_full == WhenFull::Block {
-            return Err(Refused::Full { used, limit: self.limits.bytes });
-        }
-        // One append is taken however long it is, as long as none waits: its sender has limits too.
-        if queue.bytes > 0 && queue.bytes + bodies.bytes.len() > self.limits.queue_bytes {
-            return Err(Refused::Busy { queued: queue.bytes, limit: self.limits.queue_bytes });
-        }
-        queue.bytes += span as usize;
-        queue.items.push_back(Item::Append(bodies, reply));
-        drop(queue);
-        self.shared.work.notify_one();
-        Ok(Ticket(ticket))
-    }
-
-    /// Takes messages, waiting for room first.
-    ///
-    /// # Errors
-    /// A [`Refused`] that does not pass.
-    pub async fn append_when_room(&self, messages: &[Message]) -> Result<Ticket<Stored>, Refused> {
-        loop {
-            let room = self.shared.room.notified();
-            match self.append(messages) {
-                Err(Refused::Full { .. } | Refused::Busy { .. }) => room.await,
-                other => return other,
-            }
-        }
-    }
-
-    /// Waits until the queue has been emptied or segments have been deleted; then it is worth offering
-    /// messages again. Make the future before the attempt, so that nothing is missed between.
-    pub async fn room(&self) {
-        self.shared.room.notified().await;
-    }
-
-    /// Opens cursors by name, all with one sync. Those that do not exist start at `start`; they are
-    /// durable when the ticket says so. A cursor counts from when it was opened: what is
-    /// appended after the ticket is done is behind its start.
-    ///
-    /// # Errors
-    /// [`Refused::Name`], [`Refused::Closed`], and through the ticket [`Refused::Failed`].
-    pub fn open_cursors(&self, names: &[&str], start: Start) -> Result<Cursors, Refused> {
-        if let Some(name) = names.iter().find(|name| name.len() > NAME_MAX) {
-            return Err(Refused::Name { got: name.len() });
-        }
-        let names = names.iter().map(|name| Arc::from(*name)).collect();
-        let ticket = self.ask(|reply| Item::Open(names, start, reply))?;
-        Ok(Cursors { shared: self.shared.clone(), ticket })
-    }
-
-    /// Removes cursors by name; their segments may be deleted then. Unknown names are no error.
-    ///
-    /// # Errors
-    /// [`Refused::Closed`], and through the ticket [`Refused::Failed`]: then they may be back after a restart.
-    pub fn remove_cursors(&self, names: &[&str]) -> Result<Ticket<()>, Refused> {
-        let names = names.iter().map(|name| Arc::from(*name)).collect();
-        self.ask(|reply| Item::Remove(names, reply))
-    }
-
-    /// Says that all cursors that shall exist have been opened. Needed once after
-    /// [`Recovered::cursors_lost`]: until then nothing is deleted and every new cursor starts at the oldest record.
-    ///
-    /// # Errors
-    /// [`Refused::Closed`].
-    pub fn cursors_complete(&self) -> Result<Ticket<()>, Refused> {
-        self.ask(Item::Complete)
-    }
-
-    /// Makes the positions of all cursors durable.
-    ///
-    /// # Errors
-    /// [`Refused::Closed`], and through the ticket [`Refused::Failed`].
-    pub fn flush(&self) -> Result<Ticket<()>, Refused> {
-        self.ask(Item::Flush)
-    }
-
-    /// A reader from a cursor's position on.
-    #[must_use]
-    pub fn reader(&self, cursor: &Cursor) -> Reader {
-        Reader::new(cursor)
-    }
-
-    /// The numbers now.
-    #[must_use]
-    pub fn status(&self) -> SpoolStatus {
-        self.shared.status(self.limits.bytes)
-    }
-
-    /// Writes what waits, makes everything durable and ends the writer. Blocks meanwhile.
-    pub fn close(self) {
-        drop(self);
-    }
-
-    fn ask<T>(&self, item: impl FnOnce(Reply<T>) -> Item) -> Result<Ticket<T>, Refused> {
-        let (reply, ticket) = oneshot::channel();
-        let mut queue = self.shared.queue();
-        if queue.closed {
-            return Err(Refused::Closed);
-        }
-        queue.items.push_back(item(reply));
-        drop(queue);
-        self.shared.work.notify_one();
-        Ok(Ticket(ticket))
-    }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        self.shared.queue().closed = true;
-        self.shared.work.notify_one();
-        if let Some(writer) = self.writer.take() {
-            // It ends by itself; that it panicked was reported where it did.
-            writer.join().ok();
-        }
-    }
-}
-
-/// Cursors that are being opened.
-#[must_use = "cursors are durable only when their ticket says so"]
-pub struct Cursors {
-    shared: Arc<Shared>,
-    ticket: Ticket<Vec<Arc<Place>>>,
-}
-
-impl Cursors {
-    /// Waits until they are durable; in the order of the names.
-    ///
-    /// # Errors
-    /// Those of [`Ticket::done`].
-    pub async fn done(self) -> Result<Vec<Cursor>, Refused> {
-        let places = self.ticket.done().await?;
-        Ok(handles(&self.shared, places))
-    }
-
-    /// Waits on a thread that runs no asynchronous task.
-    ///
-    /// # Errors
-    /// Those of [`Ticket::done`].
-    pub fn wait(self) -> Result<Vec<Cursor>, Refused> {
-        let places = self.ticket.wait()?;
-        Ok(handles(&self.shared, places))
-    }
-}
-
-fn handles(shared: &Arc<Shared>, places: Vec<Arc<Place>>) -> Vec<Cursor> {
-    places.into_iter().map(|place| Cursor { shared: shared.clone(), place }).collect()
-}
-
-struct Clock(Instant);
-
-impl Clock {
-    fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Now { wall_ms: millis(wall), steady_ms: millis(self.0.elapsed()) }
-    }
-}
-
-/// Work that was taken from the queue: a group of appends, or one request.
-enum Work {
-    Group(Vec<Bodies>, Vec<Reply<Stored>>),
+/// What the writer does next.
+pub(super) enum Work {
+    /// Writes records, then calls the members in order.
+    Group(Vec<Bodies>, Vec<Member>),
+    /// Answers a request.
     Request(Item),
+    /// Looks whether something is due.
     Idle,
+    /// Ends.
     End,
 }
 
-/// The writer thread.
-fn write_all(mut log: Log, clock: &Clock) {
-    let mut pause = 0;
-    loop {
-        match take(&log.shared, pause) {
-            Work::Group(bodies, replies) => commit(&mut log, &bodies, replies, clock.now()),
-            Work::Request(item) => answer(&mut log, item, clock.now()),
-            Work::Idle => {}
-            Work::End => break,
-        }
-        pause = log.tend(clock.now());
-    }
-    if let Err(error) = log.close(clock.now()) {
-        tracing::warn!(%error, "the spool did not end in order; some deliveries may be repeated");
-    }
+/// What the queue says to an append.
+pub(super) enum Admitted {
+    /// It may be put into the queue.
+    Yes,
+    /// The policy drops it.
+    Dropped,
+    /// It may not.
+    No(Refused),
 }
 
-/// Waits at most `pause` milliseconds for something to do.
-fn take(shared: &Shared, pause: u64) -> Work {
-    let mut queue = shared.queue();
-    if queue.items.is_empty() && !queue.closed {
-        // Woken for an append, a request, the end, or the first cursor that moves; one may have moved
-        // since the pause was chosen.
-        let pause =
-            if shared.moved.load(Ordering::Acquire) { pause.min(LEDGER_WRITE_MS) } else { pause };
-        let woken = shared.work.wait_timeout(queue, Duration::from_millis(pause));
-        queue = woken.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+impl Queue {
+    /// Whether records of `span` bytes may be put into the queue, with `used` bytes in the log.
+    pub(super) fn admit(
+        &self,
+        span: usize,
+        used: u64,
+        room: Room,
+        limits: &SpoolLimits,
+    ) -> Admitted {
+        if let Err(refused) = self.admit_waiting(span, room, limits) {
+            return Admitted::No(refused);
+        }
+        let limit = match room {
+            Room::Source => limits.bytes,
+            Room::Internal => limits.bytes.saturating_add(limits.bytes / 8),
+        };
+        let used = used + (self.records + self.writing + span) as u64;
+        match (used > limit, limits.when_full, room) {
+            (false, _, _) | (_, WhenFull::DropOldest, _) => Admitted::Yes,
+            (_, WhenFull::DropNewest, Room::Source) => Admitted::Dropped,
+            _ => Admitted::No(Refused::Full { used, limit }),
+        }
     }
-    let (mut group, mut replies, mut bytes) = (Vec::new(), Vec::new(), 0);
-    while let Some(item) = queue.items.pop_front() {
-        match item {
-            Item::Append(bodies, reply)
-                if group.is_empty() || bytes + bodies.bytes.len() <= GROUP_BYTES =>
-            {
-                bytes += bodies.bytes.len();
-                queue.bytes = queue.bytes.saturating_sub(bodies.span() as usize);
-                group.push(bodies);
-                replies.push(reply);
-            }
-            item if group.is_empty() => return Work::Request(item),
-            item => {
-                queue.items.push_front(item);
+
+    /// Whether `bytes` more may wait in memory.
+    ///
+    /// # Errors
+    /// [`Refused::Closed`] and [`Refused::Busy`].
+    pub(super) fn admit_waiting(
+        &self,
+        bytes: usize,
+        room: Room,
+        limits: &SpoolLimits,
+    ) -> Result<(), Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        let (queued, mut limit) = (self.records + self.passes, limits.queue_bytes);
+        if room == Room::Internal {
+            limit = limit.saturating_add(limit / 8);
+        }
+        // One is taken however long it is, as long as none waits: its sender has limits too.
+        if queued > 0 && queued.saturating_add(bytes) > limit {
+            return Err(Refused::Busy { queued, limit });
+        }
+        Ok(())
+    }
+
+    /// What a pass that holds `bytes` counts.
+    pub(super) fn weight(bytes: usize) -> usize {
+        bytes.saturating_add(PASS_LEAST)
+    }
+
+    /// Bytes of records that are not durable yet.
+    pub(super) fn records(&self) -> usize {
+        self.records + self.writing
+    }
+
+    fn push(&mut self, item: Item) {
+        match &item {
+            Item::Append(bodies, _) => self.records += bodies.span() as usize,
+            Item::Pass(bytes, _) => self.passes = self.passes.saturating_add(*bytes),
+            _ => {}
+        }
+        self.items.push_back(item);
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        match &item {
+            Item::Append(bodies, _) => self.records -= bodies.span() as usize,
+            Item::Pass(bytes, _) => self.passes = self.passes.saturating_sub(*bytes),
+            _ => {}
+        }
+        Some(item)
+    }
+
+    /// What the writer does next, when something waits.
+    fn next(&mut self) -> Option<Work> {
+        let (mut group, mut members, mut bytes) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let joins = match self.items.front() {
+                Some(Item::Append(bodies, _)) => {
+                    group.is_empty() || bytes + bodies.bytes.len() <= GROUP_BYTES
+                }
+                Some(Item::Pass(..)) => !group.is_empty(),
+                Some(_) => false,
+                None => break,
+            };
+            if !joins {
                 break;
             }
+            match self.pop() {
+                Some(Item::Append(bodies, done)) => {
+                    bytes += bodies.bytes.len();
+                    self.writing += bodies.span() as usize;
+                    members.push(Member::Append(bodies.each.len() as u64, done));
+                    group.push(bodies);
+                }
+                Some(Item::Pass(_, call)) => members.push(Member::Pass(call)),
+                _ => break,
+            }
+        }
+        if group.is_empty() {
+            self.pop().map(Work::Request)
+        } else {
+            Some(Work::Group(group, members))
         }
     }
-    match group.is_empty() {
-        false => Work::Group(group, replies),
-        true if queue.closed => Work::End,
-        true => Work::Idle,
+
+    /// Takes everything out.
+    pub(super) fn clear(&mut self) -> VecDeque<Item> {
+        (self.records, self.passes) = (0, 0);
+        std::mem::take(&mut self.items)
     }
 }
 
-fn commit(log: &mut Log, group: &[Bodies], replies: Vec<Reply<Stored>>, now: Now) {
-    // Producers may fill the queue again while this group is written.
-    log.shared.room.notify_waiters();
-    let written = log.write(group, now);
-    let mut first = written.as_ref().copied().unwrap_or(0);
-    for (bodies, reply) in group.iter().zip(replies) {
-        let count = bodies.each.len() as u64;
-        // Who dropped the ticket does not want to know.
-        reply
-            .send(match &written {
-                Ok(_) => Ok(Stored { first, count, dropped: 0 }),
-                Err(error) => Err(error.clone().into()),
-            })
-            .ok();
-        first += count;
+impl Item {
+    /// Says that it will not be done. A pass is made: it asked for nothing but its turn.
+    pub(super) fn refuse(self, why: Refused) {
+        match self {
+            Self::Append(_, done) => done(Err(why)),
+            Self::Pass(_, call) => call(),
+            Self::Open(_, done) => done(Err(why)),
+            Self::Remove(_, done) | Self::Complete(done) | Self::Flush(done) => done(Err(why)),
+        }
     }
 }
 
-fn answer(log: &mut Log, item: Item, now: Now) {
-    match item {
-        Item::Open(names, start, reply) => {
-            reply.send(log.open_cursors(&names, start, now).map_err(Into::into)).ok();
+impl Shared {
+    /// Puts an item at the end of the queue; the caller has the lock and has asked for room.
+    pub(super) fn put(&self, mut queue: std::sync::MutexGuard<'_, Queue>, item: Item) {
+        // Before the item can be seen, so that the count is never less than what waits.
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        queue.push(item);
+        drop(queue);
+        self.work.notify_one();
+    }
+
+    /// Whether everything that was put into the queue has been done, and its callbacks have returned.
+    pub(super) fn idle(&self) -> bool {
+        self.pending.load(Ordering::Acquire) == 0
+    }
+
+    /// Calls back, behind everything that came before. What panics there is reported and harms nobody
+    /// else.
+    pub(super) fn call(&self, call: impl FnOnce()) {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err() {
+            tracing::error!("a callback of the spool panicked; this is a bug, please report it");
         }
-        Item::Remove(names, reply) => {
-            reply.send(log.remove_cursors(&names, now).map_err(Into::into)).ok();
+        self.pending.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Waits at most `pause` milliseconds for something to do.
+    pub(super) fn take(&self, pause: u64) -> Work {
+        let mut queue = self.queue();
+        if queue.items.is_empty() && !queue.closed {
+            // Woken for an item, the end, or the first cursor that moves; one may have moved since the
+            // pause was chosen.
+            let moved = self.moved.is_set();
+            let pause = if moved { pause.min(LEDGER_WRITE_MS) } else { pause };
+            let woken = self.work.wait_timeout(queue, Duration::from_millis(pause));
+            queue = woken.unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }
-        Item::Complete(reply) => {
-            log.cursors_complete();
-            reply.send(Ok(())).ok();
+        let work = queue.next();
+        let closed = queue.closed;
+        drop(queue);
+        match work {
+            Some(work) => {
+                // Producers may fill the queue again while this is done.
+                self.room.notify_waiters();
+                work
+            }
+            None if closed => Work::End,
+            None => Work::Idle,
         }
-        Item::Flush(reply) => {
-            reply.send(log.checkpoint(now).map_err(Into::into)).ok();
-        }
-        Item::Append(..) => {}
     }
 }

@@ -11,9 +11,10 @@ use bytestring::ByteString;
 use connectors::contract::Message;
 
 use super::cursor::{Cursor, Place};
-use super::record::{RecordError, decode};
+use super::frame::HEAD;
+use super::record::{RecordError, decode, peek};
 use super::segment::HEADER;
-use super::shared::{Index, Segment, Shared};
+use super::shared::{INDEX_EVERY, Index, Segment, Shared};
 use super::walk::{Found, Walk};
 
 /// A message and where it stands.
@@ -27,10 +28,31 @@ pub struct Record {
     pub bound: Option<ByteString>,
 }
 
+/// How far a call of [`Reader::read_where`] goes. It stops at whichever comes first, but reads at least
+/// one record when there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Records that are wanted.
+    pub records: usize,
+    /// Bytes of records that are wanted.
+    pub bytes: usize,
+    /// Bytes of log that are gone through, wanted or not: bounds the time of a call.
+    pub scan: u64,
+    /// The position at which it ends; nothing there or behind it is read.
+    pub until: u64,
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self { records: 500, bytes: 1 << 20, scan: 16 << 20, until: u64::MAX }
+    }
+}
+
 /// What a call of [`Reader::read`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// The position behind what was read and skipped; commit it when all of that is delivered.
+    /// The position behind what was read, not wanted and skipped; commit it when all that was read is
+    /// delivered.
     pub next: u64,
     /// Positions that were skipped: damaged, missing or dropped by a limit. Counted at the cursor.
     pub skipped: u64,
@@ -59,6 +81,55 @@ struct Open {
     serial: u64,
     walk: Walk,
     index: Arc<Index>,
+    /// Where the last record that was noted in the index starts.
+    noted: u64,
+}
+
+impl Open {
+    /// Notes in the index where a record starts, now and then.
+    fn note(&mut self, nth: u64, at: u64) {
+        if at >= self.noted + INDEX_EVERY {
+            self.index.note(nth, at);
+            self.noted = at;
+        }
+    }
+}
+
+/// What is left of a [`Limit`].
+struct Left {
+    records: usize,
+    bytes: usize,
+    scan: u64,
+    until: u64,
+}
+
+impl Left {
+    /// At least one record is read.
+    fn of(limit: Limit) -> Self {
+        let Limit { records, bytes, scan, until } = limit;
+        Self { records: records.max(1), bytes: bytes.max(1), scan: scan.max(1), until }
+    }
+
+    fn some(&self) -> bool {
+        self.records > 0 && self.bytes > 0 && self.scan > 0
+    }
+}
+
+/// The message in a body, if it is wanted.
+fn take(
+    body: &[u8],
+    left: &mut Left,
+    wanted: &mut impl FnMut(&str, Option<&str>) -> bool,
+) -> Result<Option<(Message, Option<ByteString>)>, RecordError> {
+    left.scan = left.scan.saturating_sub((HEAD + body.len()) as u64);
+    let (topic, bound) = peek(body)?;
+    if !wanted(topic, bound) {
+        return Ok(None);
+    }
+    let found = decode(&Bytes::copy_from_slice(body))?;
+    left.records -= 1;
+    left.bytes = left.bytes.saturating_sub(body.len());
+    Ok(Some(found))
 }
 
 impl std::fmt::Debug for Reader {
@@ -99,8 +170,7 @@ impl Reader {
     }
 
     /// Appends the next records to `into`, until it has `records` more, or `bytes` of them, or the log
-    /// ends. At least one record is read when there is one. Reads files; it takes some microseconds
-    /// when they are in the page cache.
+    /// ends: [`Reader::read_where`] with all records wanted.
     ///
     /// # Errors
     /// A [`ReadError`] when a segment cannot be opened. Damage is none: it is skipped.
@@ -110,17 +180,34 @@ impl Reader {
         bytes: usize,
         into: &mut Vec<Record>,
     ) -> Result<Step, ReadError> {
-        let most = into.len().saturating_add(records.max(1));
-        let (mut room, mut skipped) = (bytes, 0);
-        while into.len() < most && room > 0 {
+        let limit = Limit { records, bytes, scan: u64::MAX, until: u64::MAX };
+        self.read_where(limit, |_, _| true, into)
+    }
+
+    /// Appends the next records that are wanted to `into`, as far as the limit says. `wanted` gets the
+    /// topic of each record and the name of the cursor that it is bound to; what it says no to is
+    /// verified and gone over, without being decoded or taking memory. Reads files; it takes some
+    /// microseconds when they are in the page cache and little is gone over.
+    ///
+    /// # Errors
+    /// A [`ReadError`] when a segment cannot be opened. Damage is none: it is skipped.
+    pub fn read_where(
+        &mut self,
+        limit: Limit,
+        mut wanted: impl FnMut(&str, Option<&str>) -> bool,
+        into: &mut Vec<Record>,
+    ) -> Result<Step, ReadError> {
+        let mut left = Left::of(limit);
+        let mut skipped = 0;
+        while self.position < left.until && left.some() {
             let Some(segment) = self.shared.state().holding(self.position).cloned() else {
                 // Behind the last record there may be positions that were given away and lost.
                 let end = self.shared.end();
-                skipped += self.skip(end);
+                skipped += self.skip(end.min(left.until));
                 break;
             };
-            skipped += self.skip(segment.identity.base);
-            skipped += self.read_segment(&segment, most, &mut room, into)?;
+            skipped += self.skip(segment.identity.base.min(left.until));
+            skipped += self.read_segment(&segment, &mut left, &mut wanted, into)?;
         }
         Ok(Step { next: self.position, skipped })
     }
@@ -138,17 +225,17 @@ impl Reader {
     fn read_segment(
         &mut self,
         segment: &Segment,
-        most: usize,
-        room: &mut usize,
+        left: &mut Left,
+        wanted: &mut impl FnMut(&str, Option<&str>) -> bool,
         into: &mut Vec<Record>,
     ) -> Result<u64, ReadError> {
         let mut open = self.open_segment(segment)?;
-        let base = open.base;
+        let (base, end) = (open.base, segment.end.min(left.until));
         let mut skipped = 0;
-        while self.position < segment.end && into.len() < most && *room > 0 {
+        while self.position < end && left.some() {
             match open.walk.next(segment.bytes) {
                 Found::Record { nth, at, damage, .. } if base.saturating_add(nth) < segment.end => {
-                    open.index.note(nth, at);
+                    open.note(nth, at);
                     let position = base + nth;
                     if position < self.position {
                         continue;
@@ -156,13 +243,19 @@ impl Reader {
                     if let Some(damage) = damage {
                         self.shared.state().note_damage(base, damage);
                     }
-                    skipped += self.skip(position);
-                    let body = Bytes::copy_from_slice(open.walk.body());
-                    match decode(&body) {
-                        Ok((message, bound)) => {
-                            *room = room.saturating_sub(body.len());
-                            into.push(Record { position, message, bound });
+                    skipped += self.skip(position.min(end));
+                    if position >= end {
+                        // The walk has gone over the end; the next read starts anew.
+                        return Ok(skipped);
+                    }
+                    match take(open.walk.body(), left, wanted) {
+                        Ok(found) => {
                             self.position = position + 1;
+                            into.extend(found.map(|(message, bound)| Record {
+                                position,
+                                message,
+                                bound,
+                            }));
                         }
                         Err(error) => {
                             self.report(position, &error);
@@ -174,11 +267,17 @@ impl Reader {
                 Found::Record { at, .. } => {
                     // Behind the segment's end stands what was never acknowledged.
                     self.shared.state().note_damage(base, at);
-                    skipped += self.skip(segment.end);
+                    skipped += self.skip(end);
+                    if end < segment.end {
+                        return Ok(skipped);
+                    }
                 }
                 Found::End { damage } => {
                     self.shared.state().note_damage(base, damage.unwrap_or(segment.bytes));
-                    skipped += self.skip(segment.end);
+                    skipped += self.skip(end);
+                    if end < segment.end {
+                        return Ok(skipped);
+                    }
                 }
             }
         }
@@ -212,6 +311,7 @@ impl Reader {
             serial: identity.serial,
             walk,
             index: segment.index.clone(),
+            noted: at,
         })
     }
 

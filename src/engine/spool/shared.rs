@@ -15,7 +15,7 @@ use super::queue::Queue;
 use super::segment::Identity;
 
 /// Bytes between two entries of a segment's index.
-const INDEX_EVERY: u64 = 256 << 10;
+pub(super) const INDEX_EVERY: u64 = 256 << 10;
 /// Damaged places that are remembered one by one, so that each is counted once.
 const DAMAGE_MAX: usize = 4096;
 
@@ -28,7 +28,9 @@ pub(super) struct Shared {
     /// There is something for the writer to do.
     pub work: Condvar,
     /// A cursor has moved since the ledger was written.
-    pub moved: AtomicBool,
+    pub moved: Moved,
+    /// What was put into the queue and whose callbacks have not returned yet.
+    pub pending: AtomicU64,
     /// The position behind the last durable record.
     pub end: AtomicU64,
     /// Bytes of log that are kept.
@@ -37,6 +39,29 @@ pub(super) struct Shared {
     pub arrived: Notify,
     /// Segments were deleted, or the queue was emptied.
     pub room: Notify,
+}
+
+/// A flag between those who move cursors and the writer, who writes down where they are.
+#[derive(Debug, Default)]
+pub(super) struct Moved(AtomicBool);
+
+impl Moved {
+    /// Says that a position was changed before; true for the first since the flag was taken.
+    pub(super) fn set(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Takes the flag down; the writer looks at the positions afterwards. Both sides exchange the flag
+    /// rather than store it: so either the writer's exchange comes behind a mover's, and sees its
+    /// position, or that mover finds the flag down, and is the first.
+    pub(super) fn take(&self) {
+        self.0.swap(false, Ordering::AcqRel);
+    }
+
+    /// Whether a position was changed.
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// The list of segments and cursors.
@@ -108,7 +133,8 @@ impl Shared {
             state: Mutex::new(state),
             queue: Mutex::default(),
             work: Condvar::new(),
-            moved: AtomicBool::new(false),
+            moved: Moved::default(),
+            pending: AtomicU64::new(0),
             end: AtomicU64::new(end),
             used: AtomicU64::new(used),
             arrived: Notify::new(),
@@ -130,7 +156,7 @@ impl Shared {
 
     /// Tells the writer that a cursor has moved; once until it has looked.
     pub(super) fn cursor_moved(&self) {
-        if !self.moved.swap(true, Ordering::AcqRel) {
+        if self.moved.set() {
             // With the lock, so that the writer is either before its look or in its wait.
             drop(self.queue());
             self.work.notify_one();

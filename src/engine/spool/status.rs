@@ -62,21 +62,30 @@ pub struct CursorStatus {
 impl Shared {
     /// The numbers now; `bytes_limit` is the owner's.
     pub(super) fn status(&self, bytes_limit: u64) -> SpoolStatus {
-        let queued_bytes = self.queue().bytes;
+        let queued_bytes = self.queue().records();
         let end = self.end();
         let state = self.state();
+        // The end of each segment, and its bytes with those of all behind it.
+        let mut ends: Vec<(u64, u64)> = Vec::with_capacity(state.segments.len());
+        for segment in state.segments.values().rev() {
+            let behind = ends.last().map_or(0, |(_, bytes)| *bytes);
+            ends.push((segment.end, behind + segment.bytes));
+        }
+        let ahead = |position| match ends.partition_point(|(end, _)| *end > position) {
+            0 => 0,
+            count => ends.get(count - 1).map_or(0, |(_, bytes)| *bytes),
+        };
         let cursors: Vec<CursorStatus> = state
             .places
             .values()
             .map(|place| {
                 let position = place.position.load(Ordering::Acquire);
-                let ahead = state.segments.values().filter(|segment| segment.end > position);
                 CursorStatus {
                     name: place.name.to_string(),
                     position,
                     durable: place.durable.load(Ordering::Acquire),
                     backlog: end.saturating_sub(position),
-                    backlog_bytes: ahead.map(|segment| segment.bytes).sum(),
+                    backlog_bytes: ahead(position),
                     dropped_full: place.dropped_full.load(Ordering::Relaxed),
                     dropped_age: place.dropped_age.load(Ordering::Relaxed),
                     lost: place.lost.load(Ordering::Relaxed),

@@ -3,6 +3,7 @@
 
 mod damage;
 mod model;
+mod order;
 mod plain;
 
 mod sim;

@@ -35,7 +35,7 @@ fn open(fs: &SimFs) -> (Log, super::super::Recovered) {
 }
 
 fn open_cursor(log: &mut Log, name: &str) -> Cursor {
-    let places = log.open_cursors(&[name.into()], Start::Tail, NOW).expect("a cursor");
+    let places = log.open_cursors(&[(name.into(), Start::Tail)], NOW).expect("a cursor");
     Cursor { shared: log.shared.clone(), place: places[0].clone() }
 }
 

@@ -242,7 +242,7 @@ impl World {
         let known = self.cursors.get(&name).is_some_and(|promised| !promised.unsure);
         let start = if self.chance.one_in(2) { Start::Tail } else { Start::Oldest };
         let now = self.now();
-        let opened = self.log().open_cursors(&[name.as_str().into()], start, now);
+        let opened = self.log().open_cursors(&[(name.as_str().into(), start)], now);
         if known {
             return;
         }

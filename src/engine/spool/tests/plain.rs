@@ -218,7 +218,7 @@ fn what_is_too_old_is_dropped_and_counted() {
     let limits = SpoolLimits { max_age: Duration::from_secs(1000), ..limits() };
     let (mut log, _) = Log::open(Arc::new(SimFs::new(1)), limits, now(1)).expect("open");
     let place =
-        log.open_cursors(&["slow".into()], Start::Tail, now(1)).expect("a cursor").remove(0);
+        log.open_cursors(&[("slow".into(), Start::Tail)], now(1)).expect("a cursor").remove(0);
     log.write(&[bodies(0..10)], now(10)).expect("written");
     log.tend(now(900_000));
     log.write(&[bodies(10..15)], now(900_010)).expect("written");
@@ -241,7 +241,7 @@ fn what_is_too_old_is_dropped_and_counted() {
 fn r5_a_full_disk_stops_appends_and_nothing_else() {
     let fs = SimFs::new(1);
     let (mut log, _) = Log::open(Arc::new(fs.clone()), limits(), now(0)).expect("open");
-    let place = log.open_cursors(&["a".into()], Start::Tail, now(0)).expect("a cursor").remove(0);
+    let place = log.open_cursors(&[("a".into(), Start::Tail)], now(0)).expect("a cursor").remove(0);
     let cursor = Cursor { shared: log.shared.clone(), place };
     let mut stored = 0;
     fs.set_faults(Faults { full: true, ..Faults::default() });
@@ -277,7 +277,7 @@ fn r5_a_full_disk_stops_appends_and_nothing_else() {
 fn r6_a_failed_sync_is_answered_with_a_new_segment() {
     let fs = SimFs::new(1);
     let (mut log, _) = Log::open(Arc::new(fs.clone()), limits(), now(0)).expect("open");
-    log.open_cursors(&["a".into()], Start::Tail, now(0)).expect("a cursor");
+    log.open_cursors(&[("a".into(), Start::Tail)], now(0)).expect("a cursor");
     log.write(&[bodies(1..3)], now(0)).expect("written");
     let segments = log.shared.status(0).segments;
     fs.set_faults(Faults { sync_in: Some(0), ..Faults::default() });
