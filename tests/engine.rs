@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use connectors::contract::{
-    Ack, Batch, ConfigError, Connections, DeliveryError, Env, FailureKind, Ingress, Message,
-    NoFacts, Outcome, Record, Sink, SinkSpec, Topic, TopicLimits,
+    Batch, ConfigError, Connections, DeliveryError, Env, FailureKind, Ingress, Message, NoFacts,
+    Outcome, Record, Sink, SinkSpec, Topic, TopicLimits,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -183,15 +183,15 @@ fn a_devices_records_stay_in_order_over_shards_and_batches() {
 #[test]
 fn a_batch_is_acknowledged_when_it_is_taken_and_refused_when_the_queue_is_full() {
     let rig = Rig::new(1, 4);
-    let (ack, wait) = Ack::pair();
     let messages = vec![message("/pk/d/x", "{}".to_owned())];
-    rig.engine.try_submit(Batch { messages, ack }).expect("there is room");
+    let (batch, wait) = Batch::awaited(messages);
+    rig.engine.try_submit(batch).expect("there is room");
     rig.runtime.block_on(wait.wait()).expect("accepted");
     rig.settle();
     rig.engine.stop();
-    let (ack, wait) = Ack::pair();
     let messages = vec![message("/pk/d/x", "{}".to_owned())];
-    let back = rig.engine.try_submit(Batch { messages, ack }).expect_err("the engine has stopped");
+    let (batch, wait) = Batch::awaited(messages);
+    let back = rig.engine.try_submit(batch).expect_err("the engine has stopped");
     assert_eq!(back.messages.len(), 1, "the batch comes back whole");
     drop(back);
     assert!(rig.runtime.block_on(wait.wait()).is_err(), "what is dropped is not acknowledged");
@@ -267,8 +267,8 @@ fn the_records_of_one_message_go_in_order_through_all_actions_under_one_acknowle
         .chain([many])
         .map(|body| message("/pk/d/x", body))
         .collect();
-    let (ack, wait) = Ack::pair();
-    rig.engine.try_submit(Batch { messages, ack }).expect("there is room");
+    let (batch, wait) = Batch::awaited(messages);
+    rig.engine.try_submit(batch).expect("there is room");
     rig.runtime.block_on(wait.wait()).expect("one answer for all messages and records");
     rig.settle();
 

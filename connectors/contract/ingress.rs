@@ -33,14 +33,64 @@ pub struct Batch {
     pub messages: Vec<Message>,
     /// Resolved when all messages have been accepted.
     pub ack: Ack,
+    /// What the source has promised to those who send to it.
+    pub promise: Promise,
 }
 
 impl Batch {
     /// A batch that nobody waits for.
     #[must_use]
     pub fn unacknowledged(messages: Vec<Message>) -> Self {
-        Self { messages, ack: Ack::none() }
+        Self { messages, ack: Ack::none(), promise: Promise::default() }
     }
+
+    /// A batch, and the end at which its source waits until it is accepted.
+    #[must_use]
+    pub fn awaited(messages: Vec<Message>) -> (Self, AckWait) {
+        let (ack, wait) = Ack::pair();
+        (Self { messages, ack, promise: Promise::default() }, wait)
+    }
+
+    /// The same batch under another promise.
+    #[must_use]
+    pub fn under(mut self, promise: Promise) -> Self {
+        self.promise = promise;
+        self
+    }
+}
+
+/// What a source promises about the messages that it brings in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Promise {
+    /// Messages of QoS 0 are written to the log, too. Messages of QoS 1 always are.
+    pub durable: bool,
+    /// When a batch counts as accepted.
+    pub ack: AckWhen,
+    /// The daemon's own rules made the messages: they are let through when the log is full, because
+    /// what would make room may be waiting for them.
+    pub internal: bool,
+}
+
+/// When a batch counts as accepted.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Hash,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum AckWhen {
+    /// When it is on disk.
+    #[default]
+    Durable,
+    /// When it is in memory: a crash loses what was not yet on disk.
+    Received,
 }
 
 /// The engine's side of an obligation. Dropping it without [`Ack::accept`] is a refusal: the source

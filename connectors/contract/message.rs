@@ -115,6 +115,8 @@ pub struct Message {
     pub origin: Arc<Origin>,
     /// How many times a rule has republished what led to this message; 0 from a device.
     pub hops: u8,
+    /// Where it stands in the daemon's log; `None` when it is not kept there.
+    pub position: Option<u64>,
 }
 
 impl Message {
@@ -133,6 +135,7 @@ impl Message {
             headers: None,
             origin: Arc::new(Origin::default()),
             hops: 0,
+            position: None,
         }
     }
 

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::connection::{Cluster, Context};
 use super::sink::check_topic;
 use crate::contract::{
-    Ack, Batch, Body, ConfigError, Device, Env, Ingress, Message, Nacked, Origin, PathGuard, QoS,
+    Batch, Body, ConfigError, Device, Env, Ingress, Message, Nacked, Origin, PathGuard, QoS,
     Record, Shutdown, Source, SourceConfig, SourceError, Template, Topic, TopicLimits,
 };
 
@@ -254,11 +254,11 @@ impl KafkaSource {
                             held.push_back(ready((Ok(()), offsets)).boxed());
                             continue;
                         }
-                        let (ack, wait) = Ack::pair();
+                        let (batch, wait) = Batch::awaited(messages);
                         held.push_back(wait.wait().map(move |accepted| (accepted, offsets)).boxed());
                         tokio::select! {
                             () = shutdown.wait() => return End::Stopped,
-                            () = ingress.submit(Batch { messages, ack }) => {}
+                            () = ingress.submit(batch) => {}
                         }
                     }
                     Err(error @ KafkaError::MessageConsumptionFatal(_)) => {

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::connection::ExternalBroker;
 use crate::contract::{
-    Ack, Batch, ConfigError, Device, Env, Headers, Ingress, Message, Nacked, Origin, QoS, Shutdown,
+    Batch, ConfigError, Device, Env, Headers, Ingress, Message, Nacked, Origin, QoS, Shutdown,
     Source, SourceConfig, SourceError, Topic, TopicFilter, TopicLimits,
 };
 
@@ -273,15 +273,15 @@ impl MqttSource {
                 }
                 _ = messages.recv_many(&mut arrived, BATCH_MAX), if held.len() < BATCHES_IN_FLIGHT => {
                     let (batch, acks) = self.batch(client, &mut arrived);
-                    let (ack, wait) = Ack::pair();
                     if batch.is_empty() {
                         held.push_back(ready((Ok(()), acks)).boxed());
                         continue;
                     }
+                    let (batch, wait) = Batch::awaited(batch);
                     held.push_back(wait.wait().map(move |accepted| (accepted, acks)).boxed());
                     tokio::select! {
                         () = shutdown.wait() => break,
-                        () = ingress.submit(Batch { messages: batch, ack }) => {}
+                        () = ingress.submit(batch) => {}
                     }
                 }
             }

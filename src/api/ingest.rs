@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use connectors::contract::{Ack, Batch, Message, Origin, QoS, Topic};
+use connectors::contract::{Batch, Message, Origin, QoS, Topic};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
@@ -84,9 +84,9 @@ async fn take(api: &Api, request: Request) -> Result<(), Refusal> {
     let mut message = Message::new(topic, payload, api.now_ms());
     message.qos = QoS::AtLeastOnce;
     message.origin = Arc::new(Origin { source: Some(SOURCE.into()), ..Origin::default() });
-    let (ack, accepted) = Ack::pair();
+    let (batch, accepted) = Batch::awaited(vec![message]);
     let busy = |text: &str| refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
-    if api.state.ingress.try_submit(Batch { messages: vec![message], ack }).is_err() {
+    if api.state.ingress.try_submit(batch).is_err() {
         return Err(busy("the queue is full; try again"));
     }
     match tokio::time::timeout(limits.accept_wait, accepted.wait()).await {

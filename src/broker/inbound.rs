@@ -5,7 +5,7 @@
 use std::sync::{Arc, PoisonError};
 
 use bytes::{Buf, BytesMut};
-use connectors::contract::{Ack as Promise, Batch, Message, QoS, Topic};
+use connectors::contract::{Batch, Message, QoS, Topic};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -86,9 +86,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         if answers.is_empty() {
             return self.offer(Batch::unacknowledged(messages));
         }
-        let (ack, decision) = Promise::pair();
+        let (batch, decision) = Batch::awaited(messages);
         self.owed.push_back(Owed { decision: Some(Box::pin(decision.wait())), answers });
-        self.offer(Batch { messages, ack });
+        self.offer(batch);
     }
 
     fn broken(&self, error: DecodeError) -> Close {
@@ -170,6 +170,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 headers: None,
                 origin: Arc::clone(&self.origin),
                 hops: 0,
+                position: None,
             },
             properties,
         );
