@@ -4,6 +4,7 @@
 
 mod backoff;
 mod breaker;
+pub mod dead;
 mod delivery;
 mod dispatch;
 mod fanout;

@@ -149,36 +149,10 @@ impl Store {
         let path = data_dir.join(FILE);
         create_private(data_dir, &path)
             .map_err(|source| StoreError::File { path: path.clone(), source })?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
         // One connection: writes come one by one anyway, and nothing here is read often.
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-        let store = Self { pool };
-        store.migrate(&path).await?;
-        Ok(store)
-    }
-
-    async fn migrate(&self, path: &Path) -> Result<(), StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let found: i64 =
-            sqlx::query("PRAGMA user_version").fetch_one(&mut *change).await?.try_get(0)?;
-        let known = STEPS.len();
-        let done = usize::try_from(found).unwrap_or(usize::MAX);
-        if done > known {
-            return Err(StoreError::TooNew { path: path.to_owned(), found, known });
-        }
-        for step in STEPS.iter().skip(done) {
-            sqlx::raw_sql(*step).execute(&mut *change).await?;
-        }
-        // A PRAGMA takes no parameters; the text holds nothing but a number of our own.
-        let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {known}"));
-        sqlx::raw_sql(version).execute(&mut *change).await?;
-        change.commit().await?;
-        Ok(())
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(durable(&path)).await?;
+        migrate(&pool, &path, STEPS).await?;
+        Ok(Self { pool })
     }
 
     /// Closes the file; every later call fails.
@@ -374,8 +348,45 @@ impl Store {
     }
 }
 
+/// How a database is opened: what a call has written survives a power cut.
+pub(crate) fn durable(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+/// Brings a database to the version that its list of steps leads to.
+///
+/// # Errors
+/// [`StoreError::TooNew`], or what the database says.
+pub(crate) async fn migrate(
+    pool: &SqlitePool,
+    path: &Path,
+    steps: &[&'static str],
+) -> Result<(), StoreError> {
+    let mut change = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let found: i64 =
+        sqlx::query("PRAGMA user_version").fetch_one(&mut *change).await?.try_get(0)?;
+    let known = steps.len();
+    let done = usize::try_from(found).unwrap_or(usize::MAX);
+    if done > known {
+        return Err(StoreError::TooNew { path: path.to_owned(), found, known });
+    }
+    for step in steps.iter().skip(done) {
+        sqlx::raw_sql(*step).execute(&mut *change).await?;
+    }
+    // A PRAGMA takes no parameters; the text holds nothing but a number of our own.
+    let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {known}"));
+    sqlx::raw_sql(version).execute(&mut *change).await?;
+    change.commit().await?;
+    Ok(())
+}
+
 /// Makes folder and file; SQLite gives its journal the same permissions as the file.
-fn create_private(folder: &Path, file: &Path) -> io::Result<()> {
+pub(crate) fn create_private(folder: &Path, file: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     private(std::fs::OpenOptions::new().create(true).append(true)).open(file).map(drop)
 }
@@ -392,11 +403,11 @@ fn expect_one(rows: u64) -> Result<(), StoreError> {
 }
 
 /// SQLite's integers are signed; ids and times stay far below the limit.
-fn signed(value: u64) -> i64 {
+pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn unsigned(value: i64) -> u64 {
+pub(crate) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
