@@ -14,7 +14,9 @@ use connectors::contract::{
 };
 use serde_json::Value;
 use tidegate::engine::{Engine, EngineLimits, LaneLimits, RuleSet};
-use tidegate::rule::{Action, Compiler, DEADLINE, DataType, Owner, Retry, Rule, Statement};
+use tidegate::rule::{
+    Action, Compiler, DEADLINE, DataType, Owner, Pending, Retry, Rule, Statement,
+};
 use tokio::runtime::{Handle, Runtime};
 
 const RULES: usize = 100;
@@ -95,6 +97,7 @@ fn rule(n: usize) -> Rule {
         actions: vec![action],
         error_action: None,
         retry: Retry::default(),
+        pending: Pending::Finish,
         owner: Owner::Api(n as u64),
     }
 }
@@ -134,7 +137,7 @@ fn shard_cpu() -> Duration {
 /// Nanoseconds of shard CPU per message with that many shards: the median of several rounds.
 fn run(runtime: &Runtime, shards: usize, count: usize) -> f64 {
     let limits = EngineLimits { shards, messages: 16_384, bytes: 64 << 20 };
-    let engine = Engine::start(limits, Arc::new(NoFacts), 0).expect("threads");
+    let engine = Engine::start(limits, Arc::new(NoFacts), None, 0).expect("threads");
     let lanes = LaneLimits { records: 1 << 20, bytes: 1 << 30 };
     let handle: Handle = runtime.handle().clone();
     let rules = RuleSet::new(Arc::clone(&engine), compiler(), lanes, handle);

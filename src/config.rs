@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use connectors::contract::TopicLimits;
+use connectors::contract::{Period, TopicLimits};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::broker;
+use crate::engine::spool::{SpoolLimits, WhenFull};
 use crate::problem::Problem;
 use crate::sql;
 use crate::yaml::Document;
@@ -41,6 +42,8 @@ pub struct Config {
     pub sources: BTreeMap<String, Map<String, Value>>,
     /// Which connection stands for a destination of the vendor; the first that fits counts.
     pub endpoints: Vec<crate::api::Endpoint>,
+    /// What keeps messages that were acknowledged until they are delivered.
+    pub spool: Spool,
     /// Bounds of everything.
     pub limits: Limits,
     /// Paths are relative to this folder: the file's, or the current one.
@@ -96,6 +99,57 @@ pub struct AccessKey {
 impl std::fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The log in `data_dir/spool` that keeps messages until every action has them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// Without it, messages are acknowledged when they are in memory, and a restart loses what waits.
+    pub enabled: bool,
+    /// Bytes of log that may be kept, 8 GiB by default.
+    pub max_bytes: u64,
+    /// The longest that a message is kept, `7d` by default.
+    pub max_age: Period,
+    /// What happens when the log is full: `block` (sources wait), `drop_oldest` or `drop_newest`.
+    pub when_full: WhenFull,
+    /// Bytes of a file of the log.
+    pub segment_bytes: u64,
+    /// Bytes that may wait in memory for the disk.
+    pub queue_bytes: usize,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        let limits = SpoolLimits::default();
+        Self {
+            enabled: true,
+            max_bytes: limits.bytes,
+            max_age: Period::new(limits.max_age),
+            when_full: limits.when_full,
+            segment_bytes: limits.segment_bytes,
+            queue_bytes: limits.queue_bytes,
+        }
+    }
+}
+
+/// Bytes of a message in the log beyond its payload, at most: topic, properties, headers.
+const RECORD_BEYOND_PAYLOAD: usize = 256 << 10;
+
+impl Spool {
+    /// The same with the largest payload, as the log takes it.
+    #[must_use]
+    pub fn limits(&self, payload: usize) -> SpoolLimits {
+        let record_bytes = payload.saturating_add(RECORD_BEYOND_PAYLOAD);
+        SpoolLimits {
+            bytes: self.max_bytes,
+            max_age: self.max_age.get(),
+            when_full: self.when_full,
+            segment_bytes: self.segment_bytes,
+            record_bytes,
+            queue_bytes: self.queue_bytes.max(record_bytes),
+        }
     }
 }
 
@@ -216,6 +270,7 @@ impl Default for Config {
             connections,
             sources: BTreeMap::new(),
             endpoints: Vec::new(),
+            spool: Spool::default(),
             limits: Limits::default(),
             base_dir: PathBuf::from("."),
             document: None,
@@ -263,6 +318,8 @@ impl Config {
             }
         }
         config.limits.check().map_err(|(path, message)| document.problem(path, message))?;
+        let spool = config.spool.limits(config.limits.payload).check();
+        spool.map_err(|error| document.problem("spool", error.to_string()))?;
         config.zone().map_err(|message| document.problem("time_zone", message))?;
         config
             .check_exposure()

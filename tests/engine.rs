@@ -11,7 +11,9 @@ use connectors::contract::{
 use proptest::prelude::*;
 use serde_json::Value;
 use tidegate::engine::{Engine, EngineLimits, LaneLimits, RuleSet};
-use tidegate::rule::{Action, Compiler, DEADLINE, DataType, Owner, Retry, Rule, Statement};
+use tidegate::rule::{
+    Action, Compiler, DEADLINE, DataType, Owner, Pending, Retry, Rule, Statement,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -85,7 +87,7 @@ impl Rig {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("runtime");
         let limits = EngineLimits { shards, messages: queue, bytes: 1 << 30 };
-        let engine = Engine::start(limits, Arc::new(NoFacts), 0).expect("threads");
+        let engine = Engine::start(limits, Arc::new(NoFacts), None, 0).expect("threads");
         let env = Env {
             base_dir: ".".into(),
             connections: Arc::new(Connections::default()),
@@ -148,6 +150,7 @@ fn rule(id: u64, name: &str, sql: &str, mailbox: &str) -> Rule {
         actions: vec![action],
         error_action: None,
         retry: Retry::default(),
+        pending: Pending::Finish,
         owner: Owner::Api(id),
     }
 }

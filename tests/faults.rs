@@ -127,7 +127,7 @@ async fn until(what: impl Fn() -> bool) {
 /// One rule that sends what devices say over HTTP to an address, and the engine that runs it.
 fn start(folder: &Folder, address: &str) -> (Arc<Engine>, RuleSet) {
     let limits = EngineLimits { shards: 1, messages: 1 << 10, bytes: 1 << 20 };
-    let engine = Engine::start(limits, Arc::new(NoFacts), 0).expect("threads");
+    let engine = Engine::start(limits, Arc::new(NoFacts), None, 0).expect("threads");
     let compiler = Compiler {
         sinks: connectors::SINKS,
         env: env(folder.path()),

@@ -5,6 +5,7 @@ mod broker;
 mod connectors;
 mod daemon;
 mod docs;
+mod durable;
 mod engine;
 mod faults;
 mod peers;

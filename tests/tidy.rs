@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["broker", "engine", "problem", "rule", "sql", "thing"]),
     ("broker", &["broker", "problem"]),
     ("cli", &["api", "broker", "config", "engine", "problem", "rule", "sql", "thing", "yaml"]),
-    ("config", &["api", "broker", "problem", "rule", "sql", "yaml"]),
+    ("config", &["api", "broker", "engine", "problem", "rule", "sql", "yaml"]),
     ("engine", &["problem", "rule", "sql"]),
     ("lib", &[]),
     ("main", &["cli"]),

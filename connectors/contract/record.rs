@@ -55,6 +55,12 @@ impl Record {
         Self { nth, ..self }
     }
 
+    /// Which record of its message it is, from 0.
+    #[must_use]
+    pub fn nth(&self) -> u32 {
+        self.nth
+    }
+
     /// The same record on its way to one action, whose name is unique within the rule.
     #[must_use]
     pub fn bound_for(&self, action: &Arc<str>) -> Self {

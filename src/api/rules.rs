@@ -11,7 +11,7 @@ use super::rpc::{Answer, Call, object, store_failed};
 use super::topics::SourceTopic;
 use super::{ACCOUNT, Api, ApiState, RuleProblem, destination};
 use crate::rule::store::{StoreError, StoredAction, StoredRule};
-use crate::rule::{DataType, Owner, Retry, Rule, Statement};
+use crate::rule::{DataType, Owner, Pending, Retry, Rule, Statement};
 
 /// Characters of a name; a CJK character counts 2.
 const NAME_WIDTH: std::ops::RangeInclusive<usize> = 4..=30;
@@ -215,6 +215,7 @@ pub(super) fn compile(
         actions: normal,
         error_action,
         retry: Retry::default(),
+        pending: Pending::Finish,
         owner: Owner::Api(rule.id),
     })
 }

@@ -89,7 +89,7 @@ impl Args {
 
 async fn in_process(args: &Args, config: &Config) -> anyhow::Result<()> {
     let limits = EngineLimits { shards: args.shards, messages: 65_536, bytes: 256 << 20 };
-    let engine = Engine::start(limits, Arc::new(NoFacts), 0)?;
+    let engine = Engine::start(limits, Arc::new(NoFacts), None, 0)?;
     let mut compiler = compiler(config, Some(Arc::new(NoPublisher)))?;
     compiler.sinks = &COUNTING;
     let lanes = LaneLimits { records: 1 << 20, bytes: 1 << 30 };

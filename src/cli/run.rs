@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use connectors::contract::{
-    Batch, DeliveryError, Env, Ingress, Message, NoFacts, Publisher, Shutdown, ShutdownHandle,
-    shutdown,
+    Batch, DeliveryError, DeviceFacts, Env, Ingress, Message, NoFacts, Publisher, Shutdown,
+    ShutdownHandle, shutdown,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -23,7 +23,7 @@ use super::{Outcome, cannot_start, compiler, install_tls, reload, sources};
 use crate::api;
 use crate::broker::{AllowAll, Broker, BrokerHandle, Hooks, StatusMessages};
 use crate::config::Config;
-use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet};
+use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
 use crate::rule::store::{AccessKey, KEY_FILE, Store};
 use crate::thing::Forwarder;
 
@@ -47,6 +47,9 @@ pub struct Daemon {
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     patience: Duration,
 }
+
+/// How often the cursors of the log move on.
+const TEND_EVERY: Duration = Duration::from_millis(20);
 
 /// The addresses of the listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +123,9 @@ impl Daemon {
         let lock = take_folder(&config.path(&config.data_dir))?;
         let store = open_store(config).await?;
 
-        let engine = Engine::start(engine_limits(config), Arc::new(NoFacts), now_ms())?;
+        let facts: Arc<dyn DeviceFacts> = Arc::new(NoFacts);
+        let storage = open_storage(config, &facts)?;
+        let engine = Engine::start(engine_limits(config), facts, storage, now_ms())?;
         let ingress: Arc<dyn Ingress> = Arc::new(Forwarder::new(engine.clone()));
         let broker = Broker::new(
             crate::broker::Config {
@@ -151,6 +156,7 @@ impl Daemon {
             rules.note_failed(name, problem.to_string());
         }
         let api_limits = state.limits;
+        rules.start();
 
         let mut daemon = Self {
             ports,
@@ -170,6 +176,7 @@ impl Daemon {
                 tracing::error!("the HTTP listener ended: {error}");
             }
         });
+        daemon.spawn("cursors", tend(Arc::clone(&rules), stopped.clone()));
         daemon.spawn("rules", watch.run(Arc::clone(&rules), stopped.clone()));
         daemon.spawn("mqtt", async move {
             if let Err(error) = broker.serve(mqtt, stopped).await {
@@ -235,32 +242,88 @@ impl Daemon {
     }
 
     /// Stops what brings messages in, lets the actions finish for a limited time, and ends.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         let start = Instant::now();
         self.stop.stop();
         let left = |patience: Duration| patience.saturating_sub(start.elapsed());
-        for (name, task) in self.tasks {
+        for (name, task) in std::mem::take(&mut self.tasks) {
             if tokio::time::timeout(left(self.patience), task).await.is_err() {
                 tracing::warn!("{name} did not stop in time");
             }
         }
-        // What was accepted is evaluated and delivered, also what is republished on the way.
-        let busy = || self.engine.counts().queued > 0 || self.rules.queued() > 0;
-        while busy() && !left(self.patience).is_zero() {
+        // What was accepted is evaluated and delivered, also what is republished on the way. What the
+        // log has and whose destination does not work waits for the next start.
+        while self.is_busy() && !left(self.patience).is_zero() {
+            self.rules.tend();
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let engine = Arc::clone(&self.engine);
         if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
             tracing::error!("the engine ended unexpectedly");
         }
-        while self.rules.queued() > 0 && !left(self.patience).is_zero() {
+        while self.rules.is_busy() && !left(self.patience).is_zero() {
+            self.rules.tend();
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let lost = self.rules.queued();
+        let left = self.rules.queued();
+        let Some(storage) = self.engine.storage().cloned() else {
+            if left > 0 {
+                tracing::warn!("{left} records were not delivered before the daemon ended");
+            }
+            return;
+        };
+        storage.end();
+        self.rules.tend();
+        let lost = self.rules.volatile();
+        if tokio::task::spawn_blocking(move || storage.close()).await.is_err() {
+            tracing::error!("the log ended unexpectedly");
+        }
+        if left > lost {
+            tracing::info!("{} records wait in the spool for the next start", left - lost);
+        }
         if lost > 0 {
-            tracing::warn!("{lost} records were not delivered before the daemon ended");
+            tracing::warn!("{lost} records of QoS 0 were not delivered before the daemon ended");
         }
     }
+
+    fn is_busy(&self) -> bool {
+        self.engine.counts().queued > 0 || self.rules.is_busy()
+    }
+}
+
+/// Moves the cursors on, until told to stop; then [`Daemon::stop`] does.
+async fn tend(rules: Arc<RuleSet>, mut stopped: Shutdown) {
+    let mut tick = tokio::time::interval(TEND_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopped.wait() => return,
+            _ = tick.tick() => rules.tend(),
+        }
+    }
+}
+
+/// Opens the log and what belongs to it, when the configuration wants that.
+fn open_storage(
+    config: &Config,
+    facts: &Arc<dyn DeviceFacts>,
+) -> anyhow::Result<Option<Arc<Storage>>> {
+    if !config.spool.enabled {
+        tracing::warn!(
+            "the spool is off: messages are acknowledged when they are in memory, and a restart loses what waits"
+        );
+        return Ok(None);
+    }
+    let folder = config.path(&config.data_dir).join("spool");
+    let shards = engine_limits(config).shards;
+    let limits = config.spool.limits(config.limits.payload);
+    let opened = Storage::open(&folder, limits, shards, Arc::clone(facts), None, now_ms);
+    let (storage, found) =
+        opened.with_context(|| format!("cannot open the spool in {}", folder.display()))?;
+    if found.records > 0 {
+        tracing::info!("the spool has {} messages of the last run", found.records);
+    }
+    Ok(Some(storage))
 }
 
 /// Makes the set of rules and reads the folder of rule files.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use connectors::contract::OutcomeClass;
 
 use crate::broker::BrokerHandle;
+use crate::engine::spool::SpoolStatus;
 use crate::engine::{
     Engine, LaneCounts, METRICS, Metric, MetricsText, Reason, RuleReport, RuleSet, metrics,
 };
@@ -22,7 +23,10 @@ pub(super) struct Status {
 impl Status {
     /// Nothing, when all listeners and rules are up; otherwise what is not.
     pub(super) fn unready(&self) -> Vec<String> {
-        self.rules.problems()
+        let spool = self.engine.storage().and_then(|storage| storage.status().trouble);
+        let spool = spool
+            .map(|trouble| format!("the spool cannot write, nothing is acknowledged: {trouble}"));
+        self.rules.problems().into_iter().chain(spool).collect()
     }
 
     /// Rules whose actions do not work at present.
@@ -35,6 +39,7 @@ impl Status {
         let mut text = MetricsText::default();
         let engine = self.engine.counts();
         let reports = self.rules.report();
+        let spool = self.engine.storage().map(|storage| storage.status());
         for metric in METRICS {
             match *metric {
                 metrics::MESSAGES_RECEIVED => text.add(*metric, &[], engine.received),
@@ -46,6 +51,21 @@ impl Status {
                     };
                     for state in ["running", "abnormal", "stopped"] {
                         text.add(*metric, &[("state", state)], count(state));
+                    }
+                }
+                metrics::RETIRED_QUEUED => text.add(*metric, &[], self.rules.retired()),
+                metrics::SPOOL_BYTES
+                | metrics::SPOOL_LIMIT
+                | metrics::SPOOL_QUEUED
+                | metrics::SPOOL_APPENDED
+                | metrics::SPOOL_COMMITS
+                | metrics::SPOOL_ERRORS
+                | metrics::SPOOL_DAMAGED
+                | metrics::SPOOL_DROPPED
+                | metrics::SPOOL_BACKLOG
+                | metrics::SPOOL_WORKS => {
+                    if let Some(spool) = &spool {
+                        text.add(*metric, &[], of_spool(*metric, spool));
                     }
                 }
                 metrics::BROKER_CONNECTIONS
@@ -92,6 +112,23 @@ impl Status {
     }
 }
 
+fn of_spool(metric: Metric, spool: &SpoolStatus) -> u64 {
+    match metric {
+        metrics::SPOOL_BYTES => spool.bytes,
+        metrics::SPOOL_LIMIT => spool.bytes_limit,
+        metrics::SPOOL_QUEUED => spool.queued_bytes as u64,
+        metrics::SPOOL_APPENDED => spool.appended,
+        metrics::SPOOL_COMMITS => spool.commits,
+        metrics::SPOOL_ERRORS => spool.errors,
+        metrics::SPOOL_DAMAGED => spool.damaged as u64,
+        metrics::SPOOL_DROPPED => spool.dropped_newest,
+        metrics::SPOOL_BACKLOG => {
+            spool.cursors.iter().map(|cursor| cursor.backlog).max().unwrap_or(0)
+        }
+        _ => u64::from(spool.trouble.is_none()),
+    }
+}
+
 fn state_of(report: &RuleReport) -> &'static str {
     match report.rule.enabled {
         false => "stopped",
@@ -121,7 +158,7 @@ fn rule_metric(text: &mut MetricsText, metric: Metric, report: &RuleReport) {
         }
         return;
     }
-    if matches!(metric, metrics::ACTION_ATTEMPTS | metrics::ACTION_DROPPED) {
+    if matches!(metric, metrics::ACTION_ATTEMPTS | metrics::ACTION_DROPPED | metrics::ACTION_DEAD) {
         for (action, counts) in &report.actions {
             by_label(text, metric, name, action, counts);
         }
@@ -133,6 +170,7 @@ fn rule_metric(text: &mut MetricsText, metric: Metric, report: &RuleReport) {
         metrics::ACTION_RETRIED => counts.retried,
         metrics::ACTION_FAILED => counts.failed,
         metrics::ACTION_OVERFLOWED => counts.overflowed,
+        metrics::ACTION_SPOOLED => counts.spooled,
         metrics::ACTION_BREAKER => counts.breaker.number(),
         metrics::ACTION_PAUSED => u64::from(counts.paused),
         _ => counts.queued,
@@ -153,7 +191,8 @@ fn by_label(text: &mut MetricsText, metric: Metric, rule: &str, action: &str, co
         }
         return;
     }
-    for (reason, count) in Reason::ALL.iter().zip(counts.dropped_by) {
+    let by_reason = if metric == metrics::ACTION_DEAD { counts.dead_by } else { counts.dropped_by };
+    for (reason, count) in Reason::ALL.iter().zip(by_reason) {
         add("reason", reason.as_str(), count);
     }
 }

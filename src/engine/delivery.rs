@@ -1,23 +1,26 @@
-//! Delivery: one lane per action. A lane is a bounded queue and, while it holds records, one task
-//! that hands them to the sink under a deadline, tries again what can heal, and gives up what cannot.
-//! What each class of failure leads to is in `course`; one call of a sink in `attempt`.
+//! Delivery: one lane per action. A lane is what waits for the action and, while something does, one
+//! task that hands it to the sink under a deadline, tries again what can heal, and gives up what
+//! cannot. What each class of failure leads to is in `course`, one call of a sink in `attempt`, the
+//! task in `run`, what waits in `queue`, and reading the log in `backlog`.
 //!
-//! A lane never waits for another: when its queue is full, its own records go to the error action or
-//! are dropped and counted. Records of one device stay in order within a lane. The queue is the only
-//! place that knows where waiting records are kept: a durable one takes its place behind `push` and
-//! `take`.
+//! A lane never waits for another: what does not fit into its memory stays in the log, and what the
+//! log does not have goes to the error action or is dropped and counted. Records of one device stay in
+//! order within a lane.
 
 mod attempt;
+mod backlog;
 mod counts;
 mod course;
+mod envelopes;
+mod queue;
+mod run;
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use connectors::contract::{DeliveryError, FailureKind, Outcome, Record, Sink};
+use connectors::contract::{DeliveryError, FailureKind, Record, Sink};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -25,13 +28,20 @@ use tokio::time::Instant;
 pub use counts::{LaneCounts, Reason};
 
 use self::counts::{Counters, Failures, add};
-use self::course::{Course, Next, Told};
+use self::course::Course;
+use self::queue::Queue;
 use super::backoff::Jitter;
 use super::fanout::Fanout;
-use crate::rule::envelope::Failure;
+use super::journal::fingerprint;
+use super::spool::Cursor;
+use super::storage::Storage;
 use crate::rule::{Action, ERROR_ACTION, Retry, Rule, Then};
+use crate::sql::Query;
 
-/// Bounds of one lane's queue.
+/// How long a failed action waits for the others of its rule, so that they share an envelope.
+const SHARE_FOR: Duration = Duration::from_secs(20);
+
+/// Bounds of what waits for one action in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneLimits {
     /// Records that wait.
@@ -40,20 +50,64 @@ pub struct LaneLimits {
     pub bytes: usize,
 }
 
+/// What a lane is made of.
+#[derive(Clone)]
+pub struct LaneParts {
+    /// The rule, as it stays for this lane.
+    pub rule: Arc<Rule>,
+    /// Its statement, to read what waits in the log.
+    pub query: Option<Arc<Query>>,
+    /// Which of its actions.
+    pub place: ActionPlace,
+    /// Where to.
+    pub sink: Arc<dyn Sink>,
+    /// What may wait in memory.
+    pub limits: LaneLimits,
+    /// What runs its task.
+    pub runtime: Handle,
+}
+
 /// The way of records to one action.
 pub struct Lane {
-    rule: Arc<Rule>,
-    place: ActionPlace,
+    parts: LaneParts,
     /// The name in metrics, logs and idempotency keys, made when it is first needed.
     name: OnceLock<Arc<str>>,
-    sink: Arc<dyn Sink>,
-    limits: LaneLimits,
-    runtime: Handle,
     queue: Mutex<Queue>,
+    /// The lane of the rule's error action.
+    errors: Mutex<Option<Arc<Lane>>>,
+    before: Mutex<Before>,
+    log: OnceLock<Log>,
     counts: Counters,
     /// Made when something goes wrong for the first time: lanes are many, and most are well.
     trouble: OnceLock<Box<Trouble>>,
+    /// Its cursor is being opened.
+    opening: AtomicBool,
+    /// Its action is being changed or removed.
+    leaving: AtomicBool,
+    /// Another lane goes on from where this one stands.
+    halted: AtomicBool,
     jitter: fn() -> Jitter,
+}
+
+/// The earlier version of a lane, as far as it matters.
+#[derive(Default)]
+enum Before {
+    #[default]
+    Nothing,
+    /// It delivers to the same place, and has to be done first.
+    Finishes(Arc<Lane>),
+    /// It stops, and this lane goes on where it stood.
+    HandsOver(Arc<Lane>),
+}
+
+/// A lane's place in the log.
+struct Log {
+    storage: Arc<Storage>,
+    cursor: Cursor,
+    /// The end of the log when the lane began: it was given nothing before.
+    begun: u64,
+    /// The position that was committed last.
+    committed: AtomicU64,
 }
 
 /// What is only kept of a lane that something has gone wrong with.
@@ -85,79 +139,104 @@ pub enum ActionPlace {
 #[derive(Clone)]
 pub(super) struct Item {
     pub(super) record: Record,
+    /// Where the log has it; `None` when it does not.
+    pub(super) position: Option<u64>,
+    /// The position, or that of what came before it.
+    pub(super) order: u64,
     pub(super) fanout: Option<Arc<Fanout>>,
     /// Since when it waits. What comes out of a log of earlier runs has a moment that lies back.
     pub(super) since: Instant,
+    /// The queue's number of it.
+    pub(super) number: u64,
+    /// Who wants to know what became of it, instead of the error action.
+    pub(super) receipt: Option<Arc<dyn Receipt>>,
 }
 
-/// An item with the tries that it has used up.
-struct Pending {
-    item: Item,
-    tries: usize,
-}
-
-#[derive(Default)]
-struct Queue {
-    items: VecDeque<Item>,
-    bytes: usize,
-    /// A task is delivering. It ends when the queue is empty, so an idle lane costs no task.
-    running: bool,
-    /// Records that the task holds.
-    in_flight: usize,
-}
-
-impl Queue {
-    fn take(&mut self, most: usize) -> VecDeque<Pending> {
-        let count = self.items.len().min(most);
-        self.in_flight += count;
-        let taken: VecDeque<Pending> =
-            self.items.drain(..count).map(|item| Pending { item, tries: 0 }).collect();
-        self.bytes -= taken.iter().map(|next| next.item.record.bytes().len()).sum::<usize>();
-        taken
+impl Item {
+    /// A record that only memory has.
+    pub(super) fn volatile(record: Record, order: u64) -> Self {
+        Self {
+            record,
+            position: None,
+            order,
+            fanout: None,
+            since: Instant::now(),
+            number: 0,
+            receipt: None,
+        }
     }
+}
+
+/// Told what became of a record that did not come from the log.
+pub trait Receipt: Send + Sync {
+    /// The destination has confirmed it.
+    fn delivered(&self);
+    /// The action has given it up.
+    fn failed(&self, reason: Reason, error: &DeliveryError);
 }
 
 impl Lane {
     /// Makes the lane of an action of a rule.
-    pub fn new(
-        rule: Arc<Rule>,
-        place: ActionPlace,
-        sink: Arc<dyn Sink>,
-        limits: LaneLimits,
-        runtime: Handle,
-    ) -> Arc<Self> {
-        Self::with_jitter(rule, place, sink, limits, runtime, Jitter::new)
+    #[must_use]
+    pub fn new(parts: LaneParts, errors: Option<Arc<Self>>) -> Arc<Self> {
+        Self::with_jitter(parts, errors, Jitter::new)
     }
 
     /// The same with a known jitter.
     pub(super) fn with_jitter(
-        rule: Arc<Rule>,
-        place: ActionPlace,
-        sink: Arc<dyn Sink>,
-        limits: LaneLimits,
-        runtime: Handle,
+        parts: LaneParts,
+        errors: Option<Arc<Self>>,
         jitter: fn() -> Jitter,
     ) -> Arc<Self> {
         Arc::new(Self {
-            rule,
-            place,
+            parts,
             name: OnceLock::new(),
-            sink,
-            limits,
-            runtime,
             queue: Mutex::default(),
+            errors: Mutex::new(errors),
+            before: Mutex::default(),
+            log: OnceLock::new(),
             counts: Counters::default(),
             trouble: OnceLock::new(),
+            opening: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
             jitter,
         })
+    }
+
+    /// Begins at a cursor of the log whose end is `end`: what is between the two is read from it.
+    pub(super) fn begin(self: &Arc<Self>, storage: &Arc<Storage>, cursor: Cursor, end: u64) {
+        let position = cursor.position();
+        let log = Log {
+            storage: Arc::clone(storage),
+            cursor,
+            begun: end,
+            committed: AtomicU64::new(position),
+        };
+        if self.log.set(log).is_ok() {
+            self.lock().begin(position, end, storage.shards());
+            self.start();
+        }
+    }
+
+    /// The rule, as it is for this lane.
+    #[must_use]
+    pub fn rule(&self) -> &Arc<Rule> {
+        &self.parts.rule
+    }
+
+    /// Which of the rule's actions.
+    #[must_use]
+    pub fn place(&self) -> ActionPlace {
+        self.parts.place
     }
 
     /// The action as written.
     #[must_use]
     pub fn action(&self) -> &Action {
-        let action = match self.place {
-            ActionPlace::Nth(place) => self.rule.actions.get(place),
-            ActionPlace::Error => self.rule.error_action.as_deref(),
+        let action = match self.parts.place {
+            ActionPlace::Nth(place) => self.parts.rule.actions.get(place),
+            ActionPlace::Error => self.parts.rule.error_action.as_deref(),
         };
         action.expect("invariant: a lane is made for an action that its rule has")
     }
@@ -165,10 +244,22 @@ impl Lane {
     /// The name in metrics and logs, unique within the rule: the second `file` is `file_2`.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
-        self.name.get_or_init(|| match self.place {
-            ActionPlace::Nth(place) => self.rule.action_name(place).as_ref().into(),
+        self.name.get_or_init(|| match self.parts.place {
+            ActionPlace::Nth(place) => self.parts.rule.action_name(place).as_ref().into(),
             ActionPlace::Error => ERROR_ACTION.into(),
         })
+    }
+
+    /// What tells this version of the action from others.
+    #[must_use]
+    pub fn version(&self) -> String {
+        fingerprint(&self.parts.rule, self.parts.place, self.action(), self.retry())
+    }
+
+    /// What its cursor is named after: rule, action and version.
+    #[must_use]
+    pub fn serves_as(&self) -> String {
+        format!("{}/{}@{}", self.parts.rule.name, self.name(), self.version())
     }
 
     fn troubled(&self) -> &Trouble {
@@ -187,16 +278,64 @@ impl Lane {
     /// keeps this one, and what waits in it.
     #[must_use]
     pub fn serves(&self, rule: &Rule, place: ActionPlace, action: &Action) -> bool {
+        let own = &self.parts.rule;
         let for_errors = |place| matches!(place, ActionPlace::Error);
-        for_errors(self.place) == for_errors(place)
-            && self.rule.name == rule.name
+        for_errors(self.parts.place) == for_errors(place)
+            && **self.name() == *named(rule, place)
+            && own.name == rule.name
+            && own.sql == rule.sql
+            && own.data_type == rule.data_type
             && self.action() == action
             && *self.retry() == *retry(rule, action)
-            && self.rule.error_action.is_some() == rule.error_action.is_some()
+            && own.error_action.is_some() == rule.error_action.is_some()
+            && !self.is_retired()
+    }
+
+    /// True when both deliver to the same destination in the same way.
+    pub(super) fn same_destination(&self, other: &Self) -> bool {
+        self.action().connector == other.action().connector
+            && self.action().settings == other.action().settings
+    }
+
+    /// Waits for an earlier version of itself before it delivers anything.
+    pub(super) fn follow(&self, before: Arc<Self>) {
+        *self.lock_before() = Before::Finishes(before);
+    }
+
+    /// Goes on where an earlier version of itself stands.
+    pub(super) fn take_over(&self, before: Arc<Self>) {
+        *self.lock_before() = Before::HandsOver(before);
+    }
+
+    /// The earlier version that hands over to this one.
+    pub(super) fn predecessor(&self) -> Option<Arc<Self>> {
+        match &*self.lock_before() {
+            Before::HandsOver(before) => Some(Arc::clone(before)),
+            _ => None,
+        }
+    }
+
+    fn lock_before(&self) -> MutexGuard<'_, Before> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that its cursor is about to be opened; true when it was not noted before.
+    pub(super) fn open(&self) -> bool {
+        self.log.get().is_none() && !self.opening.swap(true, Ordering::AcqRel)
+    }
+
+    /// Its cursor could not be opened.
+    pub(super) fn open_failed(&self) {
+        self.opening.store(false, Ordering::Release);
+    }
+
+    /// Notes that its action is being changed or removed.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
     }
 
     fn retry(&self) -> &Retry {
-        retry(&self.rule, self.action())
+        retry(&self.parts.rule, self.action())
     }
 
     /// True when a record is given up after its schedule; else it is kept until `retry.max_age`. An
@@ -205,21 +344,35 @@ impl Lane {
         match self.retry().then {
             Some(Then::Keep) => false,
             Some(Then::ErrorAction) => true,
-            None => self.place == ActionPlace::Error || self.rule.error_action.is_some(),
+            None => {
+                self.parts.place == ActionPlace::Error || self.parts.rule.error_action.is_some()
+            }
         }
     }
 
     fn batch_max(&self) -> usize {
-        self.action().batch.unwrap_or_else(|| self.sink.batch_max()).max(1)
+        self.action().batch.unwrap_or_else(|| self.parts.sink.batch_max()).max(1)
+    }
+
+    /// The lane of the rule's error action.
+    #[must_use]
+    pub fn errors(&self) -> Option<Arc<Self>> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it gives up goes there from now on.
+    pub(super) fn set_errors(&self, errors: Option<Arc<Self>>) {
+        *self.errors.lock().unwrap_or_else(PoisonError::into_inner) = errors;
     }
 
     /// What the lane has done.
     pub fn counts(&self) -> LaneCounts {
-        let queued = {
+        let mut counts = {
             let queue = self.lock();
-            (queue.items.len() + queue.in_flight) as u64
+            let (spooled, behind) = (queue.spooled(), queue.is_behind());
+            let queued = queue.in_memory() + spooled;
+            LaneCounts { queued, spooled, behind, ..self.counts.read() }
         };
-        let mut counts = LaneCounts { queued, ..self.counts.read() };
         if let Some(trouble) = self.trouble.get() {
             trouble.failures.read(&mut counts);
             let course = trouble.course();
@@ -241,212 +394,131 @@ impl Lane {
         }
     }
 
-    /// Adds records in order. What does not fit is given up at once.
-    pub(super) fn push(self: &Arc<Self>, items: impl Iterator<Item = Item>) {
+    /// True while records wait that a restart would lose, or that are on their way to a destination
+    /// that works.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let queue = self.lock();
+        let waits = queue.in_memory() > 0 || queue.spooled() > 0;
+        waits
+            && (self.log.get().is_none() || queue.volatile() > 0 || {
+                drop(queue);
+                self.trouble().is_none()
+            })
+    }
+
+    /// Records that wait and that the log does not have.
+    #[must_use]
+    pub fn volatile(&self) -> u64 {
+        let queue = self.lock();
+        match self.log.get() {
+            Some(_) => queue.volatile(),
+            None => queue.in_memory(),
+        }
+    }
+
+    /// Adds records of a shard in order. What does not fit and is not in the log is given up at once.
+    pub(super) fn push(self: &Arc<Self>, shard: usize, items: impl Iterator<Item = Item>) {
         let mut overflow = Vec::new();
         let mut received = 0;
-        let start = {
+        {
+            let shards = self.log.get().map_or(1, |log| log.storage.shards());
             let mut queue = self.lock();
             for item in items {
                 received += 1;
-                let bytes = item.record.bytes().len();
-                let full = queue.items.len() >= self.limits.records
-                    || queue.bytes + bytes > self.limits.bytes;
-                if full {
-                    overflow.push(item);
-                } else {
-                    queue.bytes += bytes;
-                    queue.items.push_back(item);
-                }
+                overflow.extend(queue.offer(item, shard, shards, self.parts.limits));
             }
-            let start = !queue.running && !queue.items.is_empty();
-            queue.running |= start;
-            start
-        };
-        add(&self.counts.received, received);
-        if start {
-            self.runtime.spawn(Arc::clone(self).drain());
+            add(&self.counts.received, received);
         }
+        self.start();
         if overflow.is_empty() {
             return;
         }
         add(&self.troubled().failures.overflowed, overflow.len());
         for item in overflow {
             let error = DeliveryError::new(FailureKind::Busy, "the action's queue is full");
-            self.give_up(item, Reason::Overflow, &error);
-        }
-    }
-
-    /// Delivers until the queue is empty.
-    async fn drain(self: Arc<Self>) {
-        loop {
-            let taken = {
-                let mut queue = self.lock();
-                let taken = queue.take(self.batch_max());
-                if taken.is_empty() {
-                    queue.running = false;
-                    return;
-                }
-                taken
-            };
-            self.deliver(taken).await;
-        }
-    }
-
-    /// Delivers some records; comes back when each is delivered or given up.
-    async fn deliver(&self, mut pending: VecDeque<Pending>) {
-        while !pending.is_empty() {
-            let most = self.batch_max();
-            let window = self.trouble.get().map_or(most, |t| t.window.load(Ordering::Relaxed));
-            let count = pending.len().min(window).min(most);
-            let records: Vec<Record> =
-                pending.iter().take(count).map(|p| p.item.record.bound_for(self.name())).collect();
-            if let Some(trouble) = self.trouble.get() {
-                trouble.course().call();
-            }
-            let tried = attempt::attempt(&*self.sink, &records, self.action().deadline).await;
-            if tried.late || window < most {
-                let next = if tried.late { (count / 2).max(1) } else { count.saturating_mul(2) };
-                self.troubled().window.store(next, Ordering::Relaxed);
-            }
-            let pause = self.settle(&mut pending, tried.outcomes);
-            if let Some(pause) = pause {
-                self.wait(pause).await;
+            if let Some(last) = self.give_up(item, Reason::Overflow, &error, 0) {
+                self.drop_for_good(last.reason, &last.error);
             }
         }
     }
 
-    /// Counts what came of a call, gives up what has to be, and says how long the rest waits.
-    fn settle(&self, pending: &mut VecDeque<Pending>, outcomes: Vec<Outcome>) -> Option<Pause> {
-        let mut kept: Vec<(Pending, DeliveryError)> = Vec::new();
-        let mut told = Told::default();
-        let count = outcomes.len();
-        for outcome in outcomes {
-            if outcome != Outcome::Ok {
-                self.troubled().failures.tried(outcome.class());
-            }
-            told.note(&outcome);
-            let Some(next) = pending.pop_front() else { break };
-            match outcome {
-                Outcome::Ok => add(&self.counts.delivered, 1),
-                Outcome::Poison(error) => self.give_up(next.item, Reason::Poison, &error),
-                Outcome::Retry(error) | Outcome::Misconfigured(error) => kept.push((next, error)),
-            }
+    /// Starts the task, when there is something to do and none runs.
+    fn start(self: &Arc<Self>) {
+        let mut queue = self.lock();
+        if queue.running || queue.is_idle() || self.halted.load(Ordering::Acquire) {
+            return;
         }
-        let Some(trouble) = self.trouble.get() else {
-            self.lock().in_flight -= count;
-            return None;
-        };
-        let (next, line) = trouble.course().after(&told, Instant::now());
-        self.say(line);
-        let mut again = Vec::new();
-        let mut expired = None;
-        for (mut record, error) in kept {
-            if next == Next::Retry {
-                record.tries += 1;
-            }
-            match self.end_of(&record) {
-                Some(reason) => {
-                    expired =
-                        expired.or_else(|| (reason == Reason::Expired).then(|| error.clone()));
-                    self.give_up(record.item, reason, &error);
-                }
-                None => again.push(record),
-            }
-        }
-        if let Some(error) = expired {
-            self.expire(&error);
-        }
-        self.lock().in_flight -= count - again.len();
-        add(&trouble.failures.retried, again.len());
-        let tries = again.first().map(|record| record.tries);
-        for record in again.into_iter().rev() {
-            pending.push_front(record);
-        }
-        let mut course = trouble.course();
-        let held = told.failed() && course.holds();
-        if tries.is_none() && !held {
-            return None;
-        }
-        let length = course.pause(next, tries.unwrap_or_default(), self.retry(), &told);
-        drop(course);
-        let most = pending.front().map_or(Duration::MAX, |first| {
-            self.retry().max_age.saturating_sub(first.item.since.elapsed())
-        });
-        Some(Pause { length: length.min(most), resumable: held })
+        queue.running = true;
+        drop(queue);
+        self.parts.runtime.spawn(Arc::clone(self).drain());
     }
 
-    /// Gives up what has waited too long in the queue as well: those are the next in line, and each
-    /// would cost a call of its own.
-    fn expire(&self, error: &DeliveryError) {
-        let max_age = self.retry().max_age;
-        let old: Vec<Item> = {
+    /// Moves the cursor on, when all messages before `frontier` have come; says where to.
+    pub(super) fn advance(&self, frontier: u64) -> Option<(Cursor, u64)> {
+        let log = self.log.get()?;
+        let (position, overdue) = {
             let mut queue = self.lock();
-            let count = queue.items.iter().take_while(|i| i.since.elapsed() >= max_age).count();
-            let old: Vec<Item> = queue.items.drain(..count).collect();
-            queue.bytes -= old.iter().map(|item| item.record.bytes().len()).sum::<usize>();
-            old
+            let overdue = match queue.held() {
+                0 => Vec::new(),
+                _ => queue.overdue(SHARE_FOR),
+            };
+            (queue.advance(frontier), overdue)
         };
-        for item in old {
-            self.give_up(item, Reason::Expired, error);
-        }
+        overdue.iter().for_each(|fanout| fanout.flush());
+        let before = log.committed.fetch_max(position, Ordering::Relaxed);
+        (before < position).then(|| (log.cursor.clone(), position))
     }
 
-    /// Whether a record that failed is given up, and why.
-    fn end_of(&self, record: &Pending) -> Option<Reason> {
-        let retry = self.retry();
-        if record.tries > retry.delays.len() && self.ends_with_schedule() {
-            return Some(Reason::Exhausted);
-        }
-        (record.item.since.elapsed() >= retry.max_age).then_some(Reason::Expired)
+    /// The name of its cursor.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&str> {
+        self.log.get().map(|log| log.cursor.name())
     }
 
-    async fn wait(&self, pause: Pause) {
-        if pause.resumable {
-            // Either end of the wait is the same to what comes next.
-            tokio::time::timeout(pause.length, self.troubled().resumed.notified()).await.ok();
-        } else {
-            tokio::time::sleep(pause.length).await;
-        }
+    /// Where it stands in the log.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.lock().position()
     }
 
-    /// Hands a record over to the error action; without one it is dropped and counted.
-    fn give_up(&self, item: Item, reason: Reason, error: &DeliveryError) {
-        add(&self.troubled().failures.failed, 1);
-        match &item.fanout {
-            Some(fanout) => fanout.fail(Failure::new(self.action(), &*self.sink, error)),
-            None => self.end(item, reason, error),
-        }
+    /// It gets nothing from a position on: its action was changed or removed. It goes on with what is
+    /// before that.
+    pub(super) fn retire(&self, end: u64) {
+        self.lock().retire(end);
     }
 
-    /// The end of the line: no error action takes the record. Dead letters belong here, and get the
-    /// record, the reason and the error.
-    fn end(&self, item: Item, reason: Reason, error: &DeliveryError) {
-        drop(item);
-        self.troubled().failures.dropped(reason);
-        tracing::debug!(
-            rule = &*self.rule.name,
-            action = &**self.name(),
-            reason = reason.as_str(),
-            "dropped a record: {error}"
-        );
+    /// True when its action was changed or removed.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.leaving.load(Ordering::Acquire) || self.lock().is_retired()
     }
 
-    /// Says what has changed with the action.
-    fn say(&self, line: Option<course::Line>) {
-        let (rule, action) = (&*self.rule.name, &**self.name());
-        match line {
-            None => {}
-            Some(course::Line::Works) => tracing::info!(rule, action, "delivers again"),
-            Some(course::Line::Fails(error)) => {
-                tracing::warn!(rule, action, kind = error.kind.as_str(), "cannot deliver: {error}");
-            }
-            Some(course::Line::Paused(error)) => tracing::error!(
-                rule,
-                action,
-                kind = error.kind.as_str(),
-                "paused until the configuration is mended, here or at the destination: {error}"
-            ),
+    /// True when it was retired and has nothing left to do.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.halted.load(Ordering::Acquire) || self.lock().is_finished()
+    }
+
+    /// Stops for good, so that another lane goes on from where it stands; comes back with that, and
+    /// with what the log does not have.
+    pub(super) fn halt(&self) -> (u64, Vec<Item>) {
+        self.halted.store(true, Ordering::Release);
+        self.resume();
+        let frontier = self.log.get().map_or(0, |log| log.storage.progress.frontier());
+        let mut queue = self.lock();
+        (queue.advance(frontier), queue.take_volatile())
+    }
+
+    /// An envelope of the item is durable.
+    pub(super) fn release(&self, number: u64) {
+        self.lock().release(number);
+        self.stir();
+    }
+
+    fn stir(&self) {
+        if let Some(log) = self.log.get() {
+            log.storage.progress.stir();
         }
     }
 
@@ -455,21 +527,22 @@ impl Lane {
     }
 }
 
-/// How long a lane waits before its next call.
-#[derive(Debug, Clone, Copy)]
-struct Pause {
-    length: Duration,
-    /// A reload ends it.
-    resumable: bool,
-}
-
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("rule", &self.rule.name).field("action", self.name()).finish()
+        let rule = &self.parts.rule.name;
+        f.debug_struct("Lane").field("rule", rule).field("action", self.name()).finish()
     }
 }
 
 /// The schedule of an action: its own, else its rule's.
 fn retry<'a>(rule: &'a Rule, action: &'a Action) -> &'a Retry {
     action.retry.as_ref().unwrap_or(&rule.retry)
+}
+
+/// The name of an action in metrics.
+fn named(rule: &Rule, place: ActionPlace) -> std::borrow::Cow<'_, str> {
+    match place {
+        ActionPlace::Nth(place) => rule.action_name(place),
+        ActionPlace::Error => ERROR_ACTION.into(),
+    }
 }

@@ -64,6 +64,8 @@ pub struct Dispatcher {
     scratch: Scratch,
     out: Vec<u8>,
     selected: Vec<Selected>,
+    /// The position in the log of the last message that has one.
+    last: u64,
 }
 
 /// The plan of a topic, if any rule wants it.
@@ -104,6 +106,7 @@ impl Dispatcher {
             scratch: Scratch::default(),
             out: Vec::new(),
             selected: Vec::new(),
+            last: 0,
         }
     }
 
@@ -123,9 +126,11 @@ impl Dispatcher {
         add(&self.counts.received, messages.len() as u64);
         add(&self.counts.unmatched, unmatched);
         self.count();
+        let last = messages.iter().rev().find_map(|message| message.position);
         if !self.selected.is_empty() {
             self.hand_on(messages);
         }
+        self.last = last.unwrap_or(self.last);
     }
 
     /// The plan for a topic: from the cache, or found in the index.
@@ -256,16 +261,25 @@ impl Dispatcher {
                     let error_lane = rule.error_lane.as_ref().map(Arc::clone);
                     let fanout = error_lane
                         .map(|lane| Fanout::new(record.clone(), lane, rule.query.unnests()));
-                    Item { record, fanout, since }
+                    let position = record.message().position;
+                    let order = || self.order(&messages, selected.message as usize);
+                    let order = position.unwrap_or_else(order);
+                    Item { record, position, order, fanout, since, number: 0, receipt: None }
                 })
                 .collect();
             let Some((last, others)) = rule.lanes.split_last() else { continue };
             for lane in others {
-                lane.push(items.iter().cloned());
+                lane.push(self.shard, items.iter().cloned());
             }
-            last.push(items.drain(..));
+            last.push(self.shard, items.drain(..));
         }
         self.selected.clear();
+    }
+
+    /// The position of the message before one that the log does not have.
+    fn order(&self, messages: &[Message], index: usize) -> u64 {
+        let before = messages[..index].iter().rev().find_map(|message| message.position);
+        before.unwrap_or(self.last)
     }
 }
 

@@ -2,14 +2,14 @@
 //! which several failed actions of one rule and message share. A message
 //! of which UNNEST made several records has an envelope for each that failed, which then ends with that
 //! record.
+//!
+//! Actions that have read the record from the log, each at its own time, have an envelope each.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use connectors::contract::Record;
-use tokio::time::Instant;
 
-use super::delivery::{Item, Lane};
+use super::delivery::Lane;
 use crate::rule::envelope::{Failure, envelope};
 
 /// Shared by the copies of one record that go to the actions of a rule with an error action.
@@ -19,7 +19,26 @@ pub(super) struct Fanout {
     error_lane: Arc<Lane>,
     /// The envelope says which record of the message it is about.
     names_record: bool,
-    failures: Mutex<Vec<Failure>>,
+    failures: Mutex<Vec<(Failure, Option<Hold>)>>,
+}
+
+/// Keeps an action's cursor where it is until the envelope of one of its items is durable.
+#[derive(Debug)]
+pub(super) struct Hold {
+    lane: Arc<Lane>,
+    number: u64,
+}
+
+impl Hold {
+    pub(super) fn new(lane: Arc<Lane>, number: u64) -> Self {
+        Self { lane, number }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.lane.release(self.number);
+    }
 }
 
 impl Fanout {
@@ -28,22 +47,28 @@ impl Fanout {
     }
 
     /// Notes that one action has given up.
-    pub(super) fn fail(&self, failure: Failure) {
-        self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(failure);
+    pub(super) fn fail(&self, failure: Failure, hold: Option<Hold>) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.push((failure, hold));
+    }
+
+    /// Sends the envelope of the failures so far; others that follow have another one.
+    pub(super) fn flush(&self) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = std::mem::take(&mut *failures);
+        drop(failures);
+        if noted.is_empty() {
+            return;
+        }
+        let (failures, holds): (Vec<Failure>, Vec<Option<Hold>>) = noted.into_iter().unzip();
+        let record = envelope(&self.record, &failures, self.names_record);
+        self.error_lane.take_envelope(record, holds.into_iter().flatten().collect());
     }
 }
 
 impl Drop for Fanout {
     /// The last action is done with the record: the envelope goes out if any of them failed.
     fn drop(&mut self) {
-        let failures = std::mem::take(
-            self.failures.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
-        if failures.is_empty() {
-            return;
-        }
-        let record = envelope(&self.record, &failures, self.names_record);
-        let since = Instant::now();
-        self.error_lane.push(std::iter::once(Item { record, fanout: None, since }));
+        self.flush();
     }
 }

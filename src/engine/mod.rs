@@ -9,18 +9,23 @@ mod delivery;
 mod dispatch;
 mod fanout;
 mod index;
+mod journal;
+mod lanes;
 pub mod metrics;
+mod restore;
 mod ruleset;
 mod shard;
 pub mod spool;
+mod storage;
 #[cfg(test)]
 mod tests;
 
 pub use backoff::{BACKOFF_MAX, BACKOFF_MIN, RETRY_AFTER_MAX};
 pub use breaker::{BREAKER_FAILURES, BreakerState};
-pub use delivery::{ActionPlace, Lane, LaneCounts, LaneLimits, Reason};
+pub use delivery::{ActionPlace, Lane, LaneCounts, LaneLimits, LaneParts, Reason, Receipt};
 pub use dispatch::{Dispatcher, ShardCounts, Snapshot};
 pub use index::FilterIndex;
 pub use metrics::{METRICS, Metric, MetricsText, RuleCounts, RuleStats};
 pub use ruleset::{Loaded, RuleReport, RuleSet, rule_files};
 pub use shard::{Engine, EngineCounts, EngineLimits};
+pub use storage::{Storage, StorageError};

@@ -5,28 +5,33 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connectors::contract::{Sink, TopicFilter};
 use tokio::runtime::Handle;
 
 use super::Engine;
-use super::delivery::{ActionPlace, Lane, LaneCounts, LaneLimits};
+use super::delivery::{ActionPlace, Lane, LaneCounts, LaneLimits, LaneParts};
 use super::dispatch::{LiveRule, Snapshot};
+use super::lanes::Lanes;
 use super::metrics::{RuleCounts, RuleStats};
+use super::restore;
 use crate::problem::Problem;
-use crate::rule::{Action, CompiledRule, Compiler, Fault, Owner, Rule, file};
+use crate::rule::{CompiledRule, Compiler, Fault, Owner, Pending, Rule, file};
 use crate::sql::Query;
 
 /// The rules of the daemon.
 pub struct RuleSet {
     engine: Arc<Engine>,
     compiler: Compiler,
-    lanes: LaneLimits,
+    limits: LaneLimits,
     runtime: Handle,
     rules: Mutex<Rules>,
-    /// Every lane, also those whose action is gone while records still wait in them.
-    alive: Mutex<Vec<Weak<Lane>>>,
+    lanes: Arc<Lanes>,
+    /// All rules of the start are known. Before, none is put in force: the log's cursors are claimed
+    /// by all of them at once.
+    started: AtomicBool,
 }
 
 #[derive(Default)]
@@ -36,6 +41,8 @@ struct Rules {
     bad_files: BTreeMap<PathBuf, Vec<Problem>>,
     /// Rules of the API that should run and can't, with the reason.
     failed: BTreeMap<String, String>,
+    /// Earlier versions whose records wait and cannot be delivered, with the reason.
+    stuck: Vec<String>,
 }
 
 struct Entry {
@@ -73,15 +80,47 @@ pub struct Loaded {
 }
 
 impl RuleSet {
-    /// A set without rules.
+    /// A set without rules. With a log, none runs before [`RuleSet::start`].
     #[must_use]
     pub fn new(
         engine: Arc<Engine>,
         compiler: Compiler,
-        lanes: LaneLimits,
+        limits: LaneLimits,
         runtime: Handle,
     ) -> Self {
-        Self { engine, compiler, lanes, runtime, rules: Mutex::default(), alive: Mutex::default() }
+        let started = AtomicBool::new(engine.storage().is_none());
+        let (rules, lanes) = Default::default();
+        Self { engine, compiler, limits, runtime, rules, lanes, started }
+    }
+
+    /// Puts all rules in force and goes on with what an earlier run has left in the log: records of
+    /// actions that are as they were, and, under their own version, those of others.
+    pub fn start(&self) {
+        if self.started.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut rules = self.lock();
+        self.apply(&rules);
+        if let Some(storage) = self.engine.storage() {
+            let retired = restore::restore(storage, &self.compiler, self.limits, &self.runtime);
+            rules.stuck = retired.stuck;
+            self.lanes.add_retired(retired.lanes);
+            storage.cursors_complete();
+            storage.journal().settle();
+        }
+    }
+
+    /// Moves the cursors of all actions on, and puts in force what could not be while the log could
+    /// not write. Called some fifty times a second.
+    pub fn tend(&self) {
+        let Some(storage) = self.engine.storage() else { return };
+        if self.lanes.take_failed() {
+            let rules = self.lock();
+            self.apply(&rules);
+        }
+        if storage.was_stirred() {
+            self.lanes.tend(Some(storage));
+        }
     }
 
     /// What compiles the rules.
@@ -249,7 +288,10 @@ impl RuleSet {
         let rules = self.lock();
         let files = rules.bad_files.values().flatten().map(ToString::to_string);
         let failed = rules.failed.iter().map(|(name, reason)| format!("rule `{name}`: {reason}"));
-        files.chain(failed).collect()
+        let waits = self.lanes.has_failed().then(|| {
+            "a change of rules waits until the spool can write; the earlier rules run".to_owned()
+        });
+        files.chain(failed).chain(waits).collect()
     }
 
     /// Rules that run and whose actions do not work at present; the daemon is ready all the same.
@@ -259,15 +301,54 @@ impl RuleSet {
         let lines = rules.by_name.iter().flat_map(|(name, entry)| {
             entry.troubles().map(move |reason| format!("rule `{name}`: {reason}"))
         });
-        lines.collect()
+        let retired = self.lanes.retired();
+        let earlier = retired.iter().filter_map(|lane| {
+            let (rule, action) = (&lane.rule().name, lane.name());
+            lane.trouble().map(|trouble| {
+                format!("rule `{rule}`, earlier version: action `{action}`: {trouble}")
+            })
+        });
+        lines.chain(earlier).chain(rules.stuck.iter().cloned()).collect()
     }
 
     /// Records that wait or are being delivered, over all actions: also those of actions that were
     /// changed or removed meanwhile, which are still delivered as they were.
     #[must_use]
     pub fn queued(&self) -> u64 {
-        let alive = self.lock_alive();
-        alive.iter().filter_map(Weak::upgrade).map(|lane| lane.counts().queued).sum()
+        self.lanes.queued()
+    }
+
+    /// Records of actions that were changed or removed, which are still delivered as they were.
+    #[must_use]
+    pub fn retired(&self) -> u64 {
+        self.lanes.retired().iter().map(|lane| lane.counts().queued).sum()
+    }
+
+    /// Whether something is under way that the end of the daemon should wait for: deliveries to
+    /// destinations that work, and whatever the log does not have.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.lanes.is_busy()
+    }
+
+    /// Of what waits: records that a restart loses, because the log does not have them.
+    #[must_use]
+    pub fn volatile(&self) -> u64 {
+        self.lanes.all().iter().map(|lane| lane.volatile()).sum()
+    }
+
+    /// The actions with a cursor in the log: its name, the rule, the action, and its counts.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.all()
+    }
+
+    /// The lane of an action of a rule that runs, by their names.
+    #[must_use]
+    pub fn lane(&self, rule: &str, action: &str) -> Option<Arc<Lane>> {
+        let rules = self.lock();
+        let entry = rules.by_name.get(rule).filter(|entry| entry.rule.enabled)?;
+        entry.lanes.iter().chain(&entry.error_lane).find(|lane| **lane.name() == *action).cloned()
     }
 
     fn entry(&self, compiled: CompiledRule, before: Option<Entry>) -> Entry {
@@ -280,38 +361,38 @@ impl RuleSet {
             old.extend(entry.lanes.iter().cloned());
             old.extend(entry.error_lane);
         }
-        let mut lane = |place, action: &Action, sink: &Arc<dyn Sink>| match old
-            .iter()
-            .position(|lane| lane.serves(rule, place, action))
-        {
-            Some(at) => {
-                let lane = old.swap_remove(at);
-                lane.resume();
-                lane
-            }
-            None => {
-                let (rule, sink) = (Arc::clone(rule), Arc::clone(sink));
-                let lane = Lane::new(rule, place, sink, self.lanes, self.runtime.clone());
-                self.lock_alive().push(Arc::downgrade(&lane));
-                lane
-            }
+        let lane = |place, sink: &Arc<dyn Sink>, errors| {
+            let parts = LaneParts {
+                rule: Arc::clone(rule),
+                query: compiled.query.clone(),
+                place,
+                sink: Arc::clone(sink),
+                limits: self.limits,
+                runtime: self.runtime.clone(),
+            };
+            lane_for(parts, errors, &old)
         };
-        let actions = rule.actions.iter().zip(&compiled.sinks).enumerate();
-        let lanes = actions.map(|(n, (action, sink))| lane(ActionPlace::Nth(n), action, sink));
+        let error_lane =
+            compiled.error_sink.as_ref().map(|sink| lane(ActionPlace::Error, sink, None));
+        let sinks = compiled.sinks.iter().enumerate();
+        let lanes = sinks.map(|(n, sink)| lane(ActionPlace::Nth(n), sink, error_lane.clone()));
         let lanes = lanes.collect();
-        let error_action = rule.error_action.as_deref().zip(compiled.error_sink.as_ref());
-        let error_lane = error_action.map(|(action, sink)| lane(ActionPlace::Error, action, sink));
         let stats = stats.unwrap_or_else(|| Arc::new(RuleStats::new(self.engine.shards())));
         let CompiledRule { rule, query, .. } = compiled;
         Entry { rule, query, name, stats, lanes, error_lane }
     }
 
     fn apply(&self, rules: &Rules) {
+        if !self.started.load(Ordering::Acquire) {
+            return;
+        }
+        let mut wanted = Vec::new();
         let mut snapshot = Snapshot::default();
         for entry in rules.by_name.values() {
             let Some(query) = entry.query.as_ref().filter(|_| entry.rule.enabled) else {
                 continue;
             };
+            wanted.extend(entry.error_lane.iter().chain(entry.lanes.iter()).cloned());
             let id = u32::try_from(snapshot.rules.len()).unwrap_or(u32::MAX);
             snapshot.index.insert(query.filter(), id);
             snapshot.rules.push(LiveRule {
@@ -322,12 +403,7 @@ impl RuleSet {
                 stats: Arc::clone(&entry.stats),
             });
         }
-        self.engine.swap(snapshot);
-        self.lock_alive().retain(|lane| lane.strong_count() > 0);
-    }
-
-    fn lock_alive(&self) -> MutexGuard<'_, Vec<Weak<Lane>>> {
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.install(&self.engine, snapshot, wanted);
     }
 
     fn lock(&self) -> MutexGuard<'_, Rules> {
@@ -353,6 +429,30 @@ impl Entry {
         let rule = Arc::clone(&self.rule);
         RuleReport { rule, counts: self.stats.counts(), actions, abnormal }
     }
+}
+
+/// The lane of an earlier version that would do the same, or a new one in its place.
+fn lane_for(parts: LaneParts, errors: Option<Arc<Lane>>, old: &[Arc<Lane>]) -> Arc<Lane> {
+    let lane = Lane::new(parts, errors.clone());
+    let rule = Arc::clone(lane.rule());
+    if let Some(same) = old.iter().find(|old| old.serves(&rule, lane.place(), lane.action())) {
+        same.set_errors(errors);
+        same.resume();
+        return Arc::clone(same);
+    }
+    let earlier = old.iter().find(|old| {
+        let for_errors = |lane: &Lane| lane.place() == ActionPlace::Error;
+        old.name() == lane.name() && for_errors(old) == for_errors(&lane)
+    });
+    if let Some(earlier) = earlier {
+        // What is bound to an error action stays there.
+        if rule.pending == Pending::HandOver && lane.place() != ActionPlace::Error {
+            lane.take_over(Arc::clone(earlier));
+        } else if lane.same_destination(earlier) {
+            lane.follow(Arc::clone(earlier));
+        }
+    }
+    lane
 }
 
 /// A rule file and what it holds or what is wrong with it.

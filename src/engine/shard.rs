@@ -1,22 +1,28 @@
 //! The shards: one thread per core, each with a bounded queue; a device's messages go to one shard.
 //!
-//! This is the engine's [`Ingress`]. A batch is accepted when all its messages are in a queue. Full
-//! queues push back on the source; nothing is dropped here.
+//! This is the engine's [`Ingress`]. Messages that are kept go through the log first: the engine takes
+//! responsibility for a batch when the log has it on disk. Full queues and a full log push back on the
+//! source; nothing is dropped here. A change of rules stands in the queues between the messages before
+//! it and those behind it.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use connectors::contract::{Batch, DeviceFacts, Ingress, Message, MessageIds};
-use foldhash::fast::FixedState;
+use connectors::contract::{Ack, AckWhen, Batch, DeviceFacts, Ingress, Message, MessageIds, QoS};
 use tokio::sync::Notify;
 
 use super::Dispatcher;
 use super::dispatch::{ShardCounts, Snapshot};
+use super::spool::{Refused, Room, Stored};
+use super::storage::{Storage, shard_of};
+
+/// How long a source waits at most before it looks again whether there is room in the log.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Bounds of the engine.
 #[derive(Debug, Clone, Copy)]
@@ -31,22 +37,47 @@ pub struct EngineLimits {
 
 /// The engine's threads and their queues.
 pub struct Engine {
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    shards: Vec<Arc<Shard>>,
+    core: Arc<Core>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    limits: EngineLimits,
     ids: MessageIds,
+}
+
+/// What the log's writer needs of the engine, too.
+struct Core {
+    snapshot: ArcSwap<Snapshot>,
+    shards: Vec<Arc<Shard>>,
+    limits: EngineLimits,
     room: Arc<Notify>,
+    storage: Option<Arc<Storage>>,
 }
 
 #[derive(Default)]
 struct Shard {
-    queue: Mutex<VecDeque<Vec<Message>>>,
+    number: usize,
+    queue: Mutex<VecDeque<Work>>,
     wake: Condvar,
     messages: AtomicUsize,
     bytes: AtomicUsize,
     stop: AtomicBool,
     counts: Arc<ShardCounts>,
+}
+
+/// What a shard does, in this order.
+enum Work {
+    /// Evaluate.
+    Messages(Vec<Message>),
+    /// Run other rules from here on.
+    Rules(Arc<Snapshot>),
+}
+
+impl Work {
+    /// The first position of the log among its messages.
+    fn position(&self) -> Option<u64> {
+        match self {
+            Self::Messages(messages) => messages.iter().find_map(|message| message.position),
+            Self::Rules(_) => None,
+        }
+    }
 }
 
 /// What all shards have seen since the start.
@@ -61,56 +92,72 @@ pub struct EngineCounts {
 }
 
 impl Engine {
-    /// Starts the threads.
+    /// Starts the threads. Without `storage` nothing survives the process.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         limits: EngineLimits,
         facts: Arc<dyn DeviceFacts>,
+        storage: Option<Arc<Storage>>,
         now_ms: u64,
     ) -> std::io::Result<Arc<Self>> {
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let room = Arc::new(Notify::new());
-        let mut shards = Vec::new();
+        let shards: Vec<Arc<Shard>> = (0..limits.shards.max(1))
+            .map(|number| Arc::new(Shard { number, ..Shard::default() }))
+            .collect();
         let mut threads = Vec::new();
-        for number in 0..limits.shards.max(1) {
-            let shard = Arc::new(Shard::default());
-            shards.push(Arc::clone(&shard));
-            let (snapshot, room, facts) = (snapshot.clone(), room.clone(), facts.clone());
+        for shard in &shards {
+            let shard = Arc::clone(shard);
+            let (room, facts, storage) = (room.clone(), facts.clone(), storage.clone());
+            let name = format!("shard-{}", shard.number);
             let run = move || {
-                let dispatcher = Dispatcher::new(number, facts, Arc::clone(&shard.counts));
-                shard.run(dispatcher, &snapshot, &room);
+                let dispatcher = Dispatcher::new(shard.number, facts, Arc::clone(&shard.counts));
+                shard.run(dispatcher, storage.as_deref(), &room);
             };
-            threads.push(std::thread::Builder::new().name(format!("shard-{number}")).spawn(run)?);
+            threads.push(std::thread::Builder::new().name(name).spawn(run)?);
         }
         let ids = MessageIds::starting_at(now_ms);
         let threads = Mutex::new(threads);
-        Ok(Arc::new(Self { snapshot, shards, threads, limits, ids, room }))
+        let snapshot = ArcSwap::from_pointee(Snapshot::default());
+        let core = Arc::new(Core { snapshot, shards, limits, room, storage });
+        Ok(Arc::new(Self { core, threads, ids }))
     }
 
-    /// Makes the shards run another set of rules from their next batch on.
+    /// Makes the shards run another set of rules, from the next message on that is offered.
     pub fn swap(&self, snapshot: Snapshot) {
-        self.snapshot.store(Arc::new(snapshot));
+        self.core.swap(Arc::new(snapshot));
+    }
+
+    /// What puts another set of rules in force, when the log has come so far.
+    pub(super) fn swapper(&self) -> impl FnOnce(Snapshot) + Send + 'static {
+        let core = Arc::clone(&self.core);
+        move |snapshot| core.swap(Arc::new(snapshot))
     }
 
     /// The rules that run.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        self.core.snapshot.load_full()
     }
 
     /// Threads that evaluate rules.
     #[must_use]
     pub fn shards(&self) -> usize {
-        self.shards.len()
+        self.core.shards.len()
+    }
+
+    /// What makes delivery survive.
+    #[must_use]
+    pub fn storage(&self) -> Option<&Arc<Storage>> {
+        self.core.storage.as_ref()
     }
 
     /// What the shards have seen.
     #[must_use]
     pub fn counts(&self) -> EngineCounts {
         let mut sum = EngineCounts::default();
-        for shard in &self.shards {
+        for shard in &self.core.shards {
             sum.received += shard.counts.received.load(Ordering::Relaxed);
             sum.unmatched += shard.counts.unmatched.load(Ordering::Relaxed);
             sum.queued += shard.messages.load(Ordering::Relaxed) as u64;
@@ -118,9 +165,30 @@ impl Engine {
         sum
     }
 
+    /// Takes what the log does not keep: behind what waits for it, so that order is kept.
+    fn pass(&self, storage: &Storage, batch: Batch) -> Result<(), Batch> {
+        let bytes = bytes(&batch.messages);
+        let slot = Slot::new(batch);
+        let (core, taken) = (Arc::clone(&self.core), slot.clone());
+        let done = move || {
+            if let Some(batch) = taken.take() {
+                core.push(batch.messages);
+                batch.ack.accept();
+            }
+        };
+        match storage.spool.pass(bytes, done) {
+            Ok(()) => Ok(()),
+            Err(_) => slot.take().map_or(Ok(()), Err),
+        }
+    }
+
     /// Evaluates what is queued, then ends the threads. Blocks; messages offered later are refused.
     pub fn stop(&self) {
-        for shard in &self.shards {
+        if let Some(flushed) = self.storage().and_then(|storage| storage.spool.flush().ok()) {
+            // What the log has taken reaches the shards before they end.
+            flushed.wait().ok();
+        }
+        for shard in &self.core.shards {
             let queue = shard.queue.lock().unwrap_or_else(PoisonError::into_inner);
             shard.stop.store(true, Ordering::Release);
             drop(queue);
@@ -133,18 +201,35 @@ impl Engine {
             }
         }
     }
+}
 
-    /// The shard of a message: one per device, so that a device's messages stay in order.
-    fn shard_of(&self, message: &Message) -> usize {
-        if self.shards.len() == 1 {
-            return 0;
+impl Core {
+    fn swap(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(Arc::clone(&snapshot));
+        for shard in &self.shards {
+            shard.push(Work::Rules(Arc::clone(&snapshot)), None);
         }
-        let state = FixedState::with_seed(0);
-        let hash = match (message.product_key(), message.device_name()) {
-            (Some(product_key), Some(device_name)) => state.hash_one((product_key, device_name)),
-            _ => state.hash_one(message.topic.as_str()),
-        };
-        usize::try_from(hash % self.shards.len() as u64).unwrap_or(0)
+    }
+
+    /// Gives messages to their shards.
+    fn push(&self, messages: Vec<Message>) {
+        let storage = self.storage.as_deref();
+        let count = self.shards.len();
+        let shard = messages.first().map_or(0, |message| shard_of(message, count));
+        let one = count == 1 || messages.iter().all(|message| shard_of(message, count) == shard);
+        if one {
+            self.shards[shard].push(Work::Messages(messages), storage);
+            return;
+        }
+        let mut parts: Vec<Vec<Message>> = vec![Vec::new(); count];
+        for message in messages {
+            parts[shard_of(&message, count)].push(message);
+        }
+        for (shard, part) in self.shards.iter().zip(parts) {
+            if !part.is_empty() {
+                shard.push(Work::Messages(part), storage);
+            }
+        }
     }
 
     fn is_stopped(&self) -> bool {
@@ -154,76 +239,170 @@ impl Engine {
     fn has_room(&self) -> bool {
         self.shards.iter().all(|shard| shard.has_room(self.limits))
     }
+
+    /// The log has the messages for which `keeps` holds, or could not take them.
+    fn stored(&self, mut batch: Batch, result: Result<Stored, Refused>) {
+        let Some(storage) = &self.storage else { return };
+        match result {
+            Ok(stored) => {
+                let mut next = stored.first;
+                let durable = batch.promise.durable;
+                for message in &mut batch.messages {
+                    if stored.count > 0 && is_kept(message, durable) {
+                        message.position = Some(next);
+                        next += 1;
+                    }
+                }
+                if stored.dropped > 0 {
+                    // The policy of a full log; counted there. The source need not send it again.
+                    batch.messages.retain(|message| !is_kept(message, durable));
+                }
+                if !batch.messages.is_empty() {
+                    self.push(batch.messages);
+                }
+                storage.progress.give(next);
+                batch.ack.accept();
+            }
+            // The log says what happened. The source is refused and does not acknowledge.
+            Err(_) => drop(batch),
+        }
+    }
+}
+
+/// A batch on its way through the log, which its offerer gets back when the log does not take it.
+#[derive(Clone)]
+struct Slot(Arc<Mutex<Option<Batch>>>);
+
+impl Slot {
+    fn new(batch: Batch) -> Self {
+        Self(Arc::new(Mutex::new(Some(batch))))
+    }
+
+    fn take(&self) -> Option<Batch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Whether the log has the message.
+fn is_kept(message: &Message, all: bool) -> bool {
+    all || message.qos == QoS::AtLeastOnce
 }
 
 #[async_trait::async_trait]
 impl Ingress for Engine {
     fn try_submit(&self, mut batch: Batch) -> Result<(), Batch> {
-        if self.is_stopped() || !self.has_room() {
+        if self.core.is_stopped() || !self.core.has_room() {
             return Err(batch);
         }
         let first = self.ids.reserve(batch.messages.len() as u64);
         for (id, message) in (first..).zip(&mut batch.messages) {
             message.id = id;
         }
-        let shard = batch.messages.first().map_or(0, |message| self.shard_of(message));
-        let one = batch.messages.iter().all(|message| self.shard_of(message) == shard);
-        if one {
-            self.shards[shard].push(batch.messages);
-        } else {
-            let mut parts: Vec<Vec<Message>> = vec![Vec::new(); self.shards.len()];
-            for message in batch.messages {
-                parts[self.shard_of(&message)].push(message);
+        let Some(storage) = &self.core.storage else {
+            self.core.push(batch.messages);
+            batch.ack.accept();
+            return Ok(());
+        };
+        let all = batch.promise.durable;
+        if !batch.messages.iter().any(|message| is_kept(message, all)) {
+            return self.pass(storage, batch);
+        }
+        let room = if batch.promise.internal { Room::Internal } else { Room::Source };
+        let kept = batch.messages.iter().filter(|message| is_kept(message, all));
+        let prepared = match storage.spool.prepare(kept) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                tracing::error!(%error, "refused messages that can never be stored");
+                return Ok(());
             }
-            for (shard, part) in self.shards.iter().zip(parts) {
-                if !part.is_empty() {
-                    shard.push(part);
-                }
+        };
+        // The ack of a batch that counts when it is received leaves it here.
+        let early = match batch.promise.ack {
+            AckWhen::Received => Some(std::mem::replace(&mut batch.ack, Ack::none())),
+            AckWhen::Durable => None,
+        };
+        let slot = Slot::new(batch);
+        let (core, taken) = (Arc::clone(&self.core), slot.clone());
+        let done = move |result| {
+            if let Some(batch) = taken.take() {
+                core.stored(batch, result);
+            }
+        };
+        match storage.spool.offer(prepared, room, done) {
+            Ok(()) => early.into_iter().for_each(Ack::accept),
+            Err(_) => {
+                let Some(mut batch) = slot.take() else { return Ok(()) };
+                batch.ack = early.unwrap_or(batch.ack);
+                return Err(batch);
             }
         }
-        batch.ack.accept();
         Ok(())
     }
 
     async fn ready(&self) {
-        if self.is_stopped() {
+        if self.core.is_stopped() {
             // There will be no room again; who waits is ended with the daemon.
             std::future::pending::<()>().await;
         }
         loop {
-            let notified = self.room.notified();
-            if self.has_room() {
+            let notified = self.core.room.notified();
+            if self.core.storage.is_none() && self.core.has_room() {
                 return;
             }
-            notified.await;
+            match &self.core.storage {
+                None => notified.await,
+                Some(storage) => {
+                    let look = async {
+                        tokio::select! {
+                            () = notified => {}
+                            () = storage.spool.room() => {}
+                        }
+                    };
+                    tokio::time::timeout(LOOK_AGAIN, look).await.ok();
+                    if self.core.has_room() {
+                        return;
+                    }
+                }
+            }
         }
     }
 }
 
 impl Shard {
-    /// Room is asked for before a batch, so that a queue may run over by one batch per source.
+    /// Room is asked for before a batch, so that a queue may run over by one batch per source, and by
+    /// what the log has not written yet.
     fn has_room(&self, limits: EngineLimits) -> bool {
         self.messages.load(Ordering::Relaxed) < limits.messages
             && self.bytes.load(Ordering::Relaxed) < limits.bytes
     }
 
-    fn push(&self, messages: Vec<Message>) {
-        self.messages.fetch_add(messages.len(), Ordering::Relaxed);
-        self.bytes.fetch_add(bytes(&messages), Ordering::Relaxed);
+    fn push(&self, work: Work, storage: Option<&Storage>) {
+        if let Work::Messages(messages) = &work {
+            self.messages.fetch_add(messages.len(), Ordering::Relaxed);
+            self.bytes.fetch_add(bytes(messages), Ordering::Relaxed);
+        }
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let wake = queue.is_empty();
-        queue.push_back(messages);
+        if let (Some(storage), Some(position)) = (storage, work.position()) {
+            storage.progress.open(self.number, position);
+        }
+        queue.push_back(work);
         drop(queue);
         if wake {
             self.wake.notify_one();
         }
     }
 
-    fn run(&self, mut dispatcher: Dispatcher, snapshot: &ArcSwap<Snapshot>, room: &Notify) {
+    fn run(&self, mut dispatcher: Dispatcher, storage: Option<&Storage>, room: &Notify) {
         let mut taken = VecDeque::new();
+        let mut rules = Arc::new(Snapshot::default());
         loop {
             {
                 let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(storage) = storage {
+                    let open = queue.iter().find_map(Work::position);
+                    storage.progress.done(self.number, open);
+                }
                 let idle = |queue: &mut VecDeque<_>| {
                     queue.is_empty() && !self.stop.load(Ordering::Acquire)
                 };
@@ -234,12 +413,16 @@ impl Shard {
             if taken.is_empty() {
                 return;
             }
-            let rules = snapshot.load_full();
-            for messages in taken.drain(..) {
-                let (count, size) = (messages.len(), bytes(&messages));
-                dispatcher.run(&rules, messages);
-                self.messages.fetch_sub(count, Ordering::Relaxed);
-                self.bytes.fetch_sub(size, Ordering::Relaxed);
+            for work in taken.drain(..) {
+                match work {
+                    Work::Rules(snapshot) => rules = snapshot,
+                    Work::Messages(messages) => {
+                        let (count, size) = (messages.len(), bytes(&messages));
+                        dispatcher.run(&rules, messages);
+                        self.messages.fetch_sub(count, Ordering::Relaxed);
+                        self.bytes.fetch_sub(size, Ordering::Relaxed);
+                    }
+                }
             }
             room.notify_waiters();
         }
@@ -252,6 +435,6 @@ fn bytes(messages: &[Message]) -> usize {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("shards", &self.shards.len()).finish_non_exhaustive()
+        f.debug_struct("Engine").field("shards", &self.core.shards.len()).finish_non_exhaustive()
     }
 }

@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use super::backoff::Jitter;
 use super::breaker::BreakerState;
-use super::delivery::{ActionPlace, Item, Lane, LaneLimits, Reason};
+use super::delivery::{ActionPlace, Item, Lane, LaneLimits, LaneParts, Reason};
 use super::fanout::Fanout;
-use crate::rule::{Action, DataType, Owner, Retry, Rule};
+use crate::rule::{Action, DataType, Owner, Pending, Retry, Rule};
 
 /// What the scripted sink does with one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,10 +142,18 @@ fn make(
         actions: vec![action(name)],
         error_action: error_action.then(|| Box::new(action("errors"))),
         retry,
+        pending: Pending::Finish,
         owner: Owner::Api(1),
     };
-    let (rule, runtime) = (Arc::new(rule), Handle::current());
-    Lane::with_jitter(rule, ActionPlace::Nth(0), sink, limits, runtime, || Jitter::seeded(1))
+    let parts = LaneParts {
+        rule: Arc::new(rule),
+        query: None,
+        place: ActionPlace::Nth(0),
+        sink,
+        limits,
+        runtime: Handle::current(),
+    };
+    Lane::with_jitter(parts, None, || Jitter::seeded(1))
 }
 
 fn record(body: &str) -> Record {
@@ -159,7 +167,7 @@ fn items<'a>(bodies: &'a [&str], errors: Option<&'a Arc<Lane>>) -> impl Iterator
     bodies.iter().map(move |body| {
         let record = record(body);
         let fanout = errors.map(|lane| Fanout::new(record.clone(), Arc::clone(lane), false));
-        Item { record, fanout, since: Instant::now() }
+        Item { fanout, ..Item::volatile(record, 0) }
     })
 }
 
@@ -197,7 +205,7 @@ async fn every_answer_of_a_sink_leads_where_the_table_says() {
         let (sink, errors) = (Scripted::new(script, 1), Scripted::new(&[], 1));
         let error_lane = lane("error_action", &errors, LIMITS);
         let lane = lane("main", &sink, LIMITS);
-        lane.push(items(&["a"], Some(&error_lane)));
+        lane.push(0, items(&["a"], Some(&error_lane)));
         settle(&[&lane, &error_lane]).await;
         let seen: Vec<u64> = sink.seen().iter().map(|(at, _)| *at).collect();
         assert_eq!(&seen, tries, "{script:?}");
@@ -225,8 +233,8 @@ async fn failed_actions_of_one_record_share_one_envelope() {
     let error_lane = lane("error_action", &errors, LIMITS);
     let (one, two) = (lane("one", &first, LIMITS), lane("two", &second, LIMITS));
     let both: Vec<Item> = items(&["a"], Some(&error_lane)).collect();
-    one.push(both.iter().cloned());
-    two.push(both.into_iter());
+    one.push(0, both.iter().cloned());
+    two.push(0, both.into_iter());
     settle(&[&one, &two, &error_lane]).await;
     let seen = errors.seen();
     assert_eq!(seen.len(), 1);
@@ -256,8 +264,8 @@ async fn a_hanging_action_holds_up_no_other() {
     let (stuck, free) = (Scripted::new(&[Step::Hang; 4], 1), Scripted::new(&[], 1));
     let (slow, quick) = (lane("slow", &stuck, LIMITS), lane("quick", &free, LIMITS));
     let bodies = ["1", "2", "3"];
-    slow.push(items(&bodies, None));
-    quick.push(items(&bodies, None));
+    slow.push(0, items(&bodies, None));
+    quick.push(0, items(&bodies, None));
     settle(&[&quick]).await;
     assert!(free.seen().iter().all(|(at, _)| *at == 0), "{:?}", free.seen());
     assert_eq!(quick.counts().delivered, 3);
@@ -272,9 +280,9 @@ async fn records_stay_in_order_and_only_what_failed_is_tried_again() {
     use Step::{Ok, Retry};
     let sink = Scripted::new(&[Ok, Retry, Ok], 10);
     let lane = lane("main", &sink, LIMITS);
-    lane.push(items(&["1", "2", "3"], None));
+    lane.push(0, items(&["1", "2", "3"], None));
     settle(&[&lane]).await;
-    lane.push(items(&["4"], None));
+    lane.push(0, items(&["4"], None));
     settle(&[&lane]).await;
     let bodies: Vec<String> = sink.seen().into_iter().map(|(_, body)| body).collect();
     assert_eq!(bodies, ["1", "2", "3", "2", "4"]);
@@ -286,7 +294,7 @@ async fn a_full_queue_gives_up_what_does_not_fit_and_says_so() {
     let error_lane = lane("error_action", &errors, LIMITS);
     let small = LaneLimits { records: 2, bytes: 10_000 };
     let lane = lane("main", &stuck, small);
-    lane.push(items(&["1", "2", "3", "4"], Some(&error_lane)));
+    lane.push(0, items(&["1", "2", "3", "4"], Some(&error_lane)));
     settle(&[&error_lane]).await;
     let counts = lane.counts();
     assert_eq!((counts.received, counts.overflowed, counts.failed), (4, 2, 2));

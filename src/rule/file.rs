@@ -20,7 +20,9 @@ use serde_json::{Map, Value};
 
 use super::compiled::{CompiledRule, Compiler, Fault};
 use super::selftest::{Hidden, RuleTest, TestForm};
-use super::{Action, DEADLINE, DataType, ERROR_ACTION, Owner, Retry, Rule, Statement, Then};
+use super::{
+    Action, DEADLINE, DataType, ERROR_ACTION, Owner, Pending, Retry, Rule, Statement, Then,
+};
 use crate::problem::{Position, Problem, unknown_key};
 use crate::yaml::Document;
 
@@ -63,6 +65,10 @@ pub struct RuleForm {
     error_action: Option<Map<String, Value>>,
     /// When actions try again.
     retry: Option<RetryForm>,
+    /// What becomes of records that wait when the rule is changed: `finish` (the default) under the
+    /// version that accepted them, or `hand_over` to the new version.
+    #[serde(default)]
+    pending: Pending,
     /// Messages and what the rule must make of them (`tidegate test`).
     #[serde(default)]
     tests: Vec<TestForm>,
@@ -259,6 +265,7 @@ fn build(form: RuleForm, document: &Document, place: &str) -> Result<Rule, Fault
         actions,
         error_action,
         retry,
+        pending: form.pending,
         owner,
     };
     check_then(&rule)?;

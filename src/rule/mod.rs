@@ -41,6 +41,8 @@ pub struct Rule {
     pub error_action: Option<Box<Action>>,
     /// For all actions that have none of their own.
     pub retry: Retry,
+    /// What becomes of records that wait when the rule is changed.
+    pub pending: Pending,
     /// Who may change it.
     pub owner: Owner,
 }
@@ -149,13 +151,25 @@ pub struct Retry {
 }
 
 /// What becomes of a record after the scheduled tries have failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
     /// The rule's error action gets it.
     ErrorAction,
     /// It is kept and tried again and again, up to once a minute, until `max_age`.
     Keep,
+}
+
+/// What becomes of records that wait for an action when its rule is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pending {
+    /// They are delivered under the version that accepted them.
+    #[default]
+    Finish,
+    /// The new version makes its own records of their messages and delivers those. An action takes
+    /// over from the one of the same name.
+    HandOver,
 }
 
 /// The longest that a record waits for its destination, unless a rule says otherwise.

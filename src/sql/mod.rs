@@ -49,7 +49,7 @@ pub use query::{Query, forwarded};
 pub use value::{Number, Value};
 
 /// How a rule reads payloads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DataType {
     /// JSON documents; fields can be named.

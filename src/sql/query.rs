@@ -92,6 +92,12 @@ impl Query {
         }
     }
 
+    /// The same for the text of a topic that is known to be valid.
+    #[must_use]
+    pub(crate) fn matches_text(&self, topic: &str) -> bool {
+        TopicFilter::text_matches(self.filter.as_str(), without_sys(topic))
+    }
+
     /// How payloads are read.
     #[must_use]
     pub fn data_type(&self) -> DataType {

@@ -15,13 +15,16 @@ pub enum Reason {
     Exhausted,
     /// It waited longer than `retry.max_age`.
     Expired,
-    /// The action's queue was full.
+    /// The action's queue was full, and the log did not have the record.
     Overflow,
+    /// The log dropped it by a limit, or lost it by damage.
+    Log,
 }
 
 impl Reason {
     /// All of them, each at the place that its number says.
-    pub const ALL: [Self; 4] = [Self::Poison, Self::Exhausted, Self::Expired, Self::Overflow];
+    pub const ALL: [Self; 5] =
+        [Self::Poison, Self::Exhausted, Self::Expired, Self::Overflow, Self::Log];
 
     /// The label in metrics.
     #[must_use]
@@ -31,6 +34,7 @@ impl Reason {
             Self::Exhausted => "exhausted",
             Self::Expired => "expired",
             Self::Overflow => "overflow",
+            Self::Log => "log",
         }
     }
 }
@@ -49,6 +53,7 @@ pub(super) struct Failures {
     pub(super) failed: AtomicU64,
     pub(super) overflowed: AtomicU64,
     dropped: [AtomicU64; Reason::ALL.len()],
+    buried: [AtomicU64; Reason::ALL.len()],
     /// All but the first class, which is what was delivered.
     tried: [AtomicU64; OutcomeClass::ALL.len()],
 }
@@ -68,12 +73,20 @@ pub struct LaneCounts {
     pub dropped: u64,
     /// The same by reason, in the order of [`Reason::ALL`].
     pub dropped_by: [u64; Reason::ALL.len()],
+    /// Of those given up: they are dead letters.
+    pub dead: u64,
+    /// The same by reason, in the order of [`Reason::ALL`].
+    pub dead_by: [u64; Reason::ALL.len()],
     /// Of those given up: the queue was full.
     pub overflowed: u64,
     /// Records tried, by what came of it, in the order of [`OutcomeClass::ALL`].
     pub tried: [u64; OutcomeClass::ALL.len()],
     /// Records that wait or are being delivered.
     pub queued: u64,
+    /// Of those: only the log has them.
+    pub spooled: u64,
+    /// Whether it has to read the log, which may hold more than was counted: an earlier run's records.
+    pub behind: bool,
     /// Whether the destination is left alone.
     pub breaker: BreakerState,
     /// Whether a wrong configuration pauses the action.
@@ -108,6 +121,15 @@ impl Failures {
         add(&self.dropped[reason as usize], 1);
     }
 
+    pub(super) fn buried(&self, reason: Reason) {
+        add(&self.buried[reason as usize], 1);
+    }
+
+    /// Records that the log had and has no more.
+    pub(super) fn lost(&self, count: u64) {
+        self.dropped[Reason::Log as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Adds these numbers.
     pub(super) fn read(&self, counts: &mut LaneCounts) {
         counts.retried = load(&self.retried);
@@ -115,6 +137,8 @@ impl Failures {
         counts.overflowed = load(&self.overflowed);
         counts.dropped_by = self.dropped.each_ref().map(load);
         counts.dropped = counts.dropped_by.iter().sum();
+        counts.dead_by = self.buried.each_ref().map(load);
+        counts.dead = counts.dead_by.iter().sum();
         for (sum, tried) in counts.tried.iter_mut().zip(&self.tried) {
             *sum += load(tried);
         }

@@ -25,7 +25,7 @@ fn bodies(sink: &Scripted) -> Vec<String> {
 async fn without_an_error_action_a_record_is_kept_and_tried_until_it_gets_through() {
     let sink = Scripted::new(&[Step::Retry; 30], 1);
     let lane = keeping(&sink, Retry::default());
-    lane.push(items(&["1", "2"], None));
+    lane.push(0, items(&["1", "2"], None));
     settle(&[&lane]).await;
     let times: Vec<u64> = sink.seen().iter().map(|(at, _)| *at).collect();
     assert_eq!(times[..4], [0, 1, 4, 14], "the vendor's schedule comes first");
@@ -44,7 +44,7 @@ async fn what_waits_longer_than_it_may_is_given_up_with_all_behind_it() {
     let sink = Scripted::new(&[], 2);
     sink.always(Step::Retry);
     let lane = keeping(&sink, Retry { max_age: HOUR, ..Retry::default() });
-    lane.push(items(&["1", "2", "3", "4", "5"], None));
+    lane.push(0, items(&["1", "2", "3", "4", "5"], None));
     let start = Instant::now();
     settle(&[&lane]).await;
     let took = start.elapsed();
@@ -54,7 +54,7 @@ async fn what_waits_longer_than_it_may_is_given_up_with_all_behind_it() {
     assert_eq!(counts.dropped_by[Reason::Expired as usize], 5);
     balanced(&lane);
     // What comes later has its own time, and the breaker keeps the calls rare.
-    lane.push(items(&["6"], None));
+    lane.push(0, items(&["6"], None));
     sink.always(Step::Ok);
     settle(&[&lane]).await;
     assert_eq!(lane.counts().delivered, 1);
@@ -69,7 +69,7 @@ async fn r16_an_open_breaker_probes_with_one_batch_and_uses_up_no_tries() {
     let lane = lane("main", &sink, LIMITS);
     let names: Vec<String> = (0..50).map(|n| n.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    lane.push(items(&names, Some(&error_lane)));
+    lane.push(0, items(&names, Some(&error_lane)));
     until(|| lane.counts().breaker == BreakerState::Open).await;
     // The first has had its schedule; the next one's first failure opens the breaker.
     assert_eq!(bodies(&sink), ["0", "0", "0", "0", "1"]);
@@ -97,7 +97,7 @@ async fn a_wrong_configuration_pauses_the_action_until_it_is_mended() {
     sink.always(Step::Misconfigured);
     let (lane, errors) = (lane("main", &sink, LIMITS), Scripted::new(&[], 1));
     let error_lane = super::lane("error_action", &errors, LIMITS);
-    lane.push(items(&["1", "2", "3"], Some(&error_lane)));
+    lane.push(0, items(&["1", "2", "3"], Some(&error_lane)));
     until(|| lane.counts().paused).await;
     assert!(lane.trouble().expect("trouble").contains("configuration is wrong: Misconfigured"));
     until(|| sink.seen().len() == 4).await;
@@ -128,7 +128,7 @@ async fn then_says_what_comes_after_the_schedule() {
         let sink = Scripted::new(&[Step::Retry; 9], 1);
         let sunk = Arc::clone(&sink) as Arc<dyn Sink>;
         let lane = make("main", sunk, LIMITS, error_action, schedule(then));
-        lane.push(items(&["1"], None));
+        lane.push(0, items(&["1"], None));
         settle(&[&lane]).await;
         assert_eq!(lane.counts().failed, failed, "{error_action} {then:?}");
         assert_eq!(lane.counts().dropped_by[Reason::Exhausted as usize], failed);
@@ -147,7 +147,7 @@ async fn r13_dead_hanging_and_slow_destinations_cost_the_others_nothing() {
         for lane in &lanes {
             let names: Vec<String> = (0..5).map(|n| (batch * 5 + n).to_string()).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            lane.push(items(&names, None));
+            lane.push(0, items(&names, None));
         }
     }
     let healthy: Vec<_> = lanes[kinds.len()..].iter().collect();
@@ -204,7 +204,7 @@ async fn r19_a_destination_too_slow_for_a_batch_gets_smaller_ones() {
     let lane = make("main", sink.clone(), LIMITS, false, Retry::default());
     let names: Vec<String> = (0..64).map(|n| n.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    lane.push(items(&names, None));
+    lane.push(0, items(&names, None));
     settle(&[&lane]).await;
     assert_eq!(*sink.taken.lock().expect("lock"), names, "all, in order");
     let counts = lane.counts();
@@ -216,7 +216,7 @@ async fn r19_a_destination_too_slow_for_a_batch_gets_smaller_ones() {
 async fn a_record_that_breaks_the_sink_is_given_up_alone() {
     let sink = Arc::new(Slow { taken: Mutex::default() });
     let lane = make("main", sink.clone(), LIMITS, false, Retry::default());
-    lane.push(items(&["1", "bad", "2", "3"], None));
+    lane.push(0, items(&["1", "bad", "2", "3"], None));
     settle(&[&lane]).await;
     assert_eq!(*sink.taken.lock().expect("lock"), ["1", "2", "3"]);
     assert_eq!(lane.counts().dropped_by[Reason::Poison as usize], 1);
@@ -227,13 +227,13 @@ async fn a_record_that_breaks_the_sink_is_given_up_alone() {
 async fn a_probe_that_is_only_poison_does_not_close_the_breaker() {
     let sink = Scripted::new(&[Step::Retry; 5], 1);
     let lane = keeping(&sink, Retry::default());
-    lane.push(items(&["1", "2", "3"], None));
+    lane.push(0, items(&["1", "2", "3"], None));
     until(|| lane.counts().breaker == BreakerState::Open).await;
     sink.always(Step::Poison);
     settle(&[&lane]).await;
     assert_eq!(lane.counts().breaker, BreakerState::HalfOpen);
     sink.always(Step::Ok);
-    lane.push(items(&["4"], None));
+    lane.push(0, items(&["4"], None));
     settle(&[&lane]).await;
     assert_eq!(lane.counts().breaker, BreakerState::Closed);
 }
