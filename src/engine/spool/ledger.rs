@@ -57,7 +57,8 @@ pub(super) enum Opened {
 }
 
 enum Slot {
-    Whole(Snapshot),
+    /// What it says, and its bytes.
+    Whole(Snapshot, Vec<u8>),
     Other(u32),
     Bad,
 }
@@ -81,13 +82,13 @@ impl Ledger {
             }
             existed = true;
             let file = fs.open(name)?;
-            if let Slot::Whole(snapshot) = read(&*file)? {
-                found.push((name.to_owned(), snapshot));
+            if let Slot::Whole(snapshot, bytes) = read(&*file)? {
+                found.push((name.to_owned(), snapshot, bytes));
             }
             Ok(file)
         };
         let files = [slot(NAMES[0])?, slot(NAMES[1])?];
-        let newest = found.into_iter().max_by_key(|(_, snapshot)| snapshot.generation);
+        let newest = found.into_iter().max_by_key(|(_, snapshot, _)| snapshot.generation);
         let mut ledger = Self {
             files,
             scratch: 0,
@@ -97,13 +98,15 @@ impl Ledger {
             offsets: Vec::new(),
         };
         fs.sync_names()?;
-        let Some((name, snapshot)) = newest else {
+        let Some((name, snapshot, bytes)) = newest else {
             return Ok(if existed { Opened::Damaged(ledger) } else { Opened::New(ledger) });
         };
-        // A killed process may have left it to the page cache; the other slot is about to be written.
+        // A killed process may have left it to the page cache, which after a failed sync takes it for
+        // written: so it is written again. The other slot is written only when this one is on disk.
         ledger.scratch = usize::from(name != NAMES[1]);
         let whole = 1 - ledger.scratch;
-        ledger.files.get(whole).map_or(Ok(()), |file| file.sync())?;
+        let again = |file: &Arc<dyn File>| file.write_at(&bytes, 0).and_then(|()| file.sync());
+        ledger.files.get(whole).map_or(Ok(()), again)?;
         (ledger.generation, ledger.durable) = (snapshot.generation, snapshot.generation);
         Ok(Opened::Found(ledger, snapshot))
     }
@@ -189,16 +192,22 @@ fn read(file: &dyn File) -> io::Result<Slot> {
     if read_full(file, &mut bytes, 0).unwrap_or(0) < bytes.len() {
         return Ok(Slot::Bad);
     }
-    Ok(parse(&bytes, HEAD + length).unwrap_or(Slot::Bad))
+    let parsed = parse(&bytes, HEAD + length);
+    Ok(match parsed {
+        Some(Ok(snapshot)) => Slot::Whole(snapshot, bytes),
+        Some(Err(version)) => Slot::Other(version),
+        None => Slot::Bad,
+    })
 }
 
-fn parse(bytes: &[u8], end: usize) -> Option<Slot> {
+/// The content, or the number of another version; `None` when it is damaged.
+fn parse(bytes: &[u8], end: usize) -> Option<Result<Snapshot, u32>> {
     if u32_at(bytes, end)? != crc32fast::hash(bytes.get(..end)?) {
         return None;
     }
     let version = u32_at(bytes, 8)?;
     if version != FORMAT {
-        return Some(Slot::Other(version));
+        return Some(Err(version));
     }
     let mut cursors = Vec::new();
     let mut at = HEAD;
@@ -208,5 +217,5 @@ fn parse(bytes: &[u8], end: usize) -> Option<Slot> {
         cursors.push((Arc::from(name), u64_at(bytes, at + 4 + length)?));
         at += 12 + length;
     }
-    Some(Slot::Whole(Snapshot { generation: u64_at(bytes, 16)?, end: u64_at(bytes, 24)?, cursors }))
+    Some(Ok(Snapshot { generation: u64_at(bytes, 16)?, end: u64_at(bytes, 24)?, cursors }))
 }

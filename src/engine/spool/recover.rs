@@ -12,9 +12,12 @@ use super::cursor::Place;
 use super::fs::{Fs, Lock};
 use super::ledger::{Ledger, Opened, Snapshot};
 use super::limits::{LimitsError, SpoolLimits};
-use super::segment::{FORMAT, HEADER, Header, HeaderFound, Identity, read_header};
+use super::segment::{FORMAT, HEADER, Header, HeaderFound, Identity, read_full, read_header};
 use super::shared::{Index, Segment, State};
 use super::walk::{Found, Walk};
+
+/// Bytes of a group commit that are written again at once.
+const AGAIN_BYTES: usize = 1 << 20;
 
 /// What opening a spool found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -246,13 +249,16 @@ fn chain(
             };
             segment.end = said.clamp(base, behind.identity.base);
         } else {
-            // What a killed process left in the page cache has to be on disk before it is served.
-            file.sync()?;
             let tail = read_tail(file.clone(), &segment, snapshot.end);
             report.damaged += tail.damaged;
             report.torn_bytes += tail.torn_bytes;
             segment.end = tail.end;
             segment.bytes = tail.bytes;
+            // What a killed process left in the page cache has to be on disk before it is served. After
+            // a failed sync the cache takes it for written, so the last group commit, which alone may be
+            // in doubt, is written again.
+            write_again(&*file, tail.group_at..tail.bytes)?;
+            file.sync()?;
             // Only gives reserved space back; the end stands in the next header.
             if file.set_len(tail.bytes).is_ok() {
                 file.sync()?;
@@ -263,9 +269,29 @@ fn chain(
     Ok(segments)
 }
 
+/// Writes what a file holds to where it stands.
+fn write_again(file: &dyn super::fs::File, range: std::ops::Range<u64>) -> io::Result<()> {
+    let mut at = range.start;
+    let mut block = vec![0; AGAIN_BYTES];
+    while at < range.end {
+        let most = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(AGAIN_BYTES);
+        let part = block.get_mut(..most).unwrap_or_default();
+        // What cannot be read is on no disk; it was found damaged.
+        let read = read_full(file, part, at).unwrap_or(0);
+        if read == 0 {
+            break;
+        }
+        file.write_at(part.get(..read).unwrap_or_default(), at)?;
+        at += read as u64;
+    }
+    Ok(())
+}
+
 struct Tail {
     end: u64,
     bytes: u64,
+    /// Where the last group commit starts, in bytes.
+    group_at: u64,
     damaged: u64,
     torn_bytes: u64,
 }
@@ -277,7 +303,7 @@ struct Tail {
 fn read_tail(file: Arc<dyn super::fs::File>, segment: &Segment, durable: u64) -> Tail {
     let base = segment.identity.base;
     let mut walk = Walk::new(file, segment.identity.salt, HEADER, 0);
-    let mut tail = Tail { end: base, bytes: HEADER, damaged: 0, torn_bytes: 0 };
+    let mut tail = Tail { end: base, bytes: HEADER, group_at: HEADER, damaged: 0, torn_bytes: 0 };
     // Where the log would be cut, and how much damage was before.
     let mut open: Option<Tail> = None;
     loop {
@@ -291,6 +317,9 @@ fn read_tail(file: Arc<dyn super::fs::File>, segment: &Segment, durable: u64) ->
                 }
                 if first || position < durable {
                     open = None;
+                }
+                if first {
+                    tail.group_at = at;
                 }
                 tail.end = position.saturating_add(1);
                 tail.bytes = at + super::frame::HEAD as u64 + walk.body().len() as u64;

@@ -288,6 +288,8 @@ impl Log {
     /// # Errors
     /// A [`WriteError`]; everything that was acknowledged is durable nevertheless.
     pub(super) fn close(mut self, now: Now) -> Result<(), WriteError> {
+        // Twice: then both slots know the cursors and where the log ends, and one is enough.
+        self.checkpoint(now)?;
         self.checkpoint(now)?;
         match self.active.take() {
             Some(active) => {

@@ -1,5 +1,6 @@
 //! The spool as it is used: threads, tickets, limits, a full disk, a folder of the system.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,8 +10,8 @@ use super::super::log::{Log, Now};
 use super::super::{
     Cursor, OpenError, Reader, Recovered, Refused, Spool, SpoolLimits, Start, WhenFull, encode,
 };
-use super::model::{assert_genuine, bodies, message, read_all};
-use super::sim::{Faults, SimFs};
+use super::model::{assert_genuine, bodies, message, read_all, setting};
+use super::sim::{Chance, Faults, SimFs};
 
 fn limits() -> SpoolLimits {
     SpoolLimits { bytes: 1 << 20, segment_bytes: 64 << 10, ..SpoolLimits::default() }
@@ -284,6 +285,129 @@ fn r6_a_failed_sync_is_answered_with_a_new_segment() {
     assert_eq!(log.write(&[bodies(3..5)], now(0)).expect("the second attempt"), 2);
     let status = log.shared.status(0);
     assert_eq!((status.segments, status.errors, status.trouble), (segments + 1, 1, None));
+}
+
+/// A failed sync leaves pages that look written and are not. A process that is killed then leaves them to
+/// the next one, which must not take them for durable because syncing again succeeds.
+#[test]
+fn r6_what_a_failed_sync_left_in_memory_is_written_again_at_the_next_start() {
+    for seed in 0..200 {
+        let fs = SimFs::new(seed);
+        let mut chance = Chance(seed);
+        let open = || Log::open(Arc::new(fs.clone()), limits(), now(0)).expect("open");
+        let (mut log, _) = open();
+        log.open_cursors(&[("a".into(), Start::Tail)], now(0)).expect("a cursor");
+        log.write(&[bodies(1..3)], now(0)).expect("written");
+        let sync_in = Some(0);
+        if seed % 2 == 0 {
+            fs.set_faults(Faults { sync_in, ..Faults::default() });
+            log.checkpoint(now(0)).expect_err("the ledger is not synced");
+        } else {
+            // The process is killed right behind the sync.
+            fs.set_faults(Faults { sync_in, dead_in: Some(2), ..Faults::default() });
+            log.write(&[bodies(3..9)], now(0)).expect_err("the group is not synced");
+        }
+        drop(log);
+        // The next one is killed in the middle of its start, with the power.
+        if seed % 4 < 2 {
+            let dead_in = Some(chance.below(14) as u32);
+            fs.set_faults(Faults { dead_in, ..Faults::default() });
+            drop(Log::open(Arc::new(fs.clone()), limits(), now(0)));
+            fs.crash(&mut chance);
+        }
+        fs.set_faults(Faults::default());
+        let mut seen = Vec::new();
+        for restart in 0..3 {
+            let (log, found) = open();
+            assert!(!found.cursors_lost && found.missing.is_empty(), "seed {seed}: {found:?}");
+            let place = log.shared.state().places.get("a").expect("a cursor").clone();
+            let cursor = Cursor { shared: log.shared.clone(), place };
+            let (records, skipped) = read_all(&mut Reader::new(&cursor));
+            let ids: Vec<_> = records.iter().map(assert_genuine).collect();
+            assert_eq!(skipped, 0, "seed {seed}");
+            if restart == 0 {
+                seen = ids;
+            } else {
+                assert_eq!(ids, seen, "seed {seed}: what was served stays");
+            }
+            drop(log);
+            fs.crash(&mut chance);
+        }
+    }
+}
+
+/// What a fault is put into: 40 group commits, with cursors that move, made durable now and then.
+/// Gives positions and ids of what was stored.
+fn work_through(log: &mut Log, cursor: &Cursor) -> (BTreeMap<u64, u64>, u64) {
+    let (mut stored, mut failed) = (BTreeMap::new(), 0);
+    for n in 0..40 {
+        let (ids, at) = (n * 3..n * 3 + 3, now(n * 300));
+        match log.write(&[bodies(ids.clone())], at) {
+            Ok(first) => stored.extend(ids.enumerate().map(|(n, id)| (first + n as u64, id))),
+            Err(_) => failed += 1,
+        }
+        if n % 4 == 0 {
+            cursor.commit(n);
+        }
+        if n % 6 == 0 {
+            // It fails with the fault, and is due again.
+            log.checkpoint(at).ok();
+        }
+        log.tend(at);
+    }
+    (stored, failed)
+}
+
+#[test]
+fn r6_a_fault_at_any_call_loses_nothing_and_is_not_even_noticed() {
+    // `TIDEGATE_R6_STEP=1` takes each of the 200 calls.
+    let (mut hit, step) = (0, setting("TIDEGATE_R6_STEP", 5));
+    for k in (0..200).step_by(step as usize) {
+        let faults = [
+            Faults { sync_in: Some(k), ..Faults::default() },
+            Faults { write_in: Some(k), ..Faults::default() },
+            Faults { names_in: Some(k), ..Faults::default() },
+        ];
+        for (kind, fault) in faults.into_iter().enumerate() {
+            let fs = SimFs::new(u64::from(k));
+            let (mut log, _) = Log::open(Arc::new(fs.clone()), limits(), now(0)).expect("open");
+            let places = log
+                .open_cursors(&[("all".into(), Start::Tail), ("some".into(), Start::Tail)], now(0));
+            let [all, some] = <[_; 2]>::try_from(places.expect("cursors")).expect("two");
+            let of = |log: &Log, place| Cursor { shared: log.shared.clone(), place };
+            let (all, some) = (of(&log, all), of(&log, some));
+            fs.set_faults(fault);
+            let (stored, failed) = work_through(&mut log, &some);
+            // One fault is answered with another segment, or by another turn of the ledger.
+            assert_eq!((stored.len(), failed), (120, 0), "fault {kind} at {k}");
+            hit += u64::from(fs.faults() != fault && log.shared.status(0).errors > 0);
+            fs.set_faults(Faults::default());
+            log.checkpoint(now(99_999)).expect("durable");
+            assert_eq!(log.shared.status(0).trouble, None, "fault {kind} at {k}");
+            let serves = |cursor: &Cursor| {
+                let (records, skipped) = read_all(&mut Reader::new(cursor));
+                let got: Vec<_> =
+                    records.iter().map(|one| (one.position, assert_genuine(one))).collect();
+                let expected: Vec<_> =
+                    stored.range(cursor.position()..).map(|(at, id)| (*at, *id)).collect();
+                assert_eq!((got, skipped), (expected, 0), "fault {kind} at {k}");
+            };
+            serves(&all);
+            serves(&some);
+            drop(log);
+            fs.crash(&mut Chance(u64::from(k)));
+            let (log, _) = Log::open(Arc::new(fs.clone()), limits(), now(0)).expect("open");
+            for name in ["all", "some"] {
+                let place = log.shared.state().places.get(name).expect("a cursor").clone();
+                assert_eq!(
+                    place.position.load(Ordering::Relaxed),
+                    if name == "all" { 0 } else { 36 }
+                );
+                serves(&of(&log, place));
+            }
+        }
+    }
+    assert!(hit > 90 / step, "{hit} faults were met");
 }
 
 #[test]

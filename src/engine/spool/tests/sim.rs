@@ -145,6 +145,11 @@ impl SimFs {
         self.disk().faults = faults;
     }
 
+    /// What is still to go wrong.
+    pub fn faults(&self) -> Faults {
+        self.disk().faults
+    }
+
     /// Cuts the power: what was not synced is there or not, piece by piece.
     pub fn crash(&self, chance: &mut Chance) {
         let mut disk = self.disk();
