@@ -11,7 +11,7 @@ use crate::contract::{
     Publisher, QoS, Record, Sink, SinkConfig, Template, Topic, TopicLimits,
 };
 
-/// Records in one call; each is published by itself.
+/// Records in one call; they are published together.
 const BATCH_MAX: usize = 100;
 
 /// Publishes each record as a message: to subscribers and to the rules.
@@ -69,15 +69,20 @@ struct Republish {
 #[async_trait::async_trait]
 impl Sink for Republish {
     async fn deliver(&self, records: &[Record]) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(records.len());
+        let mut messages = Vec::with_capacity(records.len());
+        let mut made = Vec::with_capacity(records.len());
         for record in records {
-            let done = match self.message(record) {
-                Ok(message) => self.publisher.publish(message).await,
-                Err(error) => Err(error),
-            };
-            outcomes.push(done.map_or_else(Outcome::from_error, |()| Outcome::Ok));
+            made.push(self.message(record).map(|message| messages.push(message)));
         }
-        outcomes
+        // One batch: what the engine accepts is durable at the cost of one write.
+        let published = match messages.is_empty() {
+            true => Ok(()),
+            false => self.publisher.publish(messages).await,
+        };
+        let outcome = |made: Result<(), DeliveryError>| {
+            made.and_then(|()| published.clone()).map_or_else(Outcome::from_error, |()| Outcome::Ok)
+        };
+        made.into_iter().map(outcome).collect()
     }
 
     async fn check(&self) -> Result<(), DeliveryError> {

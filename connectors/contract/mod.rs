@@ -39,11 +39,12 @@ use std::sync::Arc;
 /// rules. The daemon passes its own implementation in; without one, `republish` is refused.
 #[async_trait::async_trait]
 pub trait Publisher: Send + Sync + 'static {
-    /// Routes a message to subscribers and to the rules again.
+    /// Routes messages to subscribers and to the rules again, in order. Returns when the engine has
+    /// accepted all of them: those of QoS 1 are durable then.
     ///
     /// # Errors
-    /// A [`DeliveryError`] when a bound is reached (hops, queue) and the message went nowhere.
-    async fn publish(&self, message: Message) -> Result<(), DeliveryError>;
+    /// A [`DeliveryError`] when the engine accepted none of them; publish all of them again.
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), DeliveryError>;
 }
 
 /// What SQL may ask about the device that sent a message, and what only the test of a rule knows.

@@ -233,7 +233,7 @@ pub(crate) struct NoPublisher;
 impl Publisher for NoPublisher {
     async fn publish(
         &self,
-        _: connectors::contract::Message,
+        _: Vec<connectors::contract::Message>,
     ) -> Result<(), connectors::contract::DeliveryError> {
         Ok(())
     }

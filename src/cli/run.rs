@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use connectors::contract::{
-    Batch, DeliveryError, DeviceFacts, Env, Ingress, Message, NoFacts, Publisher, Shutdown,
-    ShutdownHandle, shutdown,
+    Batch, DeliveryError, DeviceFacts, Env, FailureKind, Ingress, Message, Nacked, NoFacts,
+    Promise, Publisher, Shutdown, ShutdownHandle, shutdown,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -68,11 +68,16 @@ struct Republisher {
 
 #[async_trait::async_trait]
 impl Publisher for Republisher {
-    async fn publish(&self, message: Message) -> Result<(), DeliveryError> {
-        // What a client's full queue drops is counted by the broker.
-        let _delivered = self.broker.publish(&message);
-        self.ingress.submit(Batch::unacknowledged(vec![message])).await;
-        Ok(())
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), DeliveryError> {
+        for message in &messages {
+            // What a client's full queue drops is counted by the broker.
+            let _delivered = self.broker.publish(message);
+        }
+        let (batch, accepted) = Batch::awaited(messages);
+        self.ingress.submit(batch.under(Promise { internal: true, ..Promise::default() })).await;
+        accepted.wait().await.map_err(|refused: Nacked| {
+            DeliveryError::new(FailureKind::Busy, format!("{refused}; they are published again"))
+        })
     }
 }
 

@@ -160,11 +160,11 @@ pub struct Published(Mutex<Vec<Message>>);
 
 #[async_trait::async_trait]
 impl Publisher for Published {
-    async fn publish(&self, message: Message) -> Result<(), DeliveryError> {
-        if message.topic.as_str() == "/full" {
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), DeliveryError> {
+        if messages.iter().any(|message| message.topic.as_str() == "/full") {
             return Err(DeliveryError::new(FailureKind::Busy, "the queue is full"));
         }
-        self.0.lock().expect("lock").push(message);
+        self.0.lock().expect("lock").extend(messages);
         Ok(())
     }
 }
@@ -242,9 +242,15 @@ fn hopped(hops: u8) -> Record {
 async fn republish_passes_on_that_the_broker_is_full() {
     let folder = Folder::new();
     let env = with_publisher(env(folder.path()), Arc::new(Published::default()));
-    let full = sink("republish", &json!({ "topic": "/full" }), &env).expect("settings");
-    let outcomes = full.deliver(&[record("{}")]).await;
-    assert!(matches!(&outcomes[0], Outcome::Retry(error) if error.kind == FailureKind::Busy));
+    let full = sink("republish", &json!({ "topic": "/${to}" }), &env).expect("settings");
+    let to = |to: &str| record(&format!(r#"{{"to":"{to}"}}"#));
+    let outcomes = full.deliver(&[to("a"), record("{}"), to("full")]).await;
+    // They go together, or not at all; what can't be published is told apart.
+    for busy in [&outcomes[0], &outcomes[2]] {
+        assert!(matches!(busy, Outcome::Retry(error) if error.kind == FailureKind::Busy));
+    }
+    assert!(poison(&outcomes[1]).contains("missing"));
+    assert_eq!(full.deliver(&[to("a")]).await, [Outcome::Ok]);
 }
 
 // --- http -----------------------------------------------------------------------------------------
