@@ -1,5 +1,7 @@
 //! The daemon's configuration: one struct, from which parsing, defaults and schema come.
 
+mod promises;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ use crate::engine::spool::{SpoolLimits, WhenFull};
 use crate::problem::Problem;
 use crate::sql;
 use crate::yaml::Document;
+
+pub use promises::{PromiseForm, Promises, SourceForm, in_force};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "tidegate.yaml";
@@ -38,8 +42,11 @@ pub struct Config {
     pub access_keys: Vec<AccessKey>,
     /// Named connections to other systems: each a map with the connector's name as its one key.
     pub connections: BTreeMap<String, Map<String, Value>>,
-    /// Named sources: each a map with the connector's name as its one key.
-    pub sources: BTreeMap<String, Map<String, Value>>,
+    /// Named sources: each a map with the connector's name as key, and beside it what the source
+    /// promises.
+    pub sources: BTreeMap<String, SourceForm>,
+    /// What the listeners promise about the messages that they take.
+    pub promises: Promises,
     /// Which connection stands for a destination of the vendor; the first that fits counts.
     pub endpoints: Vec<crate::api::Endpoint>,
     /// What keeps messages that were acknowledged until they are delivered.
@@ -269,6 +276,7 @@ impl Default for Config {
             access_keys: Vec::new(),
             connections,
             sources: BTreeMap::new(),
+            promises: Promises::default(),
             endpoints: Vec::new(),
             spool: Spool::default(),
             limits: Limits::default(),
@@ -311,11 +319,10 @@ impl Config {
         for (name, connection) in Self::default().connections {
             config.connections.entry(name).or_insert(connection);
         }
-        for (part, map) in [("connections", &config.connections), ("sources", &config.sources)] {
-            for (name, map) in map {
-                one_key(map)
-                    .map_err(|message| document.problem(&format!("{part}.{name}"), message))?;
-            }
+        let connections = config.connections.iter().map(|(name, map)| ("connections", name, map));
+        let sources = config.sources.iter().map(|(name, form)| ("sources", name, &form.connector));
+        for (part, name, map) in connections.chain(sources) {
+            one_key(map).map_err(|message| document.problem(&format!("{part}.{name}"), message))?;
         }
         config.limits.check().map_err(|(path, message)| document.problem(path, message))?;
         let spool = config.spool.limits(config.limits.payload).check();

@@ -1,5 +1,7 @@
 //! The way in: sources hand batches to the engine and learn when they may acknowledge them.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::Message;
@@ -93,6 +95,31 @@ pub enum AckWhen {
     Received,
 }
 
+/// The way in for one source: all of its batches carry its promise.
+pub struct Promised {
+    inner: Arc<dyn Ingress>,
+    promise: Promise,
+}
+
+impl Promised {
+    /// That ingress for a source that promises this.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Ingress>, promise: Promise) -> Self {
+        Self { inner, promise }
+    }
+}
+
+#[async_trait::async_trait]
+impl Ingress for Promised {
+    fn try_submit(&self, batch: Batch) -> Result<(), Batch> {
+        self.inner.try_submit(batch.under(self.promise))
+    }
+
+    async fn ready(&self) {
+        self.inner.ready().await;
+    }
+}
+
 /// The engine's side of an obligation. Dropping it without [`Ack::accept`] is a refusal: the source
 /// must not acknowledge, so that the sender sends again.
 #[derive(Debug)]
@@ -136,5 +163,45 @@ impl AckWait {
     /// [`Nacked`] when the obligation was dropped.
     pub async fn wait(self) -> Result<(), Nacked> {
         self.0.await.map_err(|_| Nacked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::contract::{Topic, TopicLimits};
+
+    /// Takes a batch only at the second offer.
+    #[derive(Default)]
+    struct Reluctant {
+        refused: Mutex<bool>,
+        seen: Mutex<Vec<Promise>>,
+    }
+
+    #[async_trait::async_trait]
+    impl Ingress for Reluctant {
+        fn try_submit(&self, batch: Batch) -> Result<(), Batch> {
+            if !std::mem::replace(&mut *self.refused.lock().expect("lock"), true) {
+                return Err(batch);
+            }
+            self.seen.lock().expect("lock").push(batch.promise);
+            batch.ack.accept();
+            Ok(())
+        }
+
+        async fn ready(&self) {}
+    }
+
+    #[tokio::test]
+    async fn batches_carry_the_promise_of_their_source() {
+        let inner = Arc::new(Reluctant::default());
+        let promise = Promise { durable: true, ack: AckWhen::Received, internal: false };
+        let topic = Topic::parse("/a", TopicLimits::default()).expect("topic");
+        let (batch, accepted) = Batch::awaited(vec![Message::new(topic, "", 0)]);
+        Promised::new(inner.clone(), promise).submit(batch).await;
+        assert_eq!(accepted.wait().await, Ok(()));
+        assert_eq!(*inner.seen.lock().expect("lock"), [promise]);
     }
 }

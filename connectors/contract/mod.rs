@@ -18,7 +18,7 @@ mod template;
 mod topic;
 
 pub use duration::{Period, PeriodError};
-pub use ingress::{Ack, AckWait, AckWhen, Batch, Ingress, Nacked, Promise};
+pub use ingress::{Ack, AckWait, AckWhen, Batch, Ingress, Nacked, Promise, Promised};
 pub use json::{Field, lookup};
 pub use message::{Device, Headers, Message, MessageIds, Origin, QoS};
 pub use preview::Preview;

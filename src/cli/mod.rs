@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use connectors::contract::{ConfigError, Connections, Env, Publisher, Source};
+use connectors::contract::{ConfigError, Connections, Env, Promise, Publisher, Source};
 
 use crate::config::{Config, one_key};
 use crate::engine::rule_files;
@@ -170,8 +170,8 @@ pub(crate) fn compiler(
 /// A source with wrong settings.
 pub(crate) fn sources(config: &Config, env: &Env) -> Result<Vec<NamedSource>, Problem> {
     let mut sources = Vec::with_capacity(config.sources.len());
-    for (name, map) in &config.sources {
-        let (kind, settings) = one_key(map).map_err(Problem::new)?;
+    for (name, form) in &config.sources {
+        let (kind, settings) = one_key(&form.connector).map_err(Problem::new)?;
         let part = format!("sources.{name}.{kind}");
         let spec = connectors::SOURCES.iter().find(|spec| spec.name == kind);
         let spec = spec.ok_or_else(|| {
@@ -180,13 +180,20 @@ pub(crate) fn sources(config: &Config, env: &Env) -> Result<Vec<NamedSource>, Pr
         })?;
         let source = (spec.build)(name, settings, env)
             .map_err(|error| wrong(config, &part, &format!("source `{name}`"), &error))?;
-        sources.push((name.clone(), source));
+        sources.push(NamedSource { name: name.clone(), promise: form.promise(), source });
     }
     Ok(sources)
 }
 
-/// A source and the name that the configuration gives it.
-pub(crate) type NamedSource = (String, Box<dyn Source>);
+/// A source, with what the configuration says about it.
+pub(crate) struct NamedSource {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it promises.
+    pub(crate) promise: Promise,
+    /// It, not running yet.
+    pub(crate) source: Box<dyn Source>,
+}
 
 fn no_connector<'a>(
     config: &Config,

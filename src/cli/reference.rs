@@ -107,6 +107,21 @@ it. `--filter TEXT` runs the tests whose `rule: test` holds a text, `--json` pri
 and one with the counts. The exit code is 0 when all tests pass and all files are right, else 1.
 "#;
 
+/// What all sources have in common.
+const SOURCES: &str = r#"
+# Sources
+
+Named under `sources:` in the configuration: a map with one connector's name as key, and beside it:
+
+| key | meaning |
+| --- | --- |
+| `ack` | when a message is acknowledged to its system: `durable` (default), when it is on disk; `received`, when it is in memory: faster, but a crash loses what was acknowledged and was not yet on disk |
+| `durable` | `true` also writes messages of QoS 0 to disk; `false` by default |
+
+The embedded MQTT broker and `/ingest` have the same two: `promises: { mqtt: { durable: true }, http: { ack: received } }`.
+The gauge `tidegate_source_promise` shows what is in force.
+"#;
+
 /// The reference of connectors: `connectors/README.md`.
 #[must_use]
 pub fn connectors_reference() -> String {
@@ -123,7 +138,7 @@ pub fn connectors_reference() -> String {
     for spec in connectors::SINKS {
         section(&mut text, spec.name, spec.summary, spec.example, &(spec.schema)());
     }
-    text.push_str("\n# Sources\n\nNamed under `sources:` in the configuration.\n");
+    text.push_str(SOURCES);
     for spec in connectors::SOURCES {
         section(&mut text, spec.name, spec.summary, spec.example, &(spec.schema)());
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use connectors::contract::{
     Batch, DeliveryError, DeviceFacts, Env, FailureKind, Ingress, Message, Nacked, NoFacts,
-    Promise, Publisher, Shutdown, ShutdownHandle, shutdown,
+    Promise, Promised, Publisher, Shutdown, ShutdownHandle, shutdown,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -19,10 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::status::Status;
-use super::{Outcome, cannot_start, compiler, install_tls, reload, sources};
+use super::{NamedSource, Outcome, cannot_start, compiler, install_tls, reload, sources};
 use crate::api;
 use crate::broker::{AllowAll, Broker, BrokerHandle, Hooks, StatusMessages};
-use crate::config::Config;
+use crate::config::{Config, in_force};
 use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
 use crate::rule::store::{AccessKey, KEY_FILE, Store};
 use crate::thing::Forwarder;
@@ -79,6 +79,11 @@ impl Publisher for Republisher {
             DeliveryError::new(FailureKind::Busy, format!("{refused}; they are published again"))
         })
     }
+}
+
+/// The way in for a source that promises this.
+fn promised(ingress: &Arc<dyn Ingress>, promise: impl Into<Promise>) -> Arc<dyn Ingress> {
+    Arc::new(Promised::new(Arc::clone(ingress), promise.into()))
 }
 
 pub(super) fn run(config: Config) -> Outcome {
@@ -139,7 +144,7 @@ impl Daemon {
                 payload_max: config.limits.payload,
             },
             hooks(config)?,
-            Arc::clone(&ingress),
+            promised(&ingress, config.promises.mqtt),
             Arc::new(now_ms),
         );
         let publisher = Republisher { broker: broker.handle(), ingress: Arc::clone(&ingress) };
@@ -153,9 +158,11 @@ impl Daemon {
             engine: Arc::clone(&engine),
             rules: Arc::clone(&rules),
             broker: broker.handle(),
+            promises: in_force(&config.promises, &config.sources).into(),
             started: Instant::now(),
         };
-        let state = api_state(config, store, status, &env, Arc::clone(&ingress));
+        let http_ingress = promised(&ingress, config.promises.http);
+        let state = api_state(config, store, status, &env, http_ingress);
         for (name, problem) in api::restore(&state).await? {
             tracing::error!(rule = name, "a rule of the API cannot run: {problem}");
             rules.note_failed(name, problem.to_string());
@@ -202,8 +209,8 @@ impl Daemon {
         ingress: &Arc<dyn Ingress>,
         stopped: &Shutdown,
     ) -> anyhow::Result<()> {
-        for (name, source) in sources(config, env)? {
-            let (ingress, stopped) = (Arc::clone(ingress), stopped.clone());
+        for NamedSource { name, promise, source } in sources(config, env)? {
+            let (ingress, stopped) = (promised(ingress, promise), stopped.clone());
             self.spawn("source", async move {
                 if let Err(error) = source.run(ingress, stopped).await {
                     tracing::error!(source = name, "the source ended: {error}");

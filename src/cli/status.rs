@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use connectors::contract::OutcomeClass;
+use connectors::contract::{AckWhen, OutcomeClass, Promise};
 
 use crate::broker::BrokerHandle;
 use crate::engine::spool::SpoolStatus;
@@ -17,6 +17,8 @@ pub(super) struct Status {
     pub(super) engine: Arc<Engine>,
     pub(super) rules: Arc<RuleSet>,
     pub(super) broker: BrokerHandle,
+    /// What each source promises, by its name.
+    pub(super) promises: Arc<[(String, Promise)]>,
     pub(super) started: Instant,
 }
 
@@ -73,6 +75,16 @@ impl Status {
                 | metrics::BROKER_SENT
                 | metrics::BROKER_CLOSED
                 | metrics::BROKER_DROPPED => self.broker_metric(&mut text, *metric),
+                metrics::SOURCE_PROMISE => {
+                    for (source, promise) in &*self.promises {
+                        let ack = match promise.ack {
+                            AckWhen::Durable => "durable",
+                            AckWhen::Received => "received",
+                        };
+                        let qos0 = if promise.durable { "durable" } else { "memory" };
+                        text.add(*metric, &[("source", source), ("ack", ack), ("qos0", qos0)], 1);
+                    }
+                }
                 metrics::MEMORY => text.add(*metric, &[], resident_bytes()),
                 metrics::UPTIME => text.add(*metric, &[], self.started.elapsed().as_secs()),
                 _ => reports.iter().for_each(|report| rule_metric(&mut text, *metric, report)),
