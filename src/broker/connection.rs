@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use connectors::contract::{Batch, Message, Nacked, Origin};
+use connectors::contract::{Batch, Message, Nacked, Origin, QoS};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -46,6 +46,11 @@ pub(super) enum Close {
     /// The broker ends it; MQTT 5 clients are told the reason.
     Broker(Reason, &'static str),
 }
+
+/// The engine refused messages. Only over a new connection does the client send them again, those
+/// behind them included (MQTT-4.4.0-1), which keeps their order.
+const NOT_ACCEPTED: Close =
+    Close::Broker(Reason::IMPLEMENTATION, "the engine did not accept the messages");
 
 /// Something that the engine will say.
 type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -232,8 +237,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 Some(Poll::Pending) => break,
                 Some(Poll::Ready(Err(Nacked))) => {
                     add(&self.core.counters.batches_refused, 1);
-                    let note = "the engine did not accept the messages";
-                    return Err(Close::Broker(Reason::SERVER_UNAVAILABLE, note));
+                    return Err(NOT_ACCEPTED);
                 }
                 None | Some(Poll::Ready(Ok(()))) => {}
             }
@@ -307,8 +311,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
 
     async fn finish(mut self, close: Close) {
         // Messages that were read are the engine's, even when the client has gone meanwhile.
-        if let Some(refused) = self.refused.take() {
-            self.core.ingress.submit(refused.batch).await;
+        if let Some(Refused { mut batch, .. }) = self.refused.take() {
+            if close == NOT_ACCEPTED {
+                // These come again behind the ones that were refused.
+                batch.messages.retain(|message| message.qos == QoS::AtMostOnce);
+            }
+            if !batch.messages.is_empty() {
+                self.core.ingress.submit(batch).await;
+            }
         }
         let (reason, leave) = match &close {
             Close::Goodbye { reason, leave } => (*reason, *leave),

@@ -1,9 +1,10 @@
 //! The hand-over to the engine: PUBACK only after it has accepted, in order, without stalling.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use connectors::contract::{QoS, TopicLimits};
-use tidegate::broker::codec::{Packet, Reason, Version};
+use tidegate::broker::codec::{Packet, Publish, Reason, Version};
 use tidegate::broker::{Hooks, Limits, StatusMessages};
 
 use super::rig::{BOTH, Rig, START_MS, connect, message, text};
@@ -72,8 +73,88 @@ async fn a_refusal_of_the_engine_closes_the_connection_without_a_puback() {
         raw.send(numbered(2)).await;
         rig.engine.until(2).await;
         drop(rig.engine.take());
-        raw.ends_with(Reason::SERVER_UNAVAILABLE).await;
+        raw.ends_with(Reason::IMPLEMENTATION).await;
         assert_eq!(rig.snapshot().batches_refused, 1);
+    }
+}
+
+/// What was sent behind refused messages is not taken before they come again, in their order.
+#[tokio::test(start_paused = true)]
+async fn refused_messages_come_again_in_order() {
+    for version in BOTH {
+        let rig = Rig::new();
+        rig.engine.hold();
+        let (mut raw, _) = rig.keeper("a", version).await;
+        raw.send(numbered(1)).await;
+        rig.engine.until(1).await;
+        rig.engine.set_full(true);
+        raw.send_all([numbered(2), Packet::Publish(message("a", "zero", 0))]).await;
+        while rig.snapshot().backpressure == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(rig.engine.take());
+        rig.engine.set_full(false);
+        raw.ends_with(Reason::IMPLEMENTATION).await;
+        // A message of QoS 0 does not come again.
+        let taken = rig.engine.until(2).await;
+        assert_eq!(text(&taken[1].payload), "zero");
+        let (mut raw, present) = rig.keeper("a", version).await;
+        assert!(present);
+        let again = |id| match numbered(id) {
+            Packet::Publish(publish) => Packet::Publish(Publish { dup: true, ..publish }),
+            other => other,
+        };
+        raw.send_all([again(1), again(2), numbered(3)]).await;
+        let taken = rig.engine.until(5).await;
+        let texts: Vec<_> = taken[2..].iter().map(|message| text(&message.payload)).collect();
+        assert_eq!(texts, ["1", "2", "3"]);
+        // The batch with the message of QoS 0, whose connection has gone.
+        drop(rig.engine.take());
+        rig.engine.accept();
+        for id in 1..=3 {
+            assert_eq!(raw.ack().await.packet_id, id);
+        }
+    }
+}
+
+/// Messages of one client with a full window, acknowledged 5 ms after they were taken; how long all of
+/// them take.
+async fn with_late_acknowledgements(version: Version) -> Duration {
+    let rig = Rig::new();
+    rig.engine.accept_after(Duration::from_millis(5));
+    let mut raw = rig.client("a", version).await;
+    let start = tokio::time::Instant::now();
+    let window = Limits::default().receive_max;
+    raw.send_all((1..=window).map(numbered)).await;
+    for id in 1..=MESSAGES {
+        assert_eq!(raw.ack().await.packet_id, id);
+        if id + window <= MESSAGES {
+            raw.send(numbered(id + window)).await;
+        }
+    }
+    let taken = start.elapsed();
+    assert_eq!(rig.engine.messages().len(), usize::from(MESSAGES));
+    taken
+}
+
+const MESSAGES: u16 = 20_000;
+
+/// The next messages are read and handed over while acknowledgements wait for the disk.
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_that_come_late_do_not_slow_one_client_down() {
+    for version in BOTH {
+        let taken = with_late_acknowledgements(version).await;
+        assert!(taken <= Duration::from_secs(1), "{taken:?} for {MESSAGES} messages");
+    }
+}
+
+#[tokio::test]
+#[ignore = "T1: measures real time"]
+async fn one_client_with_late_acknowledgements_reaches_20_000_messages_a_second() {
+    for version in BOTH {
+        let taken = with_late_acknowledgements(version).await;
+        println!("{version:?}: {:.0} messages a second", f64::from(MESSAGES) / taken.as_secs_f64());
+        assert!(taken <= Duration::from_secs(1), "{taken:?} for {MESSAGES} messages");
     }
 }
 
@@ -157,7 +238,7 @@ async fn messages_say_where_they_come_from() {
     let mut wish = connect("c1", Version::V311);
     wish.username = Some("dn&pk".into());
     raw.hello(wish).await;
-    tokio::time::advance(std::time::Duration::from_millis(1_500)).await;
+    tokio::time::advance(Duration::from_millis(1_500)).await;
     raw.publish_retained("车间/1", "x", 1).await;
     raw.publish("b", "y", 0).await;
     let got = rig.engine.until(2).await;

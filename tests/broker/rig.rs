@@ -37,12 +37,18 @@ struct Inner {
     hold: bool,
     messages: Vec<Message>,
     held: VecDeque<Promise>,
+    late: Option<Duration>,
 }
 
 impl Engine {
     /// From now on acks wait for [`Engine::accept`].
     pub fn hold(&self) {
         self.inner.lock().unwrap().hold = true;
+    }
+
+    /// From now on batches are accepted so long after they were taken.
+    pub fn accept_after(&self, late: Duration) {
+        self.inner.lock().unwrap().late = Some(late);
     }
 
     pub fn accept(&self) {
@@ -82,6 +88,12 @@ impl Ingress for Engine {
         inner.messages.extend(batch.messages);
         if inner.hold {
             inner.held.push_back(batch.ack);
+        } else if let Some(late) = inner.late {
+            let ack = batch.ack;
+            tokio::spawn(async move {
+                tokio::time::sleep(late).await;
+                ack.accept();
+            });
         } else {
             batch.ack.accept();
         }

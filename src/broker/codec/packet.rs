@@ -35,6 +35,8 @@ impl Reason {
     pub const MALFORMED: Self = Self(0x81);
     /// The packet is not allowed here.
     pub const PROTOCOL_ERROR: Self = Self(0x82);
+    /// The packet is fine, but the receiver cannot take it.
+    pub const IMPLEMENTATION: Self = Self(0x83);
     /// The protocol version is not spoken here.
     pub const UNSUPPORTED_VERSION: Self = Self(0x84);
     /// The client identifier is not acceptable.
@@ -82,6 +84,7 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let meaning = match *self {
             Self::MALFORMED | Self::PROTOCOL_ERROR => "the protocol was broken",
+            Self::IMPLEMENTATION => "the broker could not take the messages; send them again",
             Self::UNSUPPORTED_VERSION => "this version of MQTT is not spoken",
             Self::CLIENT_ID_NOT_VALID => "the client identifier is not acceptable",
             Self::BAD_CREDENTIALS => "user name or password is wrong",
