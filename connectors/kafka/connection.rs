@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, Producer as _};
 use schemars::JsonSchema;
@@ -266,8 +265,6 @@ impl ClientContext for Context {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
     }
 }
-
-impl ConsumerContext for Context {}
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 //! Transactions and schemas are not here.
 
 mod connection;
+mod member;
 mod sink;
 mod source;
 

@@ -15,8 +15,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 
-use super::connection::{Cluster, Context};
+use super::connection::Cluster;
+use super::member::{Member, Moment};
 use super::sink::check_topic;
 use crate::contract::{
     Batch, Body, ConfigError, Device, Env, Ingress, Message, Nacked, Origin, PathGuard, QoS,
@@ -33,6 +35,9 @@ const BATCHES_IN_FLIGHT: usize = 16;
 /// Pauses after a failure: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long the engine may have no room before the consumer is only polled.
+const PAUSE_AFTER: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for batches that the engine still holds.
 const STOP_WAIT: Duration = Duration::from_secs(2);
@@ -64,7 +69,8 @@ pub struct KafkaSourceSettings {
     product_key: Option<Template>,
     /// The name of the device; goes with `product_key`.
     device_name: Option<Template>,
-    /// Where a group that has read nothing yet starts.
+    /// Where a group starts in a partition of which it has read nothing yet. Where what it would read
+    /// next is gone, it goes on with the oldest that there is.
     #[serde(default)]
     start: Start,
 }
@@ -127,10 +133,10 @@ struct KafkaSource {
     start: Start,
 }
 
-type Consumer = StreamConsumer<Context>;
+type Consumer = StreamConsumer<Member>;
 
-/// The last offset of each partition of a batch.
-type Offsets = BTreeMap<(String, i32), i64>;
+/// The last offset of each partition of a batch, and when it was read.
+type Offsets = BTreeMap<(String, i32), (i64, Moment)>;
 
 /// Batches that the engine holds, in order.
 type Held = FuturesOrdered<BoxFuture<'static, (Result<(), Nacked>, Offsets)>>;
@@ -181,14 +187,11 @@ impl KafkaSource {
             .set("group.id", &self.group)
             .set("enable.auto.commit", "true")
             .set("enable.auto.offset.store", "false")
-            .set(
-                "auto.offset.reset",
-                match self.start {
-                    Start::Earliest => "earliest",
-                    Start::Latest => "latest",
-                },
-            );
-        let consumer: Consumer = config.create_with_context(Context::default())?;
+            // Also for an offset that the cluster does not have (any more): what follows it is read,
+            // never skipped.
+            .set("auto.offset.reset", "earliest");
+        let member = Member::new(matches!(self.start, Start::Latest));
+        let consumer: Consumer = config.create_with_context(member)?;
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
         Ok(consumer)
@@ -206,17 +209,23 @@ impl KafkaSource {
             Ok(consumer) => consumer,
             Err(error) => return End::Failed(self.cluster.failure(&error, None).message),
         };
-        let mut held = Held::new();
-        let end = self.pump(&consumer, &mut held, ingress, shutdown, progress).await;
+        let mut reading = Reading {
+            source: self,
+            consumer: &consumer,
+            ingress,
+            held: Held::new(),
+            refused: None,
+            next: None,
+            full_since: None,
+            paused: false,
+            complained: false,
+        };
+        let end = reading.run(shutdown, progress).await;
         if matches!(end, End::Stopped) {
             // What is not accepted by then is read again by whoever continues.
-            let settle = async {
-                while let Some((Ok(()), offsets)) = held.next().await {
-                    store(&consumer, &offsets);
-                }
-            };
-            tokio::time::timeout(STOP_WAIT, settle).await.ok();
+            tokio::time::timeout(STOP_WAIT, reading.settle()).await.ok();
         }
+        drop(reading);
         // Committing and leaving the group wait for the broker.
         let close = move || {
             consumer.commit_consumer_state(CommitMode::Sync).ok();
@@ -224,57 +233,6 @@ impl KafkaSource {
         };
         tokio::task::spawn_blocking(close).await.ok();
         end
-    }
-
-    async fn pump(
-        &self,
-        consumer: &Consumer,
-        held: &mut Held,
-        ingress: &dyn Ingress,
-        shutdown: &mut Shutdown,
-        progress: &mut bool,
-    ) -> End {
-        let mut complained = false;
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.wait() => return End::Stopped,
-                Some((accepted, offsets)) = held.next(), if !held.is_empty() => match accepted {
-                    Ok(()) => {
-                        *progress = true;
-                        store(consumer, &offsets);
-                    }
-                    Err(error) => return End::Failed(error.to_string()),
-                },
-                first = consumer.recv(), if held.len() < BATCHES_IN_FLIGHT => match first {
-                    Ok(first) => {
-                        complained = false;
-                        let (messages, offsets) = self.collect(consumer, first);
-                        if messages.is_empty() {
-                            held.push_back(ready((Ok(()), offsets)).boxed());
-                            continue;
-                        }
-                        let (batch, wait) = Batch::awaited(messages);
-                        held.push_back(wait.wait().map(move |accepted| (accepted, offsets)).boxed());
-                        tokio::select! {
-                            () = shutdown.wait() => return End::Stopped,
-                            () = ingress.submit(batch) => {}
-                        }
-                    }
-                    Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
-                        return End::Failed(self.cluster.failure(&error, None).message);
-                    }
-                    // librdkafka reconnects by itself.
-                    Err(error) => {
-                        let error = self.cluster.failure(&error, Some(consumer.client().context()));
-                        if !complained {
-                            tracing::warn!(source = self.name, "reading from Kafka: {error}");
-                        }
-                        complained = true;
-                    }
-                },
-            }
-        }
     }
 
     /// The first message and what else is there already, as one batch.
@@ -285,7 +243,8 @@ impl KafkaSource {
         while let Some(message) = next {
             count += 1;
             bytes += message.payload_len();
-            offsets.insert((message.topic().to_owned(), message.partition()), message.offset());
+            let place = (message.topic().to_owned(), message.partition());
+            offsets.insert(place, (message.offset(), consumer.context().now()));
             match self.mapping.message(&message) {
                 Ok(message) => messages.push(message),
                 Err(reason) => tracing::warn!(
@@ -306,13 +265,152 @@ impl KafkaSource {
     }
 }
 
-/// Marks offsets for the next commit. A partition that was taken away meanwhile is not ours to mark:
-/// its new owner reads those messages again.
+/// Marks offsets for the next commit. A partition that was taken away meanwhile is not ours to mark,
+/// even when it has come back: those messages are read again.
 fn store(consumer: &Consumer, offsets: &Offsets) {
-    for ((topic, partition), offset) in offsets {
-        if let Err(error) = consumer.store_offset(topic, *partition, *offset) {
-            tracing::debug!(topic, partition, "offset {offset} is not stored: {error}");
+    for ((topic, partition), (offset, read)) in offsets {
+        if !consumer.context().held_since(topic, *partition, *read) {
+            tracing::debug!(topic, partition, offset, "not stored: the partition was taken away");
+        } else if let Err(error) = consumer.store_offset(topic, *partition, *offset) {
+            tracing::debug!(topic, partition, offset, "the offset is not stored: {error}");
         }
+    }
+}
+
+/// What a consumer has under way.
+struct Reading<'a> {
+    source: &'a KafkaSource,
+    consumer: &'a Consumer,
+    ingress: &'a dyn Ingress,
+    held: Held,
+    /// A batch for which the engine has no room; its offsets are held already.
+    refused: Option<Batch>,
+    /// The first message of a partition that was given while nothing could be taken.
+    next: Option<BorrowedMessage<'a>>,
+    /// Since when nothing more is taken.
+    full_since: Option<Instant>,
+    paused: bool,
+    complained: bool,
+}
+
+impl Reading<'_> {
+    /// Reads until a stop or a failure.
+    async fn run(&mut self, shutdown: &mut Shutdown, progress: &mut bool) -> End {
+        loop {
+            let full = self.check_room();
+            if !full && let Some(next) = self.next.take() {
+                self.take(next);
+                continue;
+            }
+            let pause_at =
+                self.full_since.filter(|_| !self.paused).map(|since| since + PAUSE_AFTER);
+            tokio::select! {
+                biased;
+                () = shutdown.wait() => return End::Stopped,
+                Some((accepted, offsets)) = self.held.next(), if !self.held.is_empty() => {
+                    match accepted {
+                        Ok(()) => {
+                            *progress = true;
+                            store(self.consumer, &offsets);
+                        }
+                        Err(error) => return End::Failed(error.to_string()),
+                    }
+                }
+                () = self.ingress.ready(), if self.refused.is_some() => {
+                    if let Some(batch) = self.refused.take() && !self.offer(batch) {
+                        // Ready, and full again: let others run before the next look.
+                        tokio::task::yield_now().await;
+                    }
+                }
+                () = until(pause_at), if pause_at.is_some() => self.pause(),
+                read = self.consumer.recv(), if !full || (self.paused && self.next.is_none()) => {
+                    match read {
+                        Ok(message) if full => self.next = Some(message),
+                        Ok(message) => self.take(message),
+                        Err(error) => {
+                            if let Some(end) = self.failed(&error) {
+                                return end;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// True when nothing more can be taken now.
+    fn check_room(&mut self) -> bool {
+        let full = self.refused.is_some() || self.held.len() >= BATCHES_IN_FLIGHT;
+        if full {
+            self.full_since.get_or_insert_with(Instant::now);
+            return true;
+        }
+        self.full_since = None;
+        if std::mem::take(&mut self.paused) {
+            let all = self.consumer.assignment();
+            if let Err(error) = all.and_then(|all| self.consumer.resume(&all)) {
+                tracing::warn!(source = self.source.name, "can't go on reading: {error}");
+            }
+        }
+        false
+    }
+
+    /// Asks for no more messages, so that the consumer can be polled: a member that is silent for
+    /// too long (`max.poll.interval.ms`) loses its partitions, and all of it is read again.
+    fn pause(&mut self) {
+        let all = self.consumer.assignment();
+        if let Err(error) = all.and_then(|all| self.consumer.pause(&all)) {
+            tracing::warn!(source = self.source.name, "can't pause reading: {error}");
+        }
+        self.paused = true;
+    }
+
+    /// Takes a message and what else is there already to the engine.
+    fn take(&mut self, first: BorrowedMessage<'_>) {
+        self.complained = false;
+        let (messages, offsets) = self.source.collect(self.consumer, first);
+        if messages.is_empty() {
+            return self.held.push_back(ready((Ok(()), offsets)).boxed());
+        }
+        let (batch, wait) = Batch::awaited(messages);
+        self.held.push_back(wait.wait().map(move |accepted| (accepted, offsets)).boxed());
+        self.offer(batch);
+    }
+
+    /// False when the engine has no room.
+    fn offer(&mut self, batch: Batch) -> bool {
+        self.refused = self.ingress.try_submit(batch).err();
+        self.refused.is_none()
+    }
+
+    /// The end, when an error is one.
+    fn failed(&mut self, error: &KafkaError) -> Option<End> {
+        let cluster = &self.source.cluster;
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            return Some(End::Failed(cluster.failure(error, None).message));
+        }
+        // librdkafka reconnects by itself.
+        let error = cluster.failure(error, Some(self.consumer.context().context()));
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!(source = self.source.name, "reading from Kafka: {error}");
+        }
+        None
+    }
+
+    /// Marks what the engine accepts of the batches that it holds, up to the first that it refuses.
+    async fn settle(&mut self) {
+        // What the engine had no room for is not offered any more.
+        self.refused = None;
+        while let Some((Ok(()), offsets)) = self.held.next().await {
+            store(self.consumer, &offsets);
+        }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
