@@ -396,3 +396,140 @@ async fn mqtt_source_and_sink_survive_a_restart_of_the_broker() {
     until_heard("{\"n\":3}").await;
     source.stop().await;
 }
+
+/// The next connection of a source to a broker of the test's own, from CONNECT to SUBACK.
+async fn accept_source(listener: &TcpListener, session_present: bool) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let (kind, _) = read_packet(&mut stream).await.expect("CONNECT");
+    assert_eq!(kind >> 4, 1);
+    let conn_ack = [0x20, 3, u8::from(session_present), 0, 0];
+    stream.write_all(&conn_ack).await.expect("written");
+    let (kind, body) = read_packet(&mut stream).await.expect("SUBSCRIBE");
+    assert_eq!(kind >> 4, 8);
+    stream.write_all(&[0x90, 4, body[0], body[1], 0, 1]).await.expect("written");
+    stream
+}
+
+/// Sends a message of QoS 1 on the topic `t`.
+async fn send(stream: &mut TcpStream, id: u8, dup: bool, payload: &str) {
+    let length = u8::try_from(6 + payload.len()).expect("short");
+    let head = [0x32 | u8::from(dup) << 3, length, 0, 1, b't', 0, id, 0];
+    stream.write_all(&[&head[..], payload.as_bytes()].concat()).await.expect("written");
+}
+
+/// The packet identifier of the next PUBACK; `None` when the source has closed.
+async fn puback(stream: &mut TcpStream) -> Option<u8> {
+    loop {
+        let (kind, body) = read_packet(stream).await?;
+        if kind >> 4 == 4 {
+            return Some(body[1]);
+        }
+    }
+}
+
+async fn own_broker() -> (TcpListener, Folder, Env) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let folder = Folder::new();
+    let settings = json!({ "host": "127.0.0.1", "port": port });
+    let env = with_connection(env(folder.path()), "mqtt", &settings);
+    (listener, folder, env)
+}
+
+#[tokio::test]
+async fn r28_acknowledgements_keep_their_order_however_late_they_come() {
+    let (listener, _folder, env) = own_broker().await;
+    let settings = json!({ "connection": "it", "filters": ["t"] });
+    let source = Running::start("mqtt", &settings, &env);
+    let mut stream = accept_source(&listener, false).await;
+    let mut held = Vec::new();
+    for id in 1..=3 {
+        // The same message twice is two messages: nothing is taken out of QoS 1.
+        send(&mut stream, id, id == 2, "same").await;
+        held.push(source.inbox.take().await);
+    }
+    for batch in held.drain(..).rev() {
+        assert_eq!(texts(&batch.messages), ["same"]);
+        batch.ack.accept();
+    }
+    for id in 1..=3 {
+        assert_eq!(puback(&mut stream).await, Some(id));
+    }
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn r28_an_acknowledgement_does_not_outlive_its_connection() {
+    let (listener, _folder, env) = own_broker().await;
+    let settings = json!({ "connection": "it", "filters": ["t"] });
+    let source = Running::start("mqtt", &settings, &env);
+    let mut first = accept_source(&listener, false).await;
+    send(&mut first, 7, false, "old").await;
+    let old = source.inbox.take().await;
+    drop(first);
+    // The broker has lost the session and uses the identifier for another message.
+    let mut second = accept_source(&listener, false).await;
+    send(&mut second, 7, false, "new").await;
+    let new = source.inbox.take().await;
+    assert_eq!(texts(&new.messages), ["new"]);
+    old.ack.accept();
+    // Refused: no PUBACK, neither for this one nor the stale one, and a new connection instead, as a
+    // broker sends nothing again on one that lives.
+    drop(new);
+    assert_eq!(puback(&mut second).await, None);
+    let mut third = accept_source(&listener, true).await;
+    send(&mut third, 7, true, "new").await;
+    assert_eq!(texts(&source.inbox.accept(1).await), ["new"]);
+    assert_eq!(puback(&mut third).await, Some(7));
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn r28_a_broker_that_forgets_everything_costs_only_what_it_forgot() {
+    if MqttPeer::new().is_none() {
+        return;
+    }
+    let folder = Folder::new();
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let mut broker = mosquitto(&folder, port);
+    let peer = MqttPeer { folder: Folder::new(), host: "127.0.0.1".into(), port };
+    let env = peer.env_as(Some("r28"));
+    let sink = sink("mqtt", &json!({ "connection": "it", "topic": "t", "qos": 1 }), &peer.env());
+    let sink = sink.expect("settings");
+    let source = Running::start("mqtt", &peer.source("t"), &env);
+    // Publishes until the source has it; what the source has is not accepted.
+    let until_taken = |text: &'static str| {
+        let (sink, inbox) = (sink.clone(), source.inbox.clone());
+        async move {
+            let taken = inbox.take();
+            tokio::pin!(taken);
+            loop {
+                let records = [record(text)];
+                tokio::select! {
+                    batch = &mut taken => return batch,
+                    _ = sink.deliver(&records) => {}
+                }
+            }
+        }
+    };
+    let before = until_taken("{\"n\":1}").await;
+    broker.kill().await.expect("killed");
+    let _broker = mosquitto(&folder, port);
+    // Publications of before may still wait at the source's door; none is of the new session.
+    let mut after = until_taken("{\"n\":2}").await;
+    while !texts(&after.messages).contains(&"{\"n\":2}".to_owned()) {
+        after = until_taken("{\"n\":2}").await;
+    }
+    before.ack.accept();
+    after.ack.accept();
+    source.inbox.accept_rest();
+    source.stop().await;
+    // What was acknowledged does not come again; the session has been kept since.
+    peer.publish("t", &["last"]).await;
+    let source = Running::start("mqtt", &peer.source("t"), &env);
+    let seen = source.inbox.accept_until("last").await;
+    assert!(!seen.contains(&"{\"n\":1}".to_owned()), "{seen:?}");
+    source.stop().await;
+}
