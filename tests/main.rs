@@ -9,6 +9,7 @@ mod durable;
 mod engine;
 mod faults;
 mod peers;
+mod reliability;
 mod rules;
 mod services;
 mod sql;
