@@ -25,7 +25,8 @@ async fn until(what: &str, most: Duration, mut is_so: impl AsyncFnMut() -> bool)
 
 /// `/readyz` says that messages are not kept at present.
 async fn is_degraded(process: &Process) -> bool {
-    process.get("/readyz").await.1.contains("degraded")
+    let (status, text) = process.get("/readyz").await;
+    status == 503 && (text.contains("spool") || text.contains("degraded"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -234,3 +234,43 @@ impl State {
         }
     }
 }
+
+#[test]
+fn the_judge_finds_what_is_wrong() {
+    let oracle = Oracle::new(1, 64);
+    let bodies: Vec<_> = (0..4).map(|_| oracle.send(0).1).collect();
+    (0..3).for_each(|n| oracle.acknowledge(0, n));
+    let judge = || Recorder::new("judge", &oracle);
+    let findings = |judge: &Recorder| judge.state().wrong.len();
+
+    let good = judge();
+    good.take(&bodies[0], "a");
+    good.take(&bodies[2], "c");
+    assert_eq!((good.missing(), findings(&good)), ((1, Some((0, 1))), 0), "one is lost");
+    good.take(&bodies[1], "b");
+    assert_eq!((good.missing().0, findings(&good)), (0, 1), "it came too late");
+
+    let twice = judge();
+    twice.take(&bodies[0], "a");
+    twice.killed();
+    twice.take(&bodies[0], "a");
+    twice.take(&bodies[1], "b");
+    twice.take(&bodies[1], "b");
+    let seen = twice.seen();
+    assert_eq!((seen.first, seen.repeated, findings(&twice)), (2, 2, 0));
+    assert_eq!(seen.most_per_kill + seen.unprovoked, 2);
+    twice.take(&bodies[1], "other");
+    assert_eq!(findings(&twice), 1, "another key");
+
+    let strange = judge();
+    strange.take(b"{}", "x");
+    strange.take(&super::oracle::payload(0, 9, 64), "x");
+    strange.take(&bodies[0], "");
+    assert_eq!(findings(&strange), 3, "broken, never sent, without a key");
+
+    let same = judge();
+    same.take(&bodies[0], "a");
+    same.take(&bodies[1], "a");
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| same.check()));
+    assert!(result.is_err(), "one key for two messages");
+}

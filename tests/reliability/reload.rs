@@ -31,6 +31,8 @@ fn rules(sink: &Sink, pending: &str) -> String {
 async fn pending(site: &Site, old: &Sink, messages: u64) -> Process {
     let plan = Plan { http: 0..0, most: messages / 4, ..Plan::default() };
     let process = site.start().await;
+    let (status, text) = process.get("/readyz").await;
+    assert_eq!(status, 200, "the rule runs: {text}");
     old.set(Mode::Answer(503));
     Producers::start(&old.seen.oracle, &process, &plan, false).end().await;
     assert_eq!(old.seen.oracle.acknowledged(), messages / 4 * 4);
