@@ -146,7 +146,7 @@ impl Default for ApiLimits {
             body: 1 << 20,
             payload: 1 << 20,
             topics: TopicLimits::default(),
-            header_wait: Duration::from_secs(30),
+            header_wait: Duration::from_secs(10),
             body_wait: Duration::from_secs(30),
             accept_wait: Duration::from_secs(30),
             stop_wait: Duration::from_secs(10),
