@@ -21,7 +21,7 @@ use super::process::Process;
 /// How long outstanding acknowledgements are waited for when a producer stops.
 const LAST_ACKS: Duration = Duration::from_secs(5);
 /// The pause before a producer connects again.
-const AGAIN: Duration = Duration::from_millis(20);
+const AGAIN: Duration = Duration::from_millis(100);
 /// Bytes that are written at once.
 const CHUNK: usize = 32 << 10;
 /// How often a producer with a pace looks how much is due.
