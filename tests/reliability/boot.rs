@@ -109,7 +109,7 @@ async fn r38_it_serves_at_once_over_a_long_log() {
     figure("R38", &format!("start until serving with {mib} MiB of log, at most of 5, ms"), most);
     topics.set(Mode::Up);
     let process = site.start().await;
-    topics.seen.complete(PATIENCE * 2).await;
+    topics.seen.complete(PATIENCE).await;
     topics.seen.check();
     oracle.check();
     process.stop().await;

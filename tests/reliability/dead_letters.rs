@@ -100,7 +100,7 @@ async fn bury(site: &Site, oracle: &std::sync::Arc<Oracle>, count: u64) -> Proce
     assert_eq!(oracle.acknowledged(), count);
     let began = Instant::now();
     while process.metrics().await.sum("tidegate_action_failed_total") < count {
-        assert!(began.elapsed() < PATIENCE * 10, "not all are given up");
+        assert!(began.elapsed() < PATIENCE * 5, "not all are given up");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     process

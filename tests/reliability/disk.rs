@@ -53,8 +53,7 @@ async fn r5_a_full_disk_stops_acknowledgements_and_nothing_else() {
     let mut process = site.start_under(&under).await;
     let producers = Producers::start(&oracle, &process, &plan, true);
     let silent = || oracle.now_us() - oracle.last_us() > SILENCE.as_micros() as u64;
-    until("acknowledgements stop", PATIENCE * 2, async || oracle.acknowledged() > 0 && silent())
-        .await;
+    until("acknowledgements stop", PATIENCE, async || oracle.acknowledged() > 0 && silent()).await;
     let (full, full_us) = (oracle.acknowledged(), oracle.now_us());
     until("it says that it is degraded", PATIENCE, async || is_degraded(&process).await).await;
     calls.seen.complete(PATIENCE).await;
@@ -76,7 +75,7 @@ async fn r5_a_full_disk_stops_acknowledgements_and_nothing_else() {
     until("it is ready again", PATIENCE, async || !is_degraded(&process).await).await;
     topics.set(Mode::Up);
     for sink in [&calls, &topics] {
-        sink.seen.complete(PATIENCE * 3).await;
+        sink.seen.complete(PATIENCE).await;
         sink.seen.check();
     }
     assert!(process.is_running(), "without a restart: {}", site.last_words());

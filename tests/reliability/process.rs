@@ -13,8 +13,9 @@ use tokio::process::{Child, Command};
 
 use crate::program;
 
-/// The longest that a test waits for anything that has no time of its own.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a test waits for anything that has no time of its own. A destination that was down
+/// for long is tried once a minute.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A folder with configuration, rules and data, which outlives its daemons.
 pub(super) struct Site {
