@@ -8,7 +8,7 @@ use super::oracle::Oracle;
 use super::process::{PATIENCE, Site};
 use super::producer::{Plan, Producers};
 use super::sink::{Mode, Sink};
-use super::{broker, two_rules};
+use super::{broker, rule, two_rules};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r37_it_serves_while_every_destination_is_down() {
@@ -20,7 +20,7 @@ async fn r37_it_serves_while_every_destination_is_down() {
     for sink in [&calls, &topics] {
         sink.set(Mode::Refuse);
     }
-    let nowhere = "  - name: nowhere\n    sql: SELECT * FROM \"/pk/+/user/data\"\n    actions: [{ http: { url: \"http://no-such-host.invalid/\" } }]\n";
+    let nowhere = rule("nowhere", "http: { url: \"http://no-such-host.invalid/\" }");
     let rules = format!("{}{nowhere}", two_rules(&calls));
     let site = Site::new(&broker(&topics), &rules);
     let process = site.start().await;
@@ -94,7 +94,7 @@ async fn r38_it_serves_at_once_over_a_long_log() {
     let oracle = Oracle::new(plan.devices(), bytes as usize);
     let topics = Sink::mqtt("topics", &oracle).await;
     topics.set(Mode::Refuse);
-    let rules = format!("rules:\n{}", super::rule("topics", super::MQTT_ACTION));
+    let rules = format!("rules:\n{}", rule("topics", super::MQTT_ACTION));
     let site = Site::new(&broker(&topics), &rules);
     let process = site.start().await;
     Producers::start(&oracle, &process, &plan, false).end().await;
