@@ -13,7 +13,7 @@ use tokio::process::Command;
 use super::daemon::listening;
 use crate::services::service;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Runs a program to its end and returns what it printed; it must succeed.
 async fn run(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {

@@ -1,8 +1,9 @@
 //! The `kafka` sink and source against a real broker, and against librdkafka's own mock for faults.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use connectors::contract::{Env, FailureKind, Outcome};
+use connectors::contract::{Env, FailureKind, Outcome, Record};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -14,6 +15,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use super::inbox::{Inbox, Running, texts};
+use super::outages::{Through, Way};
+use super::source_suite::{self, SourcePeer};
 use super::suite::{self, Peer};
 use super::{Folder, binary, env, record, record_of, sink, unique, with_connection};
 use crate::services::service;
@@ -54,6 +57,16 @@ impl KafkaPeer {
             messages.push(next.expect("a message within 30 s").expect("no error").detach());
         }
         messages
+    }
+
+    /// How many messages a topic with one partition has.
+    pub(crate) async fn count(&self, topic: &str) -> usize {
+        let (config, topic) = (self.client(), topic.to_owned());
+        let end = tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = config.create().expect("a consumer");
+            consumer.fetch_watermarks(&topic, 0, Duration::from_secs(30)).expect("an end").1
+        });
+        usize::try_from(end.await.expect("an end")).expect("small")
     }
 
     pub(crate) async fn produce(
@@ -114,6 +127,16 @@ impl KafkaPeer {
     }
 }
 
+/// Kafka tells its clients one address that leads through a proxy: one test at a time has it.
+static FRONT: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The way through a proxy; `None` when the service is not there.
+pub(crate) async fn front() -> Option<Way> {
+    let upstream = service("Kafka behind a proxy", "TIDEGATE_TEST_KAFKA_BEHIND")?;
+    let front = service("Kafka's proxy", "TIDEGATE_TEST_KAFKA_FRONT")?;
+    Some(Way { front, upstream, alone: Some(FRONT.lock().await) })
+}
+
 fn numbers(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|n| n.to_string()).collect()
 }
@@ -136,6 +159,27 @@ impl Peer for KafkaPeer {
         let nobody =
             json!({ "brokers": "127.0.0.1:1", "settings": { "message.timeout.ms": 1500 } });
         Some((with_connection(env(self.0.path()), "kafka", &nobody), self.settings("anything")))
+    }
+
+    fn poison(&self) -> Option<Record> {
+        Some(record(r#"{"n":9}"#))
+    }
+
+    async fn way(&self) -> Option<Way> {
+        front().await
+    }
+
+    fn through(&self, place: &str, proxy: SocketAddr) -> Through {
+        let settings = json!({ "brokers": proxy.to_string(), "settings": {
+            "message.timeout.ms": 1500, "reconnect.backoff.max.ms": 100,
+        } });
+        let env = with_connection(env(self.0.path()), "kafka", &settings);
+        Through { env, settings: self.settings(place) }
+    }
+
+    async fn received_at_least_once(&self, place: &str, _: usize) -> Vec<i64> {
+        let count = self.count(place).await;
+        self.received(place, count).await
     }
 
     async fn prepare(&self, place: &str) {
@@ -263,6 +307,45 @@ fn kafka_settings_that_delivery_depends_on_are_fixed() {
             super::open("kafka", &settings, &env(folder.path())).map(drop).expect_err("fixed");
         assert_eq!(error.path, format!("settings.{option}"));
     }
+}
+
+/// The peer of the source.
+struct KafkaTopics(KafkaPeer);
+
+#[async_trait::async_trait]
+impl SourcePeer for KafkaTopics {
+    fn connector(&self) -> &'static str {
+        "kafka"
+    }
+
+    async fn way(&self) -> Option<Way> {
+        front().await
+    }
+
+    fn env(&self, _: &str, proxy: Option<SocketAddr>) -> Env {
+        let brokers = proxy.map_or_else(|| self.0.1.clone(), |proxy| proxy.to_string());
+        let settings =
+            json!({ "brokers": brokers, "settings": { "reconnect.backoff.max.ms": 100 } });
+        with_connection(env(self.0.0.path()), "kafka", &settings)
+    }
+
+    fn settings(&self, place: &str) -> Value {
+        self.0.source(place)
+    }
+
+    async fn prepare(&self, place: &str) {
+        self.0.create(place, 1).await;
+    }
+
+    async fn produce(&self, place: &str, from: usize, to: usize) {
+        self.0.produce(place, 0, "k", &numbers(from, to)).await;
+    }
+}
+
+#[tokio::test]
+async fn r11_kafka_source_conforms() {
+    let Some(peer) = KafkaPeer::new() else { return };
+    source_suite::run(&KafkaTopics(peer)).await;
 }
 
 #[tokio::test]

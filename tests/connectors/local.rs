@@ -1,6 +1,7 @@
 //! Sinks that need no service: `file`, `log`, `republish`, and `http` against a server of our own.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use connectors::contract::{
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::outages::{Through, Way};
 use super::suite::{self, Peer};
 use super::{Folder, binary, env, record, record_of, sink, with_publisher};
 
@@ -189,6 +191,10 @@ impl Peer for RepublishPeer {
         None
     }
 
+    fn poison(&self) -> Option<Record> {
+        Some(record(r#"{"n":9}"#))
+    }
+
     async fn received(&self, place: &str, _: usize) -> Vec<i64> {
         let topic = format!("/{place}/dev1");
         let all = self.1.0.lock().expect("lock");
@@ -322,6 +328,15 @@ impl Peer for HttpPeer {
 
     fn unreachable(&self) -> Option<(Env, Value)> {
         Some((self.env(), json!({ "url": "http://127.0.0.1:1/x", "timeout": "2s" })))
+    }
+
+    async fn way(&self) -> Option<Way> {
+        Some(Way::to(self.1.address.clone()))
+    }
+
+    fn through(&self, place: &str, proxy: SocketAddr) -> Through {
+        let settings = json!({ "url": format!("http://{proxy}/{place}"), "timeout": "1s" });
+        Through { env: self.env(), settings }
     }
 
     async fn received(&self, place: &str, _: usize) -> Vec<i64> {

@@ -6,6 +6,8 @@ mod inbox;
 pub(crate) mod kafka;
 mod local;
 pub(crate) mod mqtt;
+pub(crate) mod outages;
+mod source_suite;
 mod suite;
 pub(crate) mod tables;
 

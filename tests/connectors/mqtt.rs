@@ -1,15 +1,18 @@
 //! The `mqtt` sink and source against Mosquitto, and against a broker of our own for faults.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use connectors::contract::{Env, FailureKind, Outcome, QoS};
+use connectors::contract::{Env, FailureKind, Outcome, QoS, Record};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 use super::inbox::{Inbox, Running, texts};
+use super::outages::{Through, Way};
+use super::source_suite::{self, SourcePeer};
 use super::suite::{self, Peer};
 use super::{Folder, env, record, sink, unique, with_connection};
 use crate::services::service;
@@ -84,6 +87,21 @@ impl MqttPeer {
         }
     }
 
+    /// Publishes numbers over one connection.
+    async fn publish_numbers(&self, topic: &str, from: usize, to: usize) {
+        let port = self.port.to_string();
+        let mut client = Command::new("mosquitto_pub")
+            .args(["-h", &self.host, "-p", &port, "-q", "1", "-t", topic, "-l"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("mosquitto-clients are installed");
+        let lines: String = (from..to).map(|n| format!("{n}\n")).collect();
+        let mut input = client.stdin.take().expect("a pipe");
+        input.write_all(lines.as_bytes()).await.expect("written");
+        drop(input);
+        assert!(client.wait().await.expect("its end").success());
+    }
+
     fn source(&self, filter: &str) -> Value {
         json!({ "connection": "it", "filters": [filter] })
     }
@@ -106,6 +124,31 @@ impl Peer for MqttPeer {
     fn unreachable(&self) -> Option<(Env, Value)> {
         let nobody = json!({ "host": "127.0.0.1", "port": 1 });
         Some((with_connection(env(self.folder.path()), "mqtt", &nobody), self.settings("anything")))
+    }
+
+    fn poison(&self) -> Option<Record> {
+        Some(record(r#"{"n":9}"#))
+    }
+
+    async fn way(&self) -> Option<Way> {
+        Some(Way::to(format!("{}:{}", self.host, self.port)))
+    }
+
+    fn through(&self, place: &str, proxy: SocketAddr) -> Through {
+        let settings = json!({ "host": proxy.ip().to_string(), "port": proxy.port() });
+        let env = with_connection(env(self.folder.path()), "mqtt", &settings);
+        Through { env, settings: self.settings(place) }
+    }
+
+    async fn received_at_least_once(&self, place: &str, count: usize) -> Vec<i64> {
+        let mut seen: Vec<i64> = Vec::new();
+        loop {
+            let distinct = seen.iter().collect::<std::collections::BTreeSet<_>>().len();
+            if distinct >= count {
+                return seen;
+            }
+            seen.extend(self.received(place, count - distinct).await);
+        }
     }
 
     async fn prepare(&self, place: &str) {
@@ -293,6 +336,51 @@ async fn ready(peer: &MqttPeer, source: &Running, topic: &str) {
             _ = peer.client("mosquitto_pub", &arguments) => {}
         }
     }
+}
+
+/// The peer of the source.
+struct MqttTopics(MqttPeer);
+
+#[async_trait::async_trait]
+impl SourcePeer for MqttTopics {
+    fn connector(&self) -> &'static str {
+        "mqtt"
+    }
+
+    async fn way(&self) -> Option<Way> {
+        Some(Way::to(format!("{}:{}", self.0.host, self.0.port)))
+    }
+
+    fn env(&self, place: &str, proxy: Option<SocketAddr>) -> Env {
+        let (host, port) = match proxy {
+            Some(proxy) => (proxy.ip().to_string(), proxy.port()),
+            None => (self.0.host.clone(), self.0.port),
+        };
+        let settings = json!({ "host": host, "port": port, "client_id": place });
+        with_connection(env(self.0.folder.path()), "mqtt", &settings)
+    }
+
+    fn settings(&self, place: &str) -> Value {
+        self.0.source(&format!("{place}/#"))
+    }
+
+    async fn prepare(&self, place: &str) {
+        // The session exists from here on; the broker keeps messages for it.
+        let (env, settings) = (self.env(place, None), self.settings(place));
+        let source = Running::start("mqtt", &settings, &env);
+        ready(&self.0, &source, &format!("{place}/ready")).await;
+        source.stop().await;
+    }
+
+    async fn produce(&self, place: &str, from: usize, to: usize) {
+        self.0.publish_numbers(&format!("{place}/n"), from, to).await;
+    }
+}
+
+#[tokio::test]
+async fn r11_mqtt_source_conforms() {
+    let Some(peer) = MqttPeer::new() else { return };
+    source_suite::run(&MqttTopics(peer)).await;
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! What every sink has to do, whatever it speaks. `run` is called once per sink with its real peer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::contract::{Env, Outcome, Sink};
+use connectors::contract::{Env, Outcome, Record, Sink};
 use serde_json::Value;
 
+use super::outages::{self, Through, Way};
 use super::{record, sink};
 
 /// A delivery to a peer that is not there has to end within this time.
@@ -32,6 +34,26 @@ pub trait Peer: Sync {
     /// The values of `n` that have arrived, in order, when there are `count` of them.
     async fn received(&self, place: &str, count: usize) -> Vec<i64>;
 
+    /// The same when some may have come twice: all that has arrived when `count` different ones have.
+    async fn received_at_least_once(&self, place: &str, count: usize) -> Vec<i64> {
+        self.received(place, count).await
+    }
+
+    /// A record that this sink can never deliver; `None` when it takes every record.
+    fn poison(&self) -> Option<Record> {
+        None
+    }
+
+    /// Where a proxy gets in the way; `None` when nothing goes over a network.
+    async fn way(&self) -> Option<Way> {
+        None
+    }
+
+    /// As [`Peer::env`] and [`Peer::settings`], but through a proxy.
+    fn through(&self, _place: &str, _proxy: SocketAddr) -> Through {
+        unreachable!("a peer with a way says how to go it")
+    }
+
     /// The place's name from the test's.
     fn place(&self, test: &str) -> String {
         super::unique(test)
@@ -45,17 +67,18 @@ pub async fn run(peer: &dyn Peer) {
     delivers_full_batches(peer).await;
     serves_parallel_callers(peer).await;
     answers_retry_when_nobody_is_there(peer).await;
+    outages::run(peer).await;
 }
 
-fn build(peer: &dyn Peer, place: &str) -> Arc<dyn Sink> {
+pub(super) fn build(peer: &dyn Peer, place: &str) -> Arc<dyn Sink> {
     sink(peer.connector(), &peer.settings(place), &peer.env()).expect("the peer's settings")
 }
 
-fn numbered(n: i64) -> connectors::contract::Record {
+pub(super) fn numbered(n: i64) -> Record {
     record(&format!(r#"{{"n":{n},"device":"dev1"}}"#))
 }
 
-async fn deliver(sink: &dyn Sink, numbers: impl Iterator<Item = i64>) {
+pub(super) async fn deliver(sink: &dyn Sink, numbers: impl Iterator<Item = i64>) {
     let records: Vec<_> = numbers.map(numbered).collect();
     let outcomes = sink.deliver(&records).await;
     assert_eq!(outcomes, vec![Outcome::Ok; records.len()]);

@@ -1,15 +1,18 @@
 //! The table sinks: `sqlite` on a file and `postgres` on a real server.
 
+use std::net::SocketAddr;
 use std::str::FromStr as _;
 
-use connectors::contract::{Env, FailureKind, Outcome};
+use connectors::contract::{Env, FailureKind, Outcome, Record};
 use serde_json::{Value, json};
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{AssertSqlSafe, Row as _};
 
+use super::outages::{Through, Way};
 use super::suite::{self, Peer};
 use super::{Folder, binary, env, record, sink, unique, with_connection};
+use crate::faults::targets::through;
 use crate::services::service;
 
 fn kind(outcome: &Outcome) -> Option<FailureKind> {
@@ -51,6 +54,10 @@ impl Peer for SqlitePeer {
 
     fn unreachable(&self) -> Option<(Env, Value)> {
         None
+    }
+
+    fn poison(&self) -> Option<Record> {
+        Some(record("[9]"))
     }
 
     async fn received(&self, place: &str, _: usize) -> Vec<i64> {
@@ -222,6 +229,20 @@ impl Peer for PostgresPeer {
         let nobody = json!({ "host": "127.0.0.1", "port": 1, "user": "u", "password": "hunter2" });
         let env = with_connection(env(self.0.path()), "postgres", &nobody);
         Some((env, self.settings("anything")))
+    }
+
+    fn poison(&self) -> Option<Record> {
+        Some(record(r#"{"n":"nine"}"#))
+    }
+
+    async fn way(&self) -> Option<Way> {
+        Some(Way::to(through(&self.1, None).0))
+    }
+
+    fn through(&self, place: &str, proxy: SocketAddr) -> Through {
+        let url = through(&self.1, Some(proxy)).1;
+        let env = with_connection(env(self.0.path()), "postgres", &json!({ "url": url }));
+        Through { env, settings: self.settings(place) }
     }
 
     async fn prepare(&self, place: &str) {
