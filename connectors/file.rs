@@ -207,16 +207,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_mean_what_the_engine_can_do() {
+    fn r15_errors_mean_what_the_engine_can_do() {
         let cases: [(FailureKind, &[E]); 4] = [
             (FailureKind::Denied, &[E::PermissionDenied, E::ReadOnlyFilesystem]),
-            (FailureKind::Misconfigured, &[E::IsADirectory, E::NotADirectory, E::InvalidFilename]),
+            (
+                FailureKind::Misconfigured,
+                &[
+                    E::IsADirectory,
+                    E::NotADirectory,
+                    E::AlreadyExists,
+                    E::InvalidInput,
+                    E::InvalidFilename,
+                ],
+            ),
             (FailureKind::Busy, &[E::StorageFull, E::QuotaExceeded]),
             (FailureKind::Unreachable, &[E::TimedOut, E::Other, E::NotFound, E::Interrupted]),
         ];
         for (kind, errors) in cases {
             for error in errors {
                 assert_eq!(kind_of(*error), kind, "{error:?}");
+            }
+        }
+        // The same as Linux numbers them (errno(3)).
+        let numbers: [(FailureKind, &[i32]); 4] = [
+            (FailureKind::Denied, &[1, 13, 30]),
+            (FailureKind::Misconfigured, &[17, 20, 21, 22, 36]),
+            (FailureKind::Busy, &[28, 122]),
+            (FailureKind::Unreachable, &[2, 4, 5, 6, 11, 12, 19, 23, 24, 110, 116]),
+        ];
+        for (kind, numbers) in numbers {
+            for number in numbers {
+                let error = io::Error::from_raw_os_error(*number);
+                assert_eq!(kind_of(error.kind()), kind, "{number}: {error}");
             }
         }
     }

@@ -386,13 +386,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_mean_what_the_engine_can_do() {
+    fn r15_codes_mean_what_the_engine_can_do() {
         let cases: [(FailureKind, &[u32]); 5] = [
             (FailureKind::Busy, &[5, 6, 13]),
             (FailureKind::Denied, &[3, 8, 23]),
             (FailureKind::Rejected, &[18, 19, 20, 25]),
             (FailureKind::Misconfigured, &[1, 11, 14, 26]),
-            (FailureKind::Unreachable, &[0, 2, 7, 10, 15, 17, 21]),
+            (FailureKind::Unreachable, &[0, 2, 4, 7, 9, 10, 12, 15, 16, 17, 21, 22, 24]),
         ];
         for (kind, codes) in cases {
             for code in codes {

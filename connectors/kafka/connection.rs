@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_mean_what_the_engine_can_do() {
+    fn r15_codes_mean_what_the_engine_can_do() {
         let cases: [(FailureKind, &[E]); 7] = [
             (FailureKind::Busy, &[E::QueueFull, E::ThrottlingQuotaExceeded]),
             (FailureKind::Timeout, &[E::OperationTimedOut, E::TimedOutQueue]),
@@ -285,12 +285,15 @@ mod tests {
                     E::UnknownTopicOrPartition,
                     E::UnknownPartition,
                     E::InvalidTopic,
+                    E::UnsupportedFeature,
+                    E::InvalidRequiredAcks,
                 ],
             ),
             (
                 FailureKind::Denied,
                 &[
                     E::TopicAuthorizationFailed,
+                    E::GroupAuthorizationFailed,
                     E::ClusterAuthorizationFailed,
                     E::SaslAuthenticationFailed,
                     E::Authentication,
@@ -298,7 +301,14 @@ mod tests {
             ),
             (
                 FailureKind::Rejected,
-                &[E::MessageSizeTooLarge, E::InvalidMessage, E::InvalidRecord, E::PolicyViolation],
+                &[
+                    E::MessageSizeTooLarge,
+                    E::InvalidMessageSize,
+                    E::InvalidMessage,
+                    E::InvalidRecord,
+                    E::InvalidTimestamp,
+                    E::PolicyViolation,
+                ],
             ),
             (
                 FailureKind::Unreachable,
@@ -308,6 +318,9 @@ mod tests {
                     E::NotLeaderForPartition,
                     E::NotEnoughReplicas,
                     E::LeaderNotAvailable,
+                    E::NotEnoughReplicasAfterAppend,
+                    E::CoordinatorNotAvailable,
+                    E::NetworkException,
                 ],
             ),
         ];

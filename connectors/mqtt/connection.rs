@@ -293,18 +293,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_mean_what_the_engine_can_do() {
+    fn r15_refusals_mean_what_the_engine_can_do() {
         let cases: [(FailureKind, &[Code]); 4] = [
-            (FailureKind::Denied, &[Code::BadUserNamePassword, Code::NotAuthorized, Code::Banned]),
+            (
+                FailureKind::Denied,
+                &[
+                    Code::BadUserNamePassword,
+                    Code::NotAuthorized,
+                    Code::Banned,
+                    Code::BadAuthenticationMethod,
+                ],
+            ),
             (
                 FailureKind::Misconfigured,
                 &[
                     Code::BadClientId,
                     Code::ClientIdentifierNotValid,
                     Code::UnsupportedProtocolVersion,
+                    Code::RefusedProtocolVersion,
                 ],
             ),
-            (FailureKind::Busy, &[Code::ServerBusy, Code::QuotaExceeded]),
+            (
+                FailureKind::Busy,
+                &[Code::ServerBusy, Code::QuotaExceeded, Code::ConnectionRateExceeded],
+            ),
             (FailureKind::Unreachable, &[Code::ServiceUnavailable, Code::ServerUnavailable]),
         ];
         for (kind, codes) in cases {

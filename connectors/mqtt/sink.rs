@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_mean_what_the_engine_can_do() {
+    fn r15_reasons_mean_what_the_engine_can_do() {
         let cases: [(Option<FailureKind>, &[R]); 5] = [
             (None, &[R::Success, R::NoMatchingSubscribers]),
             (Some(FailureKind::Denied), &[R::NotAuthorized]),
