@@ -182,6 +182,10 @@ pub struct Limits {
     pub action_records: usize,
     /// Bytes of their bodies.
     pub action_bytes: usize,
+    /// Dead letters that are kept; then the oldest make room.
+    pub dead_letters: u64,
+    /// Bytes that they may take.
+    pub dead_letter_bytes: u64,
     /// Threads that evaluate rules; 0 means one per core.
     pub shards: usize,
     /// Seconds that the daemon waits for its actions when it stops.
@@ -205,6 +209,8 @@ impl Default for Limits {
             queue_bytes: 64 << 20,
             action_records: 10_000,
             action_bytes: 64 << 20,
+            dead_letters: 1_000_000,
+            dead_letter_bytes: 4 << 30,
             shards: 0,
             stop_seconds: 10,
             sql: sql::Limits::default(),

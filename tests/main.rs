@@ -4,6 +4,7 @@ mod api;
 mod broker;
 mod connectors;
 mod daemon;
+mod dlq;
 mod docs;
 mod durable;
 mod engine;

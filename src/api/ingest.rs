@@ -70,7 +70,7 @@ async fn take(api: &Api, request: Request) -> Result<(), Refusal> {
     if request.method() != Method::POST {
         return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "use POST"));
     }
-    authorize(api, request.headers()).await?;
+    authorize(api, request.headers(), Role::Operate).await?;
     let limits = &api.state.limits;
     let topic = topic_of(request.uri()).and_then(|text| {
         Topic::parse(text.clone(), limits.topics).map_err(|problem| format!("`{text}`: {problem}"))
@@ -147,9 +147,9 @@ fn has_broken_escape(text: &str) -> bool {
     })
 }
 
-/// Lets requests with the key of an operator pass; without `require_key` all but those that a web
+/// Lets requests with a key of at least a role pass; without `require_key` all but those that a web
 /// page of another origin made a browser send.
-async fn authorize(api: &Api, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) async fn authorize(api: &Api, headers: &HeaderMap, needed: Role) -> Result<(), Refusal> {
     if !api.state.require_key {
         return if headers.contains_key(header::ORIGIN) {
             let text =
@@ -159,7 +159,7 @@ async fn authorize(api: &Api, headers: &HeaderMap) -> Result<(), Refusal> {
             Ok(())
         };
     }
-    identify(api, headers, Role::Operate).await
+    identify(api, headers, needed).await
 }
 
 /// Lets requests with a key of at least a role pass.

@@ -14,6 +14,7 @@ mod rules;
 mod running;
 mod server;
 pub mod signature;
+mod spool;
 mod topics;
 mod xml;
 
@@ -26,6 +27,7 @@ pub use destination::{Destinations, ENDPOINT_TYPES, Endpoint};
 pub use rpc::{OPERATIONS, Operation, Parameter};
 pub use rules::restore;
 pub use server::{router, serve};
+pub use spool::{CursorStatus, Dropped, Spool, SpoolStatus};
 
 use crate::rule::store::{AccessKey, Store};
 use crate::rule::{DataType, Rule};
@@ -95,7 +97,7 @@ pub struct ApiState {
     pub destinations: Destinations,
     /// Access keys of the configuration, beside those in the store.
     pub keys: Vec<AccessKey>,
-    /// Whether `/ingest` needs an access key: yes unless the listener is on loopback. `/` always
+    /// Whether `/ingest` and `/spool` need an access key: yes unless the listener is on loopback. `/` always
     /// needs a signature.
     pub require_key: bool,
     /// For timestamps of requests, rules and messages.
@@ -107,6 +109,8 @@ pub struct ApiState {
     pub abnormal: Ready,
     /// For `/metrics`.
     pub metrics: Metrics,
+    /// For `/spool`.
+    pub spool: Spool,
     /// Sizes, counts and waits.
     pub limits: ApiLimits,
 }

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Api, ApiLimits, ApiState, explain, ingest, rpc};
+use super::{Api, ApiLimits, ApiState, explain, ingest, rpc, spool};
 
 /// Before the next try when the system has no more descriptors for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,12 +35,13 @@ pub fn router(state: ApiState) -> Router {
         .route("/ingest", any(ingest::handle))
         .route("/ingest/{*topic}", any(ingest::handle))
         .route("/explain", any(explain::handle))
+        .route("/spool", get(spool::handle))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(async || {
             let text =
-                "nothing is here; there are /, /ingest, /explain, /healthz, /readyz and /metrics";
+                "nothing is here; there are /, /ingest, /explain, /spool, /healthz, /readyz and /metrics";
             json_response(StatusCode::NOT_FOUND, &json!({ "code": "path", "message": text }))
         })
         .with_state(Arc::new(Api::new(state)))

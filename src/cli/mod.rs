@@ -6,11 +6,13 @@ mod bench;
 mod bench_mqtt;
 mod check;
 mod describe;
+mod dlq;
 mod keys;
 mod publish;
 mod reference;
 mod reload;
 mod run;
+mod spool;
 mod sql;
 mod status;
 mod tap;
@@ -59,6 +61,10 @@ enum Verb {
     Pub(publish::Args),
     /// Watch messages, live.
     Tap(tap::Args),
+    /// List, show and replay dead letters: what no action took.
+    Dlq(dlq::Args),
+    /// What waits for which action, and what an acknowledgement promises.
+    Spool(spool::Args),
     /// Make, list and revoke access keys of the API.
     Keys(keys::Args),
     /// Describe functions, sinks, sources, or the schema of rule files.
@@ -96,6 +102,8 @@ impl Cli {
             Verb::Bench(args) => bench::run(&args, &config().map_err(refused)?),
             Verb::Pub(args) => publish::run(&args, &config().map_err(refused)?),
             Verb::Tap(args) => tap::run(&args, &config().map_err(refused)?),
+            Verb::Dlq(args) => dlq::run(&args, &config().map_err(refused)?),
+            Verb::Spool(args) => spool::run(&args, &config().map_err(refused)?),
             Verb::Keys(args) => keys::run(&args, &config().map_err(refused)?),
             Verb::Describe(args) => describe::run(&args),
         }

@@ -23,6 +23,7 @@ use super::{NamedSource, Outcome, cannot_start, compiler, install_tls, reload, s
 use crate::api;
 use crate::broker::{AllowAll, Broker, BrokerHandle, Hooks, StatusMessages};
 use crate::config::{Config, in_force};
+use crate::engine::dead::{self, DeadLetters, DeadLimits};
 use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
 use crate::rule::store::{AccessKey, KEY_FILE, Store};
 use crate::thing::Forwarder;
@@ -40,6 +41,8 @@ pub struct Daemon {
     pub rules: Arc<RuleSet>,
     /// How many sources bring messages in beside the listeners.
     pub sources: usize,
+    /// What no action took.
+    pub dead: Arc<DeadLetters>,
     engine: Arc<Engine>,
     /// Locked as long as the daemon is.
     _lock: File,
@@ -132,9 +135,10 @@ impl Daemon {
         let ports = Ports { mqtt: mqtt.local_addr()?, http: http.local_addr()? };
         let lock = take_folder(&config.path(&config.data_dir))?;
         let store = open_store(config).await?;
+        let dead = Arc::new(open_dead_letters(config).await?);
 
         let facts: Arc<dyn DeviceFacts> = Arc::new(NoFacts);
-        let storage = open_storage(config, &facts)?;
+        let storage = open_storage(config, &facts, &dead)?;
         let engine = Engine::start(engine_limits(config), facts, storage, now_ms())?;
         let ingress: Arc<dyn Ingress> = Arc::new(Forwarder::new(engine.clone()));
         let broker = Broker::new(
@@ -159,6 +163,7 @@ impl Daemon {
             rules: Arc::clone(&rules),
             broker: broker.handle(),
             promises: in_force(&config.promises, &config.sources).into(),
+            dead: Arc::clone(&dead),
             started: Instant::now(),
         };
         let http_ingress = promised(&ingress, config.promises.http);
@@ -175,6 +180,7 @@ impl Daemon {
             key_file,
             rules: Arc::clone(&rules),
             sources: config.sources.len(),
+            dead,
             engine,
             _lock: lock,
             stop,
@@ -188,14 +194,21 @@ impl Daemon {
                 tracing::error!("the HTTP listener ended: {error}");
             }
         });
-        daemon.spawn("cursors", tend(Arc::clone(&rules), stopped.clone()));
-        daemon.spawn("rules", watch.run(Arc::clone(&rules), stopped.clone()));
+        daemon.tend_rules(watch, &stopped);
         daemon.spawn("mqtt", async move {
             if let Err(error) = broker.serve(mqtt, stopped).await {
                 tracing::error!("the MQTT listener ended: {error}");
             }
         });
         Ok(daemon)
+    }
+
+    /// What rules need beside messages: files that change, cursors that move, letters that come back.
+    fn tend_rules(&mut self, watch: reload::Watch, stopped: &Shutdown) {
+        let (dead, rules) = (Arc::clone(&self.dead), Arc::clone(&self.rules));
+        self.spawn("replay", dead.replay(rules, stopped.clone()));
+        self.spawn("cursors", tend(Arc::clone(&self.rules), stopped.clone()));
+        self.spawn("rules", watch.run(Arc::clone(&self.rules), stopped.clone()));
     }
 
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
@@ -319,6 +332,7 @@ async fn tend(rules: Arc<RuleSet>, mut stopped: Shutdown) {
 fn open_storage(
     config: &Config,
     facts: &Arc<dyn DeviceFacts>,
+    dead: &Arc<DeadLetters>,
 ) -> anyhow::Result<Option<Arc<Storage>>> {
     if !config.spool.enabled {
         tracing::warn!(
@@ -329,7 +343,8 @@ fn open_storage(
     let folder = config.path(&config.data_dir).join("spool");
     let shards = engine_limits(config).shards;
     let limits = config.spool.limits(config.limits.payload);
-    let opened = Storage::open(&folder, limits, shards, Arc::clone(facts), None, now_ms);
+    let (facts, dead) = (Arc::clone(facts), Some(Arc::clone(dead)));
+    let opened = Storage::open(&folder, limits, shards, facts, dead, now_ms);
     let (storage, found) =
         opened.with_context(|| format!("cannot open the spool in {}", folder.display()))?;
     if found.records > 0 {
@@ -401,6 +416,15 @@ pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
         .with_context(|| format!("cannot open the store in {}", folder.display()))
 }
 
+async fn open_dead_letters(config: &Config) -> anyhow::Result<DeadLetters> {
+    let path = config.path(&config.data_dir).join(dead::FILE);
+    let limits =
+        DeadLimits { entries: config.limits.dead_letters, bytes: config.limits.dead_letter_bytes };
+    DeadLetters::open(&path, limits)
+        .await
+        .with_context(|| format!("cannot open the dead letters in {}", path.display()))
+}
+
 fn api_state(
     config: &Config,
     store: Store,
@@ -418,6 +442,7 @@ fn api_state(
     let rules = Arc::clone(&status.rules);
     let ready = status.clone();
     let abnormal = status.clone();
+    let spool = status.clone();
     api::ApiState {
         store,
         rules,
@@ -433,6 +458,7 @@ fn api_state(
         ready: Arc::new(move || ready.unready()),
         abnormal: Arc::new(move || abnormal.abnormal()),
         metrics: Arc::new(move || status.metrics()),
+        spool: Arc::new(move || spool.spool()),
         limits: api::ApiLimits {
             actions: config.limits.actions,
             payload: config.limits.payload,

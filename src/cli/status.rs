@@ -5,11 +5,18 @@ use std::time::Instant;
 
 use connectors::contract::{AckWhen, OutcomeClass, Promise};
 
+use crate::api::{CursorStatus, Dropped, SpoolStatus};
 use crate::broker::BrokerHandle;
-use crate::engine::spool::SpoolStatus;
+use crate::engine::dead::DeadLetters;
 use crate::engine::{
-    Engine, LaneCounts, METRICS, Metric, MetricsText, Reason, RuleReport, RuleSet, metrics,
+    Engine, LaneCounts, METRICS, Metric, MetricsText, Reason, RuleReport, RuleSet, metrics, spool,
 };
+
+/// What an acknowledgement means with the log on disk.
+const PROMISE_DURABLE: &str = "an acknowledged message of QoS 1, or of a source that is `durable`, is on disk and reaches every action of every rule that matched it, or its error action, or the dead letters, at least once; sources with `ack: received` and QoS 0 are only in memory at first";
+
+/// What a QoS 1 acknowledgement means without a log on disk.
+const PROMISE_IN_MEMORY: &str = "an acknowledged message is in the daemon's memory: what waits there is lost when the process or the power ends";
 
 /// Where the numbers come from.
 #[derive(Clone)]
@@ -19,6 +26,7 @@ pub(super) struct Status {
     pub(super) broker: BrokerHandle,
     /// What each source promises, by its name.
     pub(super) promises: Arc<[(String, Promise)]>,
+    pub(super) dead: Arc<DeadLetters>,
     pub(super) started: Instant,
 }
 
@@ -36,10 +44,73 @@ impl Status {
         self.rules.abnormal()
     }
 
+    /// What an acknowledgement means at present, in one sentence.
+    pub(super) fn promise(&self) -> &'static str {
+        match self.engine.storage() {
+            Some(_) => PROMISE_DURABLE,
+            None => PROMISE_IN_MEMORY,
+        }
+    }
+
+    /// What an acknowledgement means, and what waits.
+    pub(super) fn spool(&self) -> SpoolStatus {
+        let status = SpoolStatus {
+            promise: self.promise().to_owned(),
+            backlog_records: self.rules.queued(),
+            trouble: self.abnormal(),
+            ..SpoolStatus::default()
+        };
+        let Some(spool) = self.engine.storage().map(|storage| storage.status()) else {
+            return status;
+        };
+        let lanes = self.rules.lanes();
+        let cursors = lanes.iter().filter_map(|lane| {
+            let cursor = spool.cursors.iter().find(|one| Some(&*one.name) == lane.cursor())?;
+            let counts = lane.counts();
+            let waits = counts.queued > 0 || counts.behind;
+            Some(CursorStatus {
+                rule: lane.rule().name.clone(),
+                version: lane.version(),
+                action: lane.name().to_string(),
+                backlog_records: counts.queued,
+                backlog_bytes: if waits { cursor.backlog_bytes } else { 0 },
+                oldest_ms: spool
+                    .waiting_since_ms
+                    .filter(|_| waits)
+                    .map(|since| super::run::now_ms().saturating_sub(since)),
+            })
+        });
+        let mut cursors: Vec<CursorStatus> = cursors.collect();
+        cursors.retain(|cursor| cursor.backlog_records > 0 || cursor.backlog_bytes > 0);
+        let sum = |of: fn(&crate::engine::spool::CursorStatus) -> u64| {
+            spool.cursors.iter().map(of).sum::<u64>()
+        };
+        let dropped = [
+            ("full, newest", spool.dropped_newest),
+            ("full, oldest", sum(|cursor| cursor.dropped_full)),
+            ("age", sum(|cursor| cursor.dropped_age)),
+            ("damage", sum(|cursor| cursor.lost)),
+        ];
+        let dropped = dropped.into_iter().filter(|(_, count)| *count > 0);
+        SpoolStatus {
+            enabled: true,
+            bytes: spool.bytes,
+            bytes_max: spool.bytes_limit,
+            backlog_bytes: cursors.iter().map(|cursor| cursor.backlog_bytes).max().unwrap_or(0),
+            cursors,
+            dropped: dropped
+                .map(|(reason, count)| Dropped { reason: reason.to_owned(), count })
+                .collect(),
+            trouble: spool.trouble.into_iter().chain(status.trouble.clone()).collect(),
+            ..status
+        }
+    }
+
     /// All metrics in Prometheus' text format.
     pub(super) fn metrics(&self) -> String {
         let mut text = MetricsText::default();
         let engine = self.engine.counts();
+        let dead = self.dead.counts();
         let reports = self.rules.report();
         let spool = self.engine.storage().map(|storage| storage.status());
         for metric in METRICS {
@@ -70,6 +141,11 @@ impl Status {
                         text.add(*metric, &[], of_spool(*metric, spool));
                     }
                 }
+                metrics::DEAD_LETTERS => text.add(*metric, &[], dead.kept),
+                metrics::DEAD_BYTES => text.add(*metric, &[], dead.bytes),
+                metrics::DEAD_ADDED => text.add(*metric, &[], dead.added),
+                metrics::DEAD_REPLAYED => text.add(*metric, &[], dead.replayed),
+                metrics::DEAD_DROPPED => text.add(*metric, &[], dead.dropped),
                 metrics::BROKER_CONNECTIONS
                 | metrics::BROKER_RECEIVED
                 | metrics::BROKER_SENT
@@ -124,7 +200,7 @@ impl Status {
     }
 }
 
-fn of_spool(metric: Metric, spool: &SpoolStatus) -> u64 {
+fn of_spool(metric: Metric, spool: &spool::SpoolStatus) -> u64 {
     match metric {
         metrics::SPOOL_BYTES => spool.bytes,
         metrics::SPOOL_LIMIT => spool.bytes_limit,

@@ -225,6 +225,16 @@ impl Lane {
         &self.parts.rule
     }
 
+    /// The statement of the rule.
+    pub(super) fn query(&self) -> Option<Arc<Query>> {
+        self.parts.query.clone()
+    }
+
+    /// The position of the log before which it has been given all that it gets.
+    pub(super) fn frontier(&self) -> u64 {
+        self.log.get().map_or(0, |log| log.storage.progress.frontier())
+    }
+
     /// Which of the rule's actions.
     #[must_use]
     pub fn place(&self) -> ActionPlace {
@@ -505,7 +515,7 @@ impl Lane {
     pub(super) fn halt(&self) -> (u64, Vec<Item>) {
         self.halted.store(true, Ordering::Release);
         self.resume();
-        let frontier = self.log.get().map_or(0, |log| log.storage.progress.frontier());
+        let frontier = self.frontier();
         let mut queue = self.lock();
         (queue.advance(frontier), queue.take_volatile())
     }

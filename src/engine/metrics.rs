@@ -62,6 +62,11 @@ metrics! {
     SPOOL_DROPPED = "counter" "tidegate_spool_dropped_total": "messages that the full spool did not take (drop_newest), before any rule saw them";
     SPOOL_BACKLOG = "gauge" "tidegate_spool_backlog": "messages that the action furthest behind has ahead of it";
     SPOOL_WORKS = "gauge" "tidegate_spool_writable": "1 while the spool can write; 0 while nothing is acknowledged";
+    DEAD_LETTERS = "gauge" "tidegate_dead_letters": "dead letters that are kept";
+    DEAD_BYTES = "gauge" "tidegate_dead_letter_bytes": "bytes of dead letters, and of the last ones that were replayed";
+    DEAD_ADDED = "counter" "tidegate_dead_letters_added_total": "dead letters that came in, over restarts";
+    DEAD_REPLAYED = "counter" "tidegate_dead_letters_replayed_total": "dead letters that a replay delivered, over restarts";
+    DEAD_DROPPED = "counter" "tidegate_dead_letters_dropped_total": "dead letters that the limit drove out, over restarts";
     BROKER_CONNECTIONS = "gauge" "tidegate_mqtt_connections": "MQTT clients that are connected";
     BROKER_RECEIVED = "counter" "tidegate_mqtt_received_total": "MQTT messages received from clients";
     BROKER_SENT = "counter" "tidegate_mqtt_sent_total": "MQTT messages sent to clients";

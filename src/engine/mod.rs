@@ -12,6 +12,7 @@ mod index;
 mod journal;
 mod lanes;
 pub mod metrics;
+mod replay;
 mod restore;
 mod ruleset;
 mod shard;

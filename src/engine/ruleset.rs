@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use connectors::contract::{Sink, TopicFilter};
+use connectors::contract::{DeviceFacts, Sink, TopicFilter};
 use tokio::runtime::Handle;
 
 use super::Engine;
@@ -341,6 +341,11 @@ impl RuleSet {
     #[must_use]
     pub fn lanes(&self) -> Vec<Arc<Lane>> {
         self.lanes.all()
+    }
+
+    /// What is known about devices.
+    pub(super) fn facts(&self) -> Arc<dyn DeviceFacts> {
+        self.engine.facts()
     }
 
     /// The lane of an action of a rule that runs, by their names.

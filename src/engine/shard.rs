@@ -49,6 +49,7 @@ struct Core {
     limits: EngineLimits,
     room: Arc<Notify>,
     storage: Option<Arc<Storage>>,
+    facts: Arc<dyn DeviceFacts>,
 }
 
 #[derive(Default)]
@@ -120,7 +121,7 @@ impl Engine {
         let ids = MessageIds::starting_at(now_ms);
         let threads = Mutex::new(threads);
         let snapshot = ArcSwap::from_pointee(Snapshot::default());
-        let core = Arc::new(Core { snapshot, shards, limits, room, storage });
+        let core = Arc::new(Core { snapshot, shards, limits, room, storage, facts });
         Ok(Arc::new(Self { core, threads, ids }))
     }
 
@@ -145,6 +146,11 @@ impl Engine {
     #[must_use]
     pub fn shards(&self) -> usize {
         self.core.shards.len()
+    }
+
+    /// What is known about devices.
+    pub(super) fn facts(&self) -> Arc<dyn DeviceFacts> {
+        Arc::clone(&self.core.facts)
     }
 
     /// What makes delivery survive.

@@ -169,6 +169,7 @@ impl Server {
             ready: Arc::new(Vec::new),
             abnormal: Arc::new(Vec::new),
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
+            spool: Arc::new(tidegate::api::SpoolStatus::default),
             limits: ApiLimits::default(),
         };
         change(&mut state);

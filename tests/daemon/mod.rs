@@ -3,6 +3,7 @@
 mod bad_input;
 mod main_job;
 mod reload;
+mod spool_status;
 mod systems;
 
 use std::io::{BufRead as _, BufReader};

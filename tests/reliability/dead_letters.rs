@@ -31,7 +31,8 @@ async fn entries(site: &Site, count: usize) -> Vec<Value> {
     loop {
         let limit = (count + 1).to_string();
         let (entries, _) = listed(site, &["--limit", &limit]).await;
-        assert!(entries.len() <= count, "{} entries, not {count}", entries.len());
+        // Those that a replay has delivered go a moment after the destination has them.
+        assert!(count == 0 || entries.len() <= count, "{} entries, not {count}", entries.len());
         if entries.len() == count {
             return entries;
         }

@@ -25,8 +25,7 @@ impl Lane {
     /// the log.
     pub(in crate::engine) fn take_envelope(self: &Arc<Self>, record: Record, holds: Vec<Hold>) {
         let Some(log) = self.log.get().filter(|_| !holds.is_empty()) else {
-            let order = self.log.get().map_or(0, |log| log.storage.progress.frontier());
-            self.push(0, std::iter::once(Item::volatile(record, order)));
+            self.push(0, std::iter::once(Item::volatile(record, self.frontier())));
             return;
         };
         let message = close(&record);

@@ -1,0 +1,181 @@
+//! `tidegate spool`: what the running daemon says about its backlog.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::dlq::columns;
+use super::publish::single_thread;
+use super::{Outcome, install_tls, refused, say};
+use crate::api::{CursorStatus, SpoolStatus};
+use crate::config::Config;
+use crate::rule::store::KEY_FILE;
+
+/// How long the daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The variables that hold an access key, as in the file that the daemon makes.
+const KEY_ID: &str = "TIDEGATE_ACCESS_KEY_ID";
+const KEY_SECRET: &str = "TIDEGATE_ACCESS_KEY_SECRET";
+
+/// Arguments of `spool`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// What is promised, how full the spool is, and what waits for which action.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// The daemon's HTTP listener; the configured one by default.
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<SocketAddr>,
+    },
+}
+
+pub(super) fn run(args: &Args, config: &Config) -> Outcome {
+    let Verb::Status { json, to } = &args.verb;
+    install_tls();
+    single_thread(status(config, *json, to.unwrap_or(config.listen.http))).map_err(refused)
+}
+
+async fn status(config: &Config, json: bool, mut to: SocketAddr) -> anyhow::Result<()> {
+    if to.ip().is_unspecified() {
+        // It listens everywhere, hence here, too.
+        to.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+    let mut request = client.get(format!("http://{to}/spool"));
+    let open = config.listen.http.ip().is_loopback() && to.ip().is_loopback();
+    if !open && let Some((id, secret)) = key(config)? {
+        request = request.bearer_auth(format!("{id}:{secret}"));
+    }
+    let answer = request.send().await.with_context(|| {
+        format!("cannot reach the daemon at {to}; is it running? `--to` names another address")
+    })?;
+    let code = answer.status();
+    let text = answer.text().await.context("the answer broke off")?;
+    if code.as_u16() == 401 || code.as_u16() == 403 {
+        bail!("{to} says {code}: {text}; set {KEY_ID} and {KEY_SECRET}");
+    }
+    if !code.is_success() {
+        bail!("{to} says {code}: {text}");
+    }
+    if json {
+        say(format_args!("{}", text.trim_end()));
+        return Ok(());
+    }
+    let status: SpoolStatus = serde_json::from_str(&text)
+        .with_context(|| format!("{to} answers something else than the state of a spool"))?;
+    print(&status);
+    Ok(())
+}
+
+/// The access key to show: from the environment, the configuration, or the file in the data folder.
+fn key(config: &Config) -> anyhow::Result<Option<(String, String)>> {
+    if let (Ok(id), Ok(secret)) = (std::env::var(KEY_ID), std::env::var(KEY_SECRET)) {
+        return Ok(Some((id, secret)));
+    }
+    if let Some(key) = config.access_keys.first() {
+        return Ok(Some((key.id.clone(), key.secret.clone())));
+    }
+    let path = config.path(&config.data_dir).join(KEY_FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", path.display()));
+        }
+    };
+    let value = |name: &str| {
+        let find = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+        text.lines().find_map(find)
+    };
+    Ok(value(KEY_ID).zip(value(KEY_SECRET)))
+}
+
+fn print(status: &SpoolStatus) {
+    say(format_args!("promise  {}", status.promise));
+    match status.enabled {
+        true => say(format_args!("spool    {} of {}", size(status.bytes), size(status.bytes_max))),
+        false => say(format_args!("spool    off")),
+    }
+    let (records, bytes) = (status.backlog_records, status.backlog_bytes);
+    say(format_args!("backlog  {records} records, {}", size(bytes)));
+    for dropped in &status.dropped {
+        say(format_args!("dropped  {} ({})", dropped.count, dropped.reason));
+    }
+    for trouble in &status.trouble {
+        say(format_args!("trouble  {trouble}"));
+    }
+    if status.cursors.is_empty() {
+        return;
+    }
+    let names = ["rule", "action", "version", "records", "bytes", "oldest"];
+    let mut rows = vec![names.map(str::to_owned)];
+    rows.extend(status.cursors.iter().map(row));
+    columns(&rows);
+}
+
+fn row(cursor: &CursorStatus) -> [String; 6] {
+    [
+        cursor.rule.clone(),
+        cursor.action.clone(),
+        cursor.version.clone(),
+        cursor.backlog_records.to_string(),
+        size(cursor.backlog_bytes),
+        cursor.oldest_ms.map_or_else(String::new, age),
+    ]
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().copied().unwrap_or_default();
+    for larger in units {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, larger);
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// A time span for people.
+fn age(ms: u64) -> String {
+    match ms / 1000 {
+        0 => format!("{ms} ms"),
+        s @ 1..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} d", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_ages_are_for_people() {
+        let sizes = [0, 1023, 1024, 1536, 5 << 20, 8 << 30, 3 << 50].map(size);
+        let want = ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "5.0 MiB", "8.0 GiB"];
+        assert_eq!(sizes[..6], want);
+        assert_eq!(sizes[6], "3072.0 TiB");
+        assert_eq!(
+            [5, 90_000, 240_000, 7_200_000, 999_999_999].map(age),
+            ["5 ms", "90 s", "4 min", "2 h", "11 d"]
+        );
+    }
+}
