@@ -53,13 +53,6 @@ impl Inbox {
         messages
     }
 
-    /// Accepts what has arrived already.
-    pub fn accept_rest(&self) {
-        let rest = std::mem::take(&mut *self.batches.lock().expect("lock"));
-        rest.into_iter().for_each(|batch| batch.ack.accept());
-        self.taken.notify_waiters();
-    }
-
     /// Accepts batches until a message has that payload; returns the payloads.
     pub async fn accept_until(&self, last: &str) -> Vec<String> {
         let mut seen: Vec<String> = Vec::new();
