@@ -400,7 +400,8 @@ impl Lane {
     /// Tries at once what a breaker or a wrong configuration holds back: somebody may have mended it.
     pub fn resume(&self) {
         if let Some(trouble) = self.trouble.get() {
-            trouble.resumed.notify_waiters();
+            // Kept for a task that is in a call just now.
+            trouble.resumed.notify_one();
         }
     }
 

@@ -234,6 +234,10 @@ impl Log {
             }
         }
         self.drop_old(now);
+        if self.is_used_up() {
+            // What fails here fails, and is reported, with the next write.
+            self.begin_segment(now).ok();
+        }
         let pause = LEDGER_WRITE_MS * (1 + self.ledger.len() as u64 / LEDGER_STEP);
         let moved = self.shared.moved.is_set();
         if moved && now.steady_ms >= self.written_ms + pause {
@@ -251,6 +255,14 @@ impl Log {
         } else {
             LEDGER_SYNC_MS
         }
+    }
+
+    /// Whether the last segment has no room and every cursor has passed it. It would give way with the
+    /// next write, which may wait for just the room that it takes.
+    fn is_used_up(&self) -> bool {
+        let full = |active: &super::log::Active| active.at >= self.limits.segment_bytes;
+        self.active.as_ref().is_some_and(full)
+            && self.roster.least.is_none_or(|least| least >= self.next)
     }
 
     /// Whether a segment waits only for the ledger to be synced.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use connectors::contract::Message;
 
 use super::super::log::{Log, Now};
 use super::super::{
@@ -158,6 +160,33 @@ fn a_full_spool_blocks_until_its_cursors_move() {
     });
     assert_eq!(ids(&spool, &slow), [next]);
     assert!(spool.status().bytes < limits.bytes / 2);
+}
+
+#[test]
+fn a_last_segment_that_fills_the_log_gives_way_when_it_is_delivered() {
+    let folder = tempfile::tempdir().expect("folder");
+    let limits = limits();
+    let (spool, _) = open(folder.path(), limits.clone());
+    let cursor = cursor(&spool, "all", Start::Tail);
+    // One append is one group commit, and a group is not split over segments.
+    let mut bytes = Vec::new();
+    let room = usize::try_from(limits.bytes).expect("small") - (8 << 10);
+    let count = (1..).take_while(|id| {
+        encode(&message(*id), None, &mut bytes);
+        bytes.len() + 24 * *id as usize <= room
+    });
+    let stored = append(&spool, 1..count.count() as u64);
+    let long = [Message { payload: vec![0; 200 << 10].into(), ..message(1) }];
+    let refused = spool.append(&long).expect_err("no room");
+    assert!(matches!(refused, Refused::Full { .. }), "{refused:?}");
+    cursor.commit(stored.first + stored.count);
+    let began = Instant::now();
+    while let Err(refused) = spool.append(&long) {
+        assert!(matches!(refused, Refused::Full { .. }), "{refused:?}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", spool.status());
+        std::thread::yield_now();
+    }
+    spool.close();
 }
 
 #[test]
