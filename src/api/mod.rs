@@ -107,6 +107,8 @@ pub struct ApiState {
     /// For `/readyz`, too: rules whose actions do not work at present. The daemon stays ready: its
     /// devices must not be turned away because a destination is down.
     pub abnormal: Ready,
+    /// What an acknowledgement means at present, in one sentence; for `/readyz`.
+    pub promise: &'static str,
     /// For `/metrics`.
     pub metrics: Metrics,
     /// For `/spool`.

@@ -52,7 +52,12 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json_response(
         status,
-        &json!({ "ready": reasons.is_empty(), "reasons": reasons, "abnormal": (api.state.abnormal)() }),
+        &json!({
+            "ready": reasons.is_empty(),
+            "reasons": reasons,
+            "abnormal": (api.state.abnormal)(),
+            "promise": api.state.promise,
+        }),
     )
 }
 

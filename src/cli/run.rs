@@ -141,16 +141,7 @@ impl Daemon {
         let storage = open_storage(config, &facts, &dead)?;
         let engine = Engine::start(engine_limits(config), facts, storage, now_ms())?;
         let ingress: Arc<dyn Ingress> = Arc::new(Forwarder::new(engine.clone()));
-        let broker = Broker::new(
-            crate::broker::Config {
-                limits: config.limits.mqtt.clone(),
-                topics: config.limits.topic(),
-                payload_max: config.limits.payload,
-            },
-            hooks(config)?,
-            promised(&ingress, config.promises.mqtt),
-            Arc::new(now_ms),
-        );
+        let broker = broker(config, &ingress)?;
         let publisher = Republisher { broker: broker.handle(), ingress: Arc::clone(&ingress) };
         let folder = config.path(&config.rules);
         let watch = reload::Watch::new(&folder);
@@ -457,6 +448,7 @@ fn api_state(
         clock: Arc::new(now_ms),
         ready: Arc::new(move || ready.unready()),
         abnormal: Arc::new(move || abnormal.abnormal()),
+        promise: status.promise(),
         metrics: Arc::new(move || status.metrics()),
         spool: Arc::new(move || spool.spool()),
         limits: api::ApiLimits {
@@ -466,6 +458,16 @@ fn api_state(
             ..api::ApiLimits::default()
         },
     }
+}
+
+fn broker(config: &Config, ingress: &Arc<dyn Ingress>) -> anyhow::Result<Broker> {
+    let bounds = crate::broker::Config {
+        limits: config.limits.mqtt.clone(),
+        topics: config.limits.topic(),
+        payload_max: config.limits.payload,
+    };
+    let ingress = promised(ingress, config.promises.mqtt);
+    Ok(Broker::new(bounds, hooks(config)?, ingress, Arc::new(now_ms)))
 }
 
 fn hooks(config: &Config) -> anyhow::Result<Hooks> {

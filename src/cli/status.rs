@@ -1,5 +1,6 @@
 //! What the daemon says about itself: readiness and metrics.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,12 +61,14 @@ impl Status {
             trouble: self.abnormal(),
             ..SpoolStatus::default()
         };
-        let Some(spool) = self.engine.storage().map(|storage| storage.status()) else {
+        let Some(log) = self.engine.storage().map(|storage| storage.status()) else {
             return status;
         };
         let lanes = self.rules.lanes();
+        let by_name: HashMap<&str, &spool::CursorStatus> =
+            log.cursors.iter().map(|cursor| (cursor.name.as_str(), cursor)).collect();
         let cursors = lanes.iter().filter_map(|lane| {
-            let cursor = spool.cursors.iter().find(|one| Some(&*one.name) == lane.cursor())?;
+            let cursor = by_name.get(lane.cursor()?)?;
             let counts = lane.counts();
             let waits = counts.queued > 0 || counts.behind;
             Some(CursorStatus {
@@ -74,7 +77,7 @@ impl Status {
                 action: lane.name().to_string(),
                 backlog_records: counts.queued,
                 backlog_bytes: if waits { cursor.backlog_bytes } else { 0 },
-                oldest_ms: spool
+                oldest_ms: log
                     .waiting_since_ms
                     .filter(|_| waits)
                     .map(|since| super::run::now_ms().saturating_sub(since)),
@@ -82,11 +85,9 @@ impl Status {
         });
         let mut cursors: Vec<CursorStatus> = cursors.collect();
         cursors.retain(|cursor| cursor.backlog_records > 0 || cursor.backlog_bytes > 0);
-        let sum = |of: fn(&crate::engine::spool::CursorStatus) -> u64| {
-            spool.cursors.iter().map(of).sum::<u64>()
-        };
+        let sum = |of: fn(&spool::CursorStatus) -> u64| log.cursors.iter().map(of).sum::<u64>();
         let dropped = [
-            ("full, newest", spool.dropped_newest),
+            ("full, newest", log.dropped_newest),
             ("full, oldest", sum(|cursor| cursor.dropped_full)),
             ("age", sum(|cursor| cursor.dropped_age)),
             ("damage", sum(|cursor| cursor.lost)),
@@ -94,14 +95,14 @@ impl Status {
         let dropped = dropped.into_iter().filter(|(_, count)| *count > 0);
         SpoolStatus {
             enabled: true,
-            bytes: spool.bytes,
-            bytes_max: spool.bytes_limit,
+            bytes: log.bytes,
+            bytes_max: log.bytes_limit,
             backlog_bytes: cursors.iter().map(|cursor| cursor.backlog_bytes).max().unwrap_or(0),
             cursors,
             dropped: dropped
                 .map(|(reason, count)| Dropped { reason: reason.to_owned(), count })
                 .collect(),
-            trouble: spool.trouble.into_iter().chain(status.trouble.clone()).collect(),
+            trouble: log.trouble.into_iter().chain(status.trouble.clone()).collect(),
             ..status
         }
     }

@@ -352,7 +352,7 @@ async fn health_readiness_and_metrics_need_no_key() {
     };
     assert_eq!(get("/healthz").await, (200, "ok\n".to_owned()));
     assert_eq!(get("/metrics").await, (200, "tidegate_up 1\n".to_owned()));
-    let not_ready = r#"{"ready":false,"reasons":["rule x does not compile"],"abnormal":[]}"#;
+    let not_ready = r#"{"ready":false,"reasons":["rule x does not compile"],"abnormal":[],"promise":"a promise"}"#;
     assert_eq!(get("/readyz").await, (503, not_ready.to_owned()));
     assert_eq!(get("/nothing").await.0, 404);
     server.end().await;

@@ -168,6 +168,7 @@ impl Server {
             clock: Arc::new(|| NOW_MS),
             ready: Arc::new(Vec::new),
             abnormal: Arc::new(Vec::new),
+            promise: "a promise",
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
             spool: Arc::new(tidegate::api::SpoolStatus::default),
             limits: ApiLimits::default(),

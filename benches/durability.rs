@@ -1,0 +1,119 @@
+//! QoS 1 over MQTT on loopback with the spool and without it, in one run.
+//!
+//! Promise: 100 publishers, each waiting for its PUBACKs: with the spool at least half of the speed
+//! without it; one group commit serves many of them. Also reported: one publisher alone.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use connectors::contract::{QoS, Topic, TopicLimits};
+use tidegate::broker::client::{Client, Options};
+
+const ROUNDS: usize = 7;
+const PAYLOAD: [u8; 200] = [b'x'; 200];
+/// How long one side is measured.
+const TIME: Duration = Duration::from_secs(3);
+
+/// A daemon of its own, that ends with the bench.
+struct Daemon {
+    child: Child,
+    mqtt: SocketAddr,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn daemon(folder: &Path, spool: bool) -> Daemon {
+    std::fs::create_dir_all(folder.join("rules")).expect("folder");
+    let config = format!(
+        "listen: {{ mqtt: \"127.0.0.1:0\", http: \"127.0.0.1:0\" }}\nspool: {{ enabled: {spool} }}\n"
+    );
+    std::fs::write(folder.join("tidegate.yaml"), config).expect("config");
+    let rule = "rules:\n  - name: bench_rule\n    sql: SELECT * FROM \"/pk/+/data\" WHERE x = 1\n    actions: [{ log: {} }]\n    data_type: json\n";
+    std::fs::write(folder.join("rules/rule.yaml"), rule).expect("rule");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .arg("--config")
+        .arg(folder.join("tidegate.yaml"))
+        .arg("run")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("daemon");
+    let lines = BufReader::new(child.stdout.take().expect("output")).lines();
+    let address = lines.map_while(Result::ok).find_map(|line| {
+        let rest = line.trim().strip_prefix("MQTT")?.trim().to_owned();
+        rest.split_whitespace().next()?.parse().ok()
+    });
+    Daemon { child, mqtt: address.expect("the address of MQTT") }
+}
+
+/// Messages acknowledged per second, with so many publishers of which each has `window` on their way.
+async fn rate(to: SocketAddr, publishers: usize, window: usize) -> f64 {
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..publishers)
+        .map(|number| {
+            tokio::spawn(async move {
+                let mut client =
+                    Client::connect(to, Options::new(format!("p{number}"))).await.expect("client");
+                let topic = format!("/pk/dev{number}/data");
+                let topic = Topic::parse(topic, TopicLimits::default()).expect("topic");
+                let mut count = 0_u64;
+                while start.elapsed() < TIME {
+                    for _ in 0..window {
+                        client
+                            .publish(&topic, &PAYLOAD, QoS::AtLeastOnce, false)
+                            .await
+                            .expect("published");
+                    }
+                    client.flush().await.expect("acknowledged");
+                    count += window as u64;
+                }
+                count
+            })
+        })
+        .collect();
+    let mut sum = 0;
+    for task in tasks {
+        sum += task.await.expect("a publisher");
+    }
+    sum as f64 / start.elapsed().as_secs_f64()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let folder = tempfile::tempdir().expect("folder");
+    let durable = daemon(&folder.path().join("durable"), true);
+    let volatile = daemon(&folder.path().join("volatile"), false);
+    for (publishers, window) in [(100, 10), (100, 1), (1, 100)] {
+        let (mut with, mut without, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            // In turns, so that what the machine does besides hits both.
+            let (first, second) =
+                if round % 2 == 0 { (&durable, &volatile) } else { (&volatile, &durable) };
+            let a = rate(first.mqtt, publishers, window).await;
+            let b = rate(second.mqtt, publishers, window).await;
+            let (d, v) = if round % 2 == 0 { (a, b) } else { (b, a) };
+            with.push(d);
+            without.push(v);
+            ratios.push(d / v);
+        }
+        println!(
+            "durable QoS 1, {publishers} publishers with {window} on their way: {:.0} messages/s, without the spool {:.0}, ratio {:.2}",
+            median(with),
+            median(without),
+            median(ratios)
+        );
+    }
+}
