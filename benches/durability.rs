@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use connectors::contract::{QoS, Topic, TopicLimits};
 use tidegate::broker::client::{Client, Options};
 
-const ROUNDS: usize = 7;
 const PAYLOAD: [u8; 200] = [b'x'; 200];
-/// How long one side is measured.
-const TIME: Duration = Duration::from_secs(3);
+/// How often, and how long each time, a side is measured.
+const FULL: (usize, Duration) = (7, Duration::from_secs(3));
+/// The same as a mere test of the bench.
+const QUICK: (usize, Duration) = (1, Duration::from_millis(100));
 
 /// A daemon of its own, that ends with the bench.
 struct Daemon {
@@ -55,7 +56,7 @@ fn daemon(folder: &Path, spool: bool) -> Daemon {
 }
 
 /// Messages acknowledged per second, with so many publishers of which each has `window` on their way.
-async fn rate(to: SocketAddr, publishers: usize, window: usize) -> f64 {
+async fn rate(to: SocketAddr, publishers: usize, window: usize, time: Duration) -> f64 {
     let start = Instant::now();
     let tasks: Vec<_> = (0..publishers)
         .map(|number| {
@@ -65,7 +66,7 @@ async fn rate(to: SocketAddr, publishers: usize, window: usize) -> f64 {
                 let topic = format!("/pk/dev{number}/data");
                 let topic = Topic::parse(topic, TopicLimits::default()).expect("topic");
                 let mut count = 0_u64;
-                while start.elapsed() < TIME {
+                while start.elapsed() < time {
                     for _ in 0..window {
                         client
                             .publish(&topic, &PAYLOAD, QoS::AtLeastOnce, false)
@@ -93,17 +94,19 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
+    let quick = std::env::args().any(|argument| argument == "--test");
+    let (rounds, time) = if quick { QUICK } else { FULL };
     let folder = tempfile::tempdir().expect("folder");
     let durable = daemon(&folder.path().join("durable"), true);
     let volatile = daemon(&folder.path().join("volatile"), false);
     for (publishers, window) in [(100, 10), (100, 1), (1, 100)] {
         let (mut with, mut without, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             // In turns, so that what the machine does besides hits both.
             let (first, second) =
                 if round % 2 == 0 { (&durable, &volatile) } else { (&volatile, &durable) };
-            let a = rate(first.mqtt, publishers, window).await;
-            let b = rate(second.mqtt, publishers, window).await;
+            let a = rate(first.mqtt, publishers, window, time).await;
+            let b = rate(second.mqtt, publishers, window, time).await;
             let (d, v) = if round % 2 == 0 { (a, b) } else { (b, a) };
             with.push(d);
             without.push(v);

@@ -409,13 +409,16 @@ impl Lane {
     /// that works.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        let queue = self.lock();
-        let waits = queue.in_memory() > 0 || queue.spooled() > 0;
-        waits
-            && (self.log.get().is_none() || queue.volatile() > 0 || {
-                drop(queue);
-                self.trouble().is_none()
-            })
+        {
+            let queue = self.lock();
+            if queue.in_memory() == 0 && queue.spooled() == 0 {
+                return false;
+            }
+            if self.log.get().is_none() || queue.volatile() > 0 {
+                return true;
+            }
+        }
+        self.trouble.get().is_none_or(|trouble| !trouble.course().fails())
     }
 
     /// Records that wait and that the log does not have.

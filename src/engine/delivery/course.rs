@@ -110,6 +110,11 @@ impl Course {
             .then(|| format!("the destination does not work, records wait: {error}"))
     }
 
+    /// True when the last that was heard of the destination is that it does not work.
+    pub(super) fn fails(&self) -> bool {
+        self.failing.is_some()
+    }
+
     /// True while records wait for the destination and use up no tries.
     pub(super) fn holds(&self) -> bool {
         self.paused.is_some() || self.breaker.state() != BreakerState::Closed
