@@ -3,10 +3,10 @@
 //! Promise: 100 publishers, each waiting for its PUBACKs: with the spool at least half of the speed
 //! without it; one group commit serves many of them. Also reported: one publisher alone.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use connectors::contract::{QoS, Topic, TopicLimits};
@@ -22,6 +22,8 @@ const QUICK: (usize, Duration) = (1, Duration::from_millis(100));
 struct Daemon {
     child: Child,
     mqtt: SocketAddr,
+    /// Open, so that the daemon may write on.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Drop for Daemon {
@@ -47,12 +49,12 @@ fn daemon(folder: &Path, spool: bool) -> Daemon {
         .stderr(Stdio::null())
         .spawn()
         .expect("daemon");
-    let lines = BufReader::new(child.stdout.take().expect("output")).lines();
-    let address = lines.map_while(Result::ok).find_map(|line| {
+    let mut output = BufReader::new(child.stdout.take().expect("output"));
+    let address = output.by_ref().lines().map_while(Result::ok).find_map(|line| {
         let rest = line.trim().strip_prefix("MQTT")?.trim().to_owned();
         rest.split_whitespace().next()?.parse().ok()
     });
-    Daemon { child, mqtt: address.expect("the address of MQTT") }
+    Daemon { child, mqtt: address.expect("the address of MQTT"), _output: output }
 }
 
 /// Messages acknowledged per second, with so many publishers of which each has `window` on their way.

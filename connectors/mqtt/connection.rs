@@ -22,6 +22,10 @@ use crate::contract::{
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Messages that wait for their PUBACK on one connection, of all its sinks. The client looks at as many
+/// places with every write, so that its default of 65,535 makes it some hundred times slower.
+const INFLIGHT_MAX: u16 = 2048;
+
 /// Publishes that wait to be written to the socket.
 const QUEUE_MAX: usize = 1024;
 
@@ -213,8 +217,9 @@ enum State {
 
 impl Link {
     fn start(broker: &ExternalBroker) -> Self {
-        let (client, events) =
-            AsyncClient::builder(broker.options("out")).capacity(QUEUE_MAX).build();
+        let mut options = broker.options("out");
+        options.set_outgoing_inflight_upper_limit(INFLIGHT_MAX);
+        let (client, events) = AsyncClient::builder(options).capacity(QUEUE_MAX).build();
         let (sender, state) = watch::channel(State::Connecting);
         let shown = broker.shown.clone();
         let task = tokio::spawn(async move {

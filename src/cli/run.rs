@@ -3,6 +3,7 @@
 //! The one place where all parts meet: listeners, broker, engine, rules, store, sources.
 
 use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -226,35 +227,45 @@ impl Daemon {
 
     /// Tells on standard output what listens where, and one line to try.
     fn greet(&self, config: &Config) {
+        // Who does not read it any more does not end the daemon.
+        self.write_greeting(config, &mut std::io::stdout().lock()).ok();
+    }
+
+    fn write_greeting(&self, config: &Config, out: &mut impl Write) -> std::io::Result<()> {
         let Ports { mqtt, http } = self.ports;
         let rules = self.rules.report();
         let running = rules.iter().filter(|report| report.rule.enabled).count();
-        println!("Tidegate {} is ready", env!("CARGO_PKG_VERSION"));
-        println!("  MQTT   {mqtt}  (3.1.1 and 5)");
-        println!("  HTTP   http://{http}  (API, /ingest, /healthz, /readyz, /metrics)");
-        println!(
+        writeln!(out, "Tidegate {} is ready", env!("CARGO_PKG_VERSION"))?;
+        writeln!(out, "  MQTT   {mqtt}  (3.1.1 and 5)")?;
+        writeln!(out, "  HTTP   http://{http}  (API, /ingest, /healthz, /readyz, /metrics)")?;
+        writeln!(
+            out,
             "  rules  {running} running, from {} and the API",
             config.path(&config.rules).display()
-        );
+        )?;
         if self.sources > 0 {
-            println!("  other sources  {}", self.sources);
+            writeln!(out, "  other sources  {}", self.sources)?;
         }
         if let Some(file) = &self.key_file {
-            println!("  access key for the API in {}", file.display());
+            writeln!(out, "  access key for the API in {}", file.display())?;
         }
         if !config.is_local() && config.auth.devices == Some(crate::config::DeviceAuth::None) {
-            println!(
+            writeln!(
+                out,
                 "  WARNING  anybody who reaches these ports may publish (auth.devices is none)"
-            );
+            )?;
         }
-        println!(
+        writeln!(
+            out,
             "Try, with another terminal on `mosquitto_sub -p {} -t '/a1Pk/+/user/alert' -v`:",
             mqtt.port()
-        );
-        println!(
+        )?;
+        writeln!(
+            out,
             "  mosquitto_pub -p {} -t /a1Pk/dev1/user/data -m '{{\"temperature\": 39.5}}'",
             mqtt.port()
-        );
+        )?;
+        Ok(())
     }
 
     /// Stops what brings messages in, lets the actions finish for a limited time, and ends.
