@@ -214,8 +214,13 @@ impl Lane {
             committed: AtomicU64::new(position),
         };
         if self.log.set(log).is_ok() {
-            self.lock().begin(position, end, storage.shards());
-            self.start();
+            let mut queue = self.lock();
+            queue.begin(position, end, storage.shards());
+            let start = self.starts(&mut queue);
+            drop(queue);
+            if start {
+                self.parts.runtime.spawn(Arc::clone(self).drain());
+            }
         }
     }
 
@@ -322,6 +327,14 @@ impl Lane {
         match &*self.lock_before() {
             Before::HandsOver(before) => Some(Arc::clone(before)),
             _ => None,
+        }
+    }
+
+    /// The earlier version has handed over.
+    pub(super) fn forget_earlier(&self) {
+        let mut before = self.lock_before();
+        if matches!(*before, Before::HandsOver(_)) {
+            *before = Before::Nothing;
         }
     }
 
@@ -435,7 +448,7 @@ impl Lane {
     pub(super) fn push(self: &Arc<Self>, shard: usize, items: impl Iterator<Item = Item>) {
         let mut overflow = Vec::new();
         let mut received = 0;
-        {
+        let start = {
             let shards = self.log.get().map_or(1, |log| log.storage.shards());
             let mut queue = self.lock();
             for item in items {
@@ -443,8 +456,11 @@ impl Lane {
                 overflow.extend(queue.offer(item, shard, shards, self.parts.limits));
             }
             add(&self.counts.received, received);
+            self.starts(&mut queue)
+        };
+        if start {
+            self.parts.runtime.spawn(Arc::clone(self).drain());
         }
-        self.start();
         if overflow.is_empty() {
             return;
         }
@@ -457,15 +473,11 @@ impl Lane {
         }
     }
 
-    /// Starts the task, when there is something to do and none runs.
-    fn start(self: &Arc<Self>) {
-        let mut queue = self.lock();
-        if queue.running || queue.is_idle() || self.halted.load(Ordering::Acquire) {
-            return;
-        }
-        queue.running = true;
-        drop(queue);
-        self.parts.runtime.spawn(Arc::clone(self).drain());
+    /// Whether the task has to be started: there is something to do and none runs.
+    fn starts(&self, queue: &mut Queue) -> bool {
+        let start = !queue.running && !queue.is_idle() && !self.halted.load(Ordering::Acquire);
+        queue.running |= start;
+        start
     }
 
     /// Moves the cursor on, when all messages before `frontier` have come; says where to.
@@ -508,10 +520,15 @@ impl Lane {
         self.leaving.load(Ordering::Acquire) || self.lock().is_retired()
     }
 
-    /// True when it was retired and has nothing left to do.
+    /// True when it was retired and has nothing left to do. One that hands over is so only when it is
+    /// retired, too: until then its cursor keeps what the other lane is going to read.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.halted.load(Ordering::Acquire) || self.lock().is_finished()
+        let queue = self.lock();
+        match self.halted.load(Ordering::Acquire) {
+            true => queue.is_retired(),
+            false => queue.is_finished(),
+        }
     }
 
     /// Stops for good, so that another lane goes on from where it stands; comes back with that, and

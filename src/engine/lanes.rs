@@ -2,22 +2,25 @@
 //! deliver what was accepted before. How lanes come, go, and move on in the log.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::delivery::{ActionPlace, Item, Lane};
 use super::dispatch::Snapshot;
-use super::spool::{Cursor, Start};
+use super::spool::{Cursor, Refused, Start};
 use super::storage::Storage;
 
 /// All lanes.
 #[derive(Default)]
 pub(super) struct Lanes {
     all: Mutex<All>,
-    /// A change could not be put in force, because the log cannot write.
-    failed: AtomicBool,
+    /// Since when a change waits to be put in force, because the log cannot write.
+    failed: Mutex<Option<Instant>>,
 }
+
+/// How long a change waits before it is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct All {
@@ -25,6 +28,8 @@ struct All {
     current: Vec<Arc<Lane>>,
     /// Of actions that were changed or removed, while they have something left to do.
     retired: Vec<Arc<Lane>>,
+    /// Those among the retired whose end is not known yet: the change could not be put in force.
+    endless: Vec<Arc<Lane>>,
 }
 
 impl Lanes {
@@ -40,9 +45,10 @@ impl Lanes {
         let stays: HashSet<*const Lane> = wanted.iter().map(Arc::as_ptr).collect();
         let before = std::mem::replace(&mut all.current, wanted.clone());
         let leaving = before.into_iter().filter(|lane| !stays.contains(&Arc::as_ptr(lane)));
-        let leaving: Vec<Arc<Lane>> = leaving.collect();
+        let mut leaving: Vec<Arc<Lane>> = leaving.collect();
         leaving.iter().for_each(|lane| lane.leave());
         all.retired.extend(leaving.iter().cloned());
+        leaving.append(&mut all.endless);
         drop(all);
         let Some(storage) = engine.storage() else {
             hand_over_memory(&wanted);
@@ -61,14 +67,23 @@ impl Lanes {
         self.lock().retired.extend(lanes);
     }
 
-    /// Whether a change could not be put in force since the last call.
-    pub(super) fn take_failed(&self) -> bool {
-        self.failed.swap(false, Ordering::AcqRel)
+    /// Whether it is time to try again what could not be put in force.
+    pub(super) fn try_again(&self) -> bool {
+        let mut failed = self.lock_failed();
+        let due = failed.is_some_and(|failed| failed.elapsed() >= TRY_AGAIN);
+        if due {
+            *failed = Some(Instant::now());
+        }
+        due
     }
 
     /// True while a change waits to be put in force.
     pub(super) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.lock_failed().is_some()
+    }
+
+    fn lock_failed(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves the cursors on, and lets go of lanes that are done.
@@ -184,17 +199,28 @@ impl Change {
             Ok((cursors, end)) => {
                 self.note(&kept, end);
                 self.begin(&kept, cursors, end);
+                *lanes.lock_failed() = None;
                 swap(snapshot);
             }
-            Err(error) => {
-                tracing::error!(%error, "a change of rules waits until the log can write");
-                self.opening.iter().for_each(|one| one.lane.open_failed());
-                lanes.failed.store(true, Ordering::Release);
-            }
+            Err(error) => self.put_off(&lanes, &error),
         });
         if let Err(error) = opened {
             tracing::error!(%error, "a change of rules is not put in force");
         }
+    }
+
+    /// The earlier rules run on; the next change, or the next try, takes this one's part too.
+    fn put_off(self, lanes: &Lanes, error: &Refused) {
+        let since = lanes.lock_failed().replace(Instant::now());
+        if since.is_none() {
+            tracing::error!(%error, "a change of rules waits until the spool can write");
+        }
+        for one in self.opening {
+            one.lane.open_failed();
+            // The earlier version has given it up already.
+            one.lane.push(0, one.volatile.into_iter());
+        }
+        lanes.lock().endless.extend(self.leaving);
     }
 
     fn note(&self, storage: &Storage, end: u64) {
@@ -216,9 +242,8 @@ impl Change {
     fn begin(self, storage: &Arc<Storage>, cursors: Vec<Cursor>, end: u64) {
         for (one, cursor) in self.opening.into_iter().zip(cursors) {
             one.lane.begin(storage, cursor, end);
-            if !one.volatile.is_empty() {
-                one.lane.push(0, one.volatile.into_iter());
-            }
+            one.lane.forget_earlier();
+            one.lane.push(0, one.volatile.into_iter());
         }
         for lane in self.leaving {
             if lane.place() != ActionPlace::Error {
@@ -234,6 +259,7 @@ fn hand_over_memory(wanted: &[Arc<Lane>]) {
     for lane in wanted {
         if let Some(before) = lane.predecessor().filter(|_| lane.open()) {
             let (_, items) = before.halt();
+            lane.forget_earlier();
             lane.push(0, items.into_iter());
         }
     }

@@ -114,7 +114,7 @@ impl RuleSet {
     /// not write. Called some fifty times a second.
     pub fn tend(&self) {
         let Some(storage) = self.engine.storage() else { return };
-        if self.lanes.take_failed() {
+        if self.lanes.try_again() {
             let rules = self.lock();
             self.apply(&rules);
         }

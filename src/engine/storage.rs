@@ -65,8 +65,9 @@ impl std::fmt::Debug for Storage {
 
 /// Cursors of the last run that no rule has claimed yet.
 struct Unclaimed {
-    /// By what they serve.
-    open: HashMap<String, String>,
+    /// By what they serve, the oldest first: a rule that was stopped and started again may have left
+    /// several.
+    open: HashMap<String, Vec<String>>,
     /// Those whose action had been changed or removed.
     ended: Vec<String>,
 }
@@ -106,8 +107,11 @@ impl Storage {
             .map_err(|source| StorageError::Journal { file: path.display().to_string(), source })?;
         let (ended, open) = known.into_iter().partition(|name| journal.end(name).is_some());
         let open: Vec<String> = open;
-        let open = open.into_iter().map(|name| (served_by(&name).to_owned(), name));
-        let unclaimed = Mutex::new(Unclaimed { open: open.collect(), ended });
+        let mut unclaimed = Unclaimed { open: HashMap::new(), ended };
+        for name in open {
+            unclaimed.open.entry(served_by(&name).to_owned()).or_default().push(name);
+        }
+        let unclaimed = Mutex::new(unclaimed);
         let progress = Progress::new(shards, spool.end());
         let storage = Self {
             spool,
@@ -171,7 +175,7 @@ impl Storage {
     /// The cursor of the last run that serves this, or a new name.
     pub(super) fn claim(&self, serves: &str) -> String {
         let mut unclaimed = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = unclaimed.open.remove(serves);
+        let found = unclaimed.open.get_mut(serves).and_then(Vec::pop);
         found.unwrap_or_else(|| {
             let serial = self.serial.fetch_add(1, Ordering::Relaxed);
             format!("{serves}.{serial:x}")
@@ -182,7 +186,7 @@ impl Storage {
     pub(super) fn take_unclaimed(&self) -> Vec<(Cursor, Option<Version>)> {
         let mut unclaimed = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names: HashSet<String> = unclaimed.ended.drain(..).collect();
-        names.extend(unclaimed.open.drain().map(|(_, name)| name));
+        names.extend(unclaimed.open.drain().flat_map(|(_, names)| names));
         drop(unclaimed);
         let journal = self.journal();
         let cursors = self.spool.cursors().into_iter();

@@ -279,7 +279,8 @@ impl Lane {
             last.iter().for_each(|one| self.drop_for_good(one.reason, &one.error));
             return;
         };
-        let letters: Vec<DeadLetter> = last.iter().map(|one| self.letter(one)).collect();
+        let version: Arc<str> = self.version().into();
+        let letters: Vec<DeadLetter> = last.iter().map(|one| self.letter(one, &version)).collect();
         let mut told = false;
         while let Err(error) = dead.keep(letters.clone()).await {
             if !told {
@@ -308,11 +309,11 @@ impl Lane {
         }
     }
 
-    fn letter(&self, one: &GivenUp) -> DeadLetter {
+    fn letter(&self, one: &GivenUp, version: &Arc<str>) -> DeadLetter {
         let record = &one.item.record;
         DeadLetter {
             rule: self.parts.rule.name.as_str().into(),
-            version: self.version().into(),
+            version: Arc::clone(version),
             action: Arc::clone(self.name()),
             reason: one.reason.as_str(),
             error: one.error.message.clone(),
