@@ -22,8 +22,10 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// Bytes that are looked at for them.
 const SCAN_BYTES: u64 = 64 << 20;
 
-/// How long a lane waits at most for the shards to come on, and after an error of the disk.
+/// How long a lane waits at most for the shards to come on.
 const WAIT: Duration = Duration::from_millis(20);
+/// How long it waits after the disk could not be read.
+const WAIT_FOR_DISK: Duration = Duration::from_secs(1);
 
 /// A lane's reader and what it needs to evaluate what it reads.
 pub(super) struct Reading {
@@ -33,6 +35,8 @@ pub(super) struct Reading {
     scratch: Scratch,
     out: Vec<u8>,
     records: Vec<spool::Record>,
+    /// It was told that the disk cannot be read.
+    told: bool,
 }
 
 /// Reads the next piece of the log, when the lane is behind.
@@ -44,7 +48,7 @@ pub(super) async fn read_on(lane: &Arc<Lane>, reading: &mut Option<Box<Reading>>
     let Some(ahead) = lane.lock().ahead() else { return };
     let until = ahead.end.map_or(frontier, |end| end.min(frontier));
     let mut chunk = Chunk::default();
-    let nothing = until <= ahead.read;
+    let (from, nothing) = (ahead.read, until <= ahead.read);
     if !nothing {
         // Closed only by a defect; then everybody reads.
         let permit = log.storage.reads.acquire().await.ok();
@@ -64,6 +68,7 @@ pub(super) async fn read_on(lane: &Arc<Lane>, reading: &mut Option<Box<Reading>>
             Err(error) => tracing::error!(%error, "reading the log failed unexpectedly"),
         }
     }
+    let stuck = !nothing && chunk.next <= from;
     let lost = {
         let mut queue = lane.lock();
         add(&lane.counts.received, chunk.fresh);
@@ -78,6 +83,11 @@ pub(super) async fn read_on(lane: &Arc<Lane>, reading: &mut Option<Box<Reading>>
         }
     } else if nothing {
         tokio::time::timeout(WAIT, moved).await.ok();
+    } else if stuck {
+        tokio::select! {
+            () = tokio::time::sleep(WAIT_FOR_DISK) => {}
+            () = log.storage.ended() => {}
+        }
     }
     lane.stir();
 }
@@ -92,6 +102,7 @@ impl Reading {
             scratch: Scratch::default(),
             out: Vec::new(),
             records: Vec::new(),
+            told: false,
         }
     }
 
@@ -109,9 +120,13 @@ impl Reading {
         };
         let limit = Limit { records: CHUNK_RECORDS, bytes: CHUNK_BYTES, scan: SCAN_BYTES, until };
         let read = self.reader.read_where(limit, wants, &mut self.records);
-        if let Err(error) = read {
-            tracing::warn!(rule = %lane.parts.rule.name, %error, "cannot read the log");
+        if let Err(error) = &read
+            && !self.told
+        {
+            let (rule, action) = (&*self.rule, &**lane.name());
+            tracing::error!(rule, action, %error, "cannot read the spool; what waits there stays");
         }
+        self.told = read.is_err();
         let mut chunk = Chunk { next: self.reader.position(), ..Chunk::default() };
         let errors = lane.errors();
         for found in std::mem::take(&mut self.records) {
