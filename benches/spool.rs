@@ -256,8 +256,7 @@ fn passes(size: &Size) {
     while start.elapsed() < size.time {
         for _ in 0..1000 {
             let passed = passed.clone();
-            let pass = move || drop(passed);
-            spool.pass(300, pass).expect("room");
+            spool.pass(300, passed, drop).expect("room");
         }
         count += 1000;
     }

@@ -71,20 +71,20 @@ impl Status {
             let cursor = by_name.get(lane.cursor()?)?;
             let counts = lane.counts();
             let waits = counts.queued > 0 || counts.behind;
-            Some(CursorStatus {
+            // The version is a hash of the rule: not for those that have nothing to say.
+            let bytes = if waits { cursor.backlog_bytes } else { 0 };
+            (counts.queued > 0 || bytes > 0).then(|| CursorStatus {
                 rule: lane.rule().name.clone(),
                 version: lane.version(),
                 action: lane.name().to_string(),
                 backlog_records: counts.queued,
-                backlog_bytes: if waits { cursor.backlog_bytes } else { 0 },
+                backlog_bytes: bytes,
                 oldest_ms: log
                     .waiting_since_ms
-                    .filter(|_| waits)
                     .map(|since| super::run::now_ms().saturating_sub(since)),
             })
         });
-        let mut cursors: Vec<CursorStatus> = cursors.collect();
-        cursors.retain(|cursor| cursor.backlog_records > 0 || cursor.backlog_bytes > 0);
+        let cursors: Vec<CursorStatus> = cursors.collect();
         let sum = |of: fn(&spool::CursorStatus) -> u64| log.cursors.iter().map(of).sum::<u64>();
         let dropped = [
             ("full, newest", log.dropped_newest),
@@ -119,6 +119,7 @@ impl Status {
                 metrics::MESSAGES_RECEIVED => text.add(*metric, &[], engine.received),
                 metrics::MESSAGES_UNMATCHED => text.add(*metric, &[], engine.unmatched),
                 metrics::MESSAGES_QUEUED => text.add(*metric, &[], engine.queued),
+                metrics::MESSAGES_REFUSED => text.add(*metric, &[], engine.refused),
                 metrics::RULES => {
                     let count = |state: &str| {
                         reports.iter().filter(|report| state_of(report) == state).count() as u64

@@ -32,6 +32,7 @@ metrics! {
     MESSAGES_RECEIVED = "counter" "tidegate_messages_received_total": "messages that the engine has evaluated";
     MESSAGES_UNMATCHED = "counter" "tidegate_messages_unmatched_total": "messages that no rule's topic filter matched";
     MESSAGES_QUEUED = "gauge" "tidegate_messages_queued": "messages that wait for evaluation";
+    MESSAGES_REFUSED = "counter" "tidegate_messages_refused_total": "messages that the spool could not write; who sent them was not told that they are accepted";
     RULES = "gauge" "tidegate_rules": "rules by state: running, abnormal (an action is paused or its destination does not work), stopped";
     RULE_RECEIVED = "counter" "tidegate_rule_received_total": "messages whose topic the rule's filter matched";
     RULE_SELECTED = "counter" "tidegate_rule_selected_total": "messages of which the rule selected at least one record";

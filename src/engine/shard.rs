@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -50,6 +50,8 @@ struct Core {
     room: Arc<Notify>,
     storage: Option<Arc<Storage>>,
     facts: Arc<dyn DeviceFacts>,
+    /// Messages that the log could not write.
+    refused: AtomicU64,
 }
 
 #[derive(Default)]
@@ -90,6 +92,8 @@ pub struct EngineCounts {
     pub unmatched: u64,
     /// Messages that wait in the shards' queues.
     pub queued: u64,
+    /// Messages that the log could not write: nobody was told that they are accepted.
+    pub refused: u64,
 }
 
 impl Engine {
@@ -121,7 +125,15 @@ impl Engine {
         let ids = MessageIds::starting_at(now_ms);
         let threads = Mutex::new(threads);
         let snapshot = ArcSwap::from_pointee(Snapshot::default());
-        let core = Arc::new(Core { snapshot, shards, limits, room, storage, facts });
+        let core = Arc::new(Core {
+            snapshot,
+            shards,
+            limits,
+            room,
+            storage,
+            facts,
+            refused: AtomicU64::new(0),
+        });
         Ok(Arc::new(Self { core, threads, ids }))
     }
 
@@ -162,7 +174,8 @@ impl Engine {
     /// What the shards have seen.
     #[must_use]
     pub fn counts(&self) -> EngineCounts {
-        let mut sum = EngineCounts::default();
+        let refused = self.core.refused.load(Ordering::Relaxed);
+        let mut sum = EngineCounts { refused, ..EngineCounts::default() };
         for shard in &self.core.shards {
             sum.received += shard.counts.received.load(Ordering::Relaxed);
             sum.unmatched += shard.counts.unmatched.load(Ordering::Relaxed);
@@ -173,19 +186,12 @@ impl Engine {
 
     /// Takes what the log does not keep: behind what waits for it, so that order is kept.
     fn pass(&self, storage: &Storage, batch: Batch) -> Result<(), Batch> {
-        let bytes = bytes(&batch.messages);
-        let slot = Slot::new(batch);
-        let (core, taken) = (Arc::clone(&self.core), slot.clone());
-        let done = move || {
-            if let Some(batch) = taken.take() {
-                core.push(batch.messages);
-                batch.ack.accept();
-            }
+        let core = Arc::clone(&self.core);
+        let done = move |batch: Batch| {
+            core.push(batch.messages);
+            batch.ack.accept();
         };
-        match storage.spool.pass(bytes, done) {
-            Ok(()) => Ok(()),
-            Err(_) => slot.take().map_or(Ok(()), Err),
-        }
+        storage.spool.pass(bytes(&batch.messages), batch, done).map_err(|not| not.owner)
     }
 
     /// Evaluates what is queued, then ends the threads. Blocks; messages offered later are refused.
@@ -270,22 +276,10 @@ impl Core {
                 batch.ack.accept();
             }
             // The log says what happened. The source is refused and does not acknowledge.
-            Err(_) => drop(batch),
+            Err(_) => {
+                self.refused.fetch_add(batch.messages.len() as u64, Ordering::Relaxed);
+            }
         }
-    }
-}
-
-/// A batch on its way through the log, which its offerer gets back when the log does not take it.
-#[derive(Clone)]
-struct Slot(Arc<Mutex<Option<Batch>>>);
-
-impl Slot {
-    fn new(batch: Batch) -> Self {
-        Self(Arc::new(Mutex::new(Some(batch))))
-    }
-
-    fn take(&self) -> Option<Batch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -327,17 +321,12 @@ impl Ingress for Engine {
             AckWhen::Received => Some(std::mem::replace(&mut batch.ack, Ack::none())),
             AckWhen::Durable => None,
         };
-        let slot = Slot::new(batch);
-        let (core, taken) = (Arc::clone(&self.core), slot.clone());
-        let done = move |result| {
-            if let Some(batch) = taken.take() {
-                core.stored(batch, result);
-            }
-        };
-        match storage.spool.offer(prepared, room, done) {
+        let core = Arc::clone(&self.core);
+        let done = move |batch, stored| core.stored(batch, stored);
+        match storage.spool.offer(prepared, room, batch, done) {
             Ok(()) => early.into_iter().for_each(Ack::accept),
-            Err(_) => {
-                let Some(mut batch) = slot.take() else { return Ok(()) };
+            Err(not) => {
+                let mut batch = not.owner;
                 batch.ack = early.unwrap_or(batch.ack);
                 return Err(batch);
             }

@@ -123,37 +123,40 @@ impl Spool {
     }
 
     /// Takes records without waiting. They are stored in this order, without others between them; `done`
-    /// is called when they are durable or when writing them failed. When nothing
+    /// is called with their owner when they are durable or when writing them failed. When nothing
     /// is to be stored (no records, or all dropped by [`super::WhenFull::DropNewest`]) it is called as
     /// [`Spool::pass`] does.
     ///
     /// # Errors
     /// [`NotTaken`] gives everything back, uncalled: [`Refused::Full`] and [`Refused::Busy`] pass,
     /// [`Refused::Closed`] does not.
-    pub fn offer<F>(
+    pub fn offer<T, F>(
         &self,
         prepared: Prepared,
         room: Room,
+        owner: T,
         done: F,
-    ) -> Result<(), NotTaken<Prepared, F>>
+    ) -> Result<(), NotTaken<Prepared, T, F>>
     where
-        F: FnOnce(Result<Stored, Refused>) + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(T, Result<Stored, Refused>) + Send + 'static,
     {
         let (span, count) = (prepared.0.span() as usize, prepared.records() as u64);
         let queue = self.shared.queue();
         let used = self.shared.used.load(Ordering::Acquire);
         let dropped = match queue.admit(span, used, room, &self.limits) {
             Admitted::Yes if count > 0 => {
+                let done = move |stored| done(owner, stored);
                 self.shared.put(queue, Item::Append(prepared.0, Box::new(done)));
                 return Ok(());
             }
             Admitted::Yes => 0,
             Admitted::Dropped => count,
-            Admitted::No(why) => return Err(NotTaken { why, offered: prepared, done }),
+            Admitted::No(why) => return Err(NotTaken { why, offered: prepared, owner, done }),
         };
         let shared = self.shared.clone();
         let tell = move || {
-            done(Ok(Stored { first: shared.end(), count: 0, dropped }));
+            done(owner, Ok(Stored { first: shared.end(), count: 0, dropped }));
         };
         if self.shared.idle() {
             drop(queue);
@@ -176,7 +179,8 @@ impl Spool {
         room: Room,
         done: impl FnOnce(Result<Stored, Refused>) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.offer(self.prepare(messages)?, room, done).map_err(|not| not.why)
+        let done = move |(), stored| done(stored);
+        self.offer(self.prepare(messages)?, room, (), done).map_err(|not| not.why)
     }
 
     /// [`Spool::append_then`] of messages that only the cursor of a name is to get.
@@ -190,7 +194,8 @@ impl Spool {
         room: Room,
         done: impl FnOnce(Result<Stored, Refused>) + Send + 'static,
     ) -> Result<(), Refused> {
-        self.offer(self.prepare_bound(name, messages)?, room, done).map_err(|not| not.why)
+        let done = move |(), stored| done(stored);
+        self.offer(self.prepare_bound(name, messages)?, room, (), done).map_err(|not| not.why)
     }
 
     /// Takes messages of a source without waiting; they are durable when the ticket says so.
@@ -208,10 +213,11 @@ impl Spool {
     /// A [`Refused`] that does not pass.
     pub async fn append_when_room(&self, messages: &[Message]) -> Result<Ticket<Stored>, Refused> {
         let (done, ticket) = Ticket::new();
-        let (mut prepared, mut done) = (self.prepare(messages)?, done);
+        let mut prepared = self.prepare(messages)?;
+        let mut done = move |(), stored| done(stored);
         loop {
             let room = self.room();
-            match self.offer(prepared, Room::Source, done) {
+            match self.offer(prepared, Room::Source, (), done) {
                 Ok(()) => return Ok(ticket),
                 Err(not) if !not.why.passes() => return Err(not.why),
                 Err(not) => (prepared, done) = (not.offered, not.done),
@@ -220,26 +226,27 @@ impl Spool {
         }
     }
 
-    /// Calls `done` behind everything that was handed in before and without a disk: at once on the calling
-    /// thread when nothing of that is left to do (one atomic load), else in its turn on the writer's.
-    /// `bytes` is what it holds in memory meanwhile.
+    /// Calls `done` with `owner` behind everything that was handed in before and without a disk: at once
+    /// on the calling thread when nothing of that is left to do (one atomic load), else in its turn on
+    /// the writer's. `bytes` is what it holds in memory meanwhile.
     ///
     /// # Errors
     /// [`NotTaken`] with [`Refused::Busy`] or [`Refused::Closed`], uncalled.
-    pub fn pass<F>(&self, bytes: usize, done: F) -> Result<(), NotTaken<(), F>>
+    pub fn pass<T, F>(&self, bytes: usize, owner: T, done: F) -> Result<(), NotTaken<(), T, F>>
     where
-        F: FnOnce() + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(T) + Send + 'static,
     {
         if self.shared.idle() {
-            done();
+            done(owner);
             return Ok(());
         }
         let bytes = Queue::weight(bytes);
         let queue = self.shared.queue();
         if let Err(why) = queue.admit_waiting(bytes, Room::Source, &self.limits) {
-            return Err(NotTaken { why, offered: (), done });
+            return Err(NotTaken { why, offered: (), owner, done });
         }
-        self.shared.put(queue, Item::Pass(bytes, Box::new(done)));
+        self.shared.put(queue, Item::Pass(bytes, Box::new(move || done(owner))));
         Ok(())
     }
 

@@ -67,16 +67,18 @@ impl Refused {
 }
 
 /// What was not taken, whole: it may be offered again.
-pub struct NotTaken<P, F> {
+pub struct NotTaken<P, T, F> {
     /// Why.
     pub why: Refused,
     /// What was offered.
     pub offered: P,
+    /// Whose it is.
+    pub owner: T,
     /// What was to be called. It was not.
     pub done: F,
 }
 
-impl<P, F> std::fmt::Debug for NotTaken<P, F> {
+impl<P, T, F> std::fmt::Debug for NotTaken<P, T, F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NotTaken").field("why", &self.why).finish_non_exhaustive()
     }

@@ -52,13 +52,14 @@ fn callbacks_come_in_order_and_one_that_panics_harms_nobody() {
         move || said.lock().expect("open").push((what, number, std::thread::current().id()))
     };
     // Nothing waits: at once, here.
-    spool.pass(0, say("pass", 0)).expect("room");
+    let at_once = say("pass", 0);
+    spool.pass(0, (), move |()| at_once()).expect("room");
     assert_eq!(*said.lock().expect("open"), [("pass", 0, std::thread::current().id())]);
     said.lock().expect("open").clear();
     let commits = spool.status().commits;
     let release = held(&spool);
     for n in 0..4 {
-        let (appended, opened) = (say("append", n), say("open", n));
+        let (appended, passed, opened) = (say("append", n), say("pass", n), say("open", n));
         let (one, two) = (message(n), message(n + 1));
         spool
             .append_then([&one, &two], Room::Source, move |stored| {
@@ -67,7 +68,7 @@ fn callbacks_come_in_order_and_one_that_panics_harms_nobody() {
                 assert!(n != 1, "an intended panic");
             })
             .expect("room");
-        spool.pass(0, say("pass", n)).expect("room");
+        spool.pass(0, (), move |()| passed()).expect("room");
         spool.append_then([], Room::Source, |_| ()).expect("nothing to store");
         if n == 2 {
             let names = [("tail", Start::Tail), ("old", Start::Oldest), ("at", Start::At(3))];
@@ -95,7 +96,7 @@ fn callbacks_come_in_order_and_one_that_panics_harms_nobody() {
     assert!(said.iter().all(|(.., thread)| *thread != std::thread::current().id()));
     // What waits shares a group commit, over passes and panics.
     assert_eq!(spool.status().commits - commits, 3);
-    spool.pass(0, || ()).expect("idle again");
+    spool.pass(0, (), |()| ()).expect("idle again");
 }
 
 #[test]
@@ -115,17 +116,20 @@ fn what_is_refused_is_given_back_and_never_called() {
     spool.append_then([&message(2)], Room::Source, |_| ()).expect("room");
     let mut passes = 0;
     let not = loop {
-        match spool.pass(1000, call()) {
+        let counted = call();
+        match spool.pass(1000, passes, move |_| counted()) {
             Ok(()) => passes += 1,
             Err(not) => break not,
         }
     };
+    assert_eq!(not.owner, passes);
     assert!(matches!(not.why, Refused::Busy { limit: 8192, .. }), "{not:?}");
     assert!((5..9).contains(&passes), "{passes}");
     let again = call();
     let offered = spool.prepare([&message(3)]).expect("short");
     let room = spool.room();
-    let not = spool.offer(offered, Room::Source, move |_| again()).expect_err("busy");
+    let not = spool.offer(offered, Room::Source, "mine", move |_, _| again()).expect_err("busy");
+    assert_eq!(not.owner, "mine");
     assert!(not.why.passes() && not.offered.records() == 1 && not.offered.bytes() > 16);
     // The daemon's own may take an eighth more.
     spool.append_then([&message(4)], Room::Internal, |_| ()).expect("room for its own");
@@ -135,7 +139,7 @@ fn what_is_refused_is_given_back_and_never_called() {
     // The future was made before the queue was emptied, and knows.
     runtime.block_on(room);
     assert_eq!(calls.load(Ordering::Relaxed), passes);
-    spool.offer(not.offered, Room::Source, not.done).expect("room");
+    spool.offer(not.offered, Room::Source, not.owner, not.done).expect("room");
     flush(&spool);
     assert_eq!(calls.load(Ordering::Relaxed), passes + 1);
     // A failure of the disk is told, too.
@@ -344,7 +348,7 @@ fn r9_a_pass_never_overtakes_what_its_thread_handed_in_before() {
                     if (n * 7 + producer) % 11 < 2 {
                         spool.append_then([&one], Room::Source, move |_| call()).expect("room");
                     } else {
-                        spool.pass(0, call).expect("room");
+                        spool.pass(0, (), move |()| call()).expect("room");
                     }
                 }
                 flush(spool);
