@@ -5,11 +5,46 @@
 use serde_json::{Map, Value, json};
 
 use super::error::{self, ApiError, ErrorCode};
+use super::operation::{Operation, may, need};
 use super::rpc::{Answer, Call, object, store_failed};
 use super::rules::{compile, find, refused, swap};
 use super::{ACCOUNT, Api, destination};
 use crate::rule::DataType;
-use crate::rule::store::{StoredAction, StoredRule};
+use crate::rule::store::{Role, StoredAction, StoredRule};
+
+/// The operations of rules' actions, sorted by name.
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "CreateRuleAction",
+        parameters: &[need("RuleId"), need("Type"), need("Configuration"), may("ErrorActionFlag")],
+        role: Role::Admin,
+        call: |api, call| Box::pin(create(api, call)),
+    },
+    Operation {
+        name: "DeleteRuleAction",
+        parameters: &[need("ActionId")],
+        role: Role::Admin,
+        call: |api, call| Box::pin(delete(api, call)),
+    },
+    Operation {
+        name: "GetRuleAction",
+        parameters: &[need("ActionId")],
+        role: Role::Read,
+        call: |api, call| Box::pin(get(api, call)),
+    },
+    Operation {
+        name: "ListRuleActions",
+        parameters: &[need("RuleId")],
+        role: Role::Read,
+        call: |api, call| Box::pin(list(api, call)),
+    },
+    Operation {
+        name: "UpdateRuleAction",
+        parameters: &[need("ActionId"), need("Type"), need("Configuration")],
+        role: Role::Admin,
+        call: |api, call| Box::pin(update(api, call)),
+    },
+];
 
 pub(super) async fn create(api: &Api, call: &Call) -> Answer {
     let error = flag(call.text("ErrorActionFlag"))?;

@@ -9,6 +9,7 @@ pub mod error;
 mod explain;
 pub mod form;
 mod ingest;
+mod operation;
 mod rpc;
 mod rules;
 mod running;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use connectors::contract::{Ingress, TopicLimits};
 
 pub use destination::{Destinations, ENDPOINT_TYPES, Endpoint};
-pub use rpc::{OPERATIONS, Operation, Parameter};
+pub use operation::{Operation, Parameter, operations};
 pub use rules::restore;
 pub use server::{router, serve};
 pub use spool::{CursorStatus, Dropped, Spool, SpoolStatus};

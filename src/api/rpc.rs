@@ -1,6 +1,6 @@
 //! The vendor's RPC protocol: one path, operations by name, signed parameters, answers in JSON or XML.
 //!
-//! What an operation does stands in a file per family; here is only the table of them.
+//! What an operation does, and its row in the table of operations, stands in a file per family.
 
 use std::sync::Arc;
 
@@ -8,146 +8,21 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
-use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use super::error::{self, ApiError};
 use super::form::{self, Parameters};
+use super::operation::operation;
 use super::server::{BodyError, read_body};
 use super::signature::Claim;
-use super::{Api, actions, rules, xml};
+use super::{Api, xml};
 use crate::rule::store::{Role, StoreError};
 
 /// The versions of the protocol that a request may name; both have the same rule operations.
 const VERSIONS: &[&str] = &["2018-01-20", "2017-04-20"];
 
-/// An operation of the protocol.
-pub struct Operation {
-    /// What `Action` says.
-    pub name: &'static str,
-    /// Its own parameters; those of every request and those that mean nothing here
-    /// (`IotInstanceId`, `ResourceGroupId`) are not among them.
-    pub parameters: &'static [Parameter],
-    /// What a key must be allowed to do.
-    pub role: Role,
-    call: for<'a> fn(&'a Api, &'a Call) -> BoxFuture<'a, Answer>,
-}
-
-/// A parameter of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Parameter {
-    /// Its name on the wire.
-    pub name: &'static str,
-    /// Whether a request without it is refused.
-    pub required: bool,
-}
-
 /// What an operation answers: all keys in the order in which the vendor's documents show them.
 pub(super) type Answer = Result<Map<String, Value>, ApiError>;
-
-const fn need(name: &'static str) -> Parameter {
-    Parameter { name, required: true }
-}
-
-const fn may(name: &'static str) -> Parameter {
-    Parameter { name, required: false }
-}
-
-/// All operations, sorted by name.
-pub const OPERATIONS: &[Operation] = &[
-    Operation {
-        name: "CreateRule",
-        parameters: &[
-            need("Name"),
-            may("ProductKey"),
-            may("ShortTopic"),
-            may("Select"),
-            may("Where"),
-            may("RuleDesc"),
-            may("DataType"),
-            may("TopicType"),
-            may("Topic"),
-        ],
-        role: Role::Admin,
-        call: |api, call| Box::pin(rules::create(api, call)),
-    },
-    Operation {
-        name: "CreateRuleAction",
-        parameters: &[need("RuleId"), need("Type"), need("Configuration"), may("ErrorActionFlag")],
-        role: Role::Admin,
-        call: |api, call| Box::pin(actions::create(api, call)),
-    },
-    Operation {
-        name: "DeleteRule",
-        parameters: &[need("RuleId")],
-        role: Role::Admin,
-        call: |api, call| Box::pin(rules::delete(api, call)),
-    },
-    Operation {
-        name: "DeleteRuleAction",
-        parameters: &[need("ActionId")],
-        role: Role::Admin,
-        call: |api, call| Box::pin(actions::delete(api, call)),
-    },
-    Operation {
-        name: "GetRule",
-        parameters: &[need("RuleId")],
-        role: Role::Read,
-        call: |api, call| Box::pin(rules::get(api, call)),
-    },
-    Operation {
-        name: "GetRuleAction",
-        parameters: &[need("ActionId")],
-        role: Role::Read,
-        call: |api, call| Box::pin(actions::get(api, call)),
-    },
-    Operation {
-        name: "ListRule",
-        parameters: &[may("CurrentPage"), may("PageSize")],
-        role: Role::Read,
-        call: |api, call| Box::pin(rules::list(api, call)),
-    },
-    Operation {
-        name: "ListRuleActions",
-        parameters: &[need("RuleId")],
-        role: Role::Read,
-        call: |api, call| Box::pin(actions::list(api, call)),
-    },
-    Operation {
-        name: "StartRule",
-        parameters: &[need("RuleId")],
-        role: Role::Operate,
-        call: |api, call| Box::pin(rules::start(api, call)),
-    },
-    Operation {
-        name: "StopRule",
-        parameters: &[need("RuleId")],
-        role: Role::Operate,
-        call: |api, call| Box::pin(rules::stop(api, call)),
-    },
-    Operation {
-        name: "UpdateRule",
-        parameters: &[
-            need("RuleId"),
-            may("Name"),
-            may("ProductKey"),
-            may("ShortTopic"),
-            may("Select"),
-            may("Where"),
-            may("RuleDesc"),
-            may("TopicType"),
-            may("Topic"),
-        ],
-        role: Role::Admin,
-        call: |api, call| Box::pin(rules::update(api, call)),
-    },
-    Operation {
-        name: "UpdateRuleAction",
-        parameters: &[need("ActionId"), need("Type"), need("Configuration")],
-        role: Role::Admin,
-        call: |api, call| Box::pin(actions::update(api, call)),
-    },
-];
 
 /// A request whose signature is good.
 pub(super) struct Call {
@@ -209,7 +84,7 @@ pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
         Err(error) => Err(error),
     };
     // Only a name from the table may become the name of an element.
-    let known = OPERATIONS.iter().find(|operation| operation.name == action);
+    let known = operation(&action);
     let root = known.map_or("Error".to_owned(), |operation| format!("{}Response", operation.name));
     let (status, root, answer) = match answer {
         Ok(answer) => (200, root, answer),
@@ -302,7 +177,7 @@ async fn run(api: &Api, method: &Method, headers: &HeaderMap, action: &str, call
     if action.is_empty() {
         return Err(error::MISSING_PARAMETER.with("Action"));
     }
-    let Some(operation) = OPERATIONS.iter().find(|operation| operation.name == action) else {
+    let Some(operation) = operation(action) else {
         return Err(error::UNKNOWN_ACTION.with(action));
     };
     if role < operation.role {
@@ -338,11 +213,6 @@ async fn authenticate(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn operations_are_sorted() {
-        assert!(OPERATIONS.is_sorted_by_key(|operation| operation.name));
-    }
 
     #[test]
     fn the_format_is_what_the_client_can_read() {

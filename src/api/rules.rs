@@ -7,11 +7,78 @@ use std::future::Future;
 use serde_json::{Map, Value, json};
 
 use super::error::{self, ApiError, ErrorCode};
+use super::operation::{Operation, may, need};
 use super::rpc::{Answer, Call, object, store_failed};
 use super::topics::SourceTopic;
 use super::{ACCOUNT, Api, ApiState, RuleProblem, destination};
-use crate::rule::store::{StoreError, StoredAction, StoredRule};
+use crate::rule::store::{Role, StoreError, StoredAction, StoredRule};
 use crate::rule::{DataType, Owner, Pending, Retry, Rule, Statement};
+
+/// The operations of rules, sorted by name.
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "CreateRule",
+        parameters: &[
+            need("Name"),
+            may("ProductKey"),
+            may("ShortTopic"),
+            may("Select"),
+            may("Where"),
+            may("RuleDesc"),
+            may("DataType"),
+            may("TopicType"),
+            may("Topic"),
+        ],
+        role: Role::Admin,
+        call: |api, call| Box::pin(create(api, call)),
+    },
+    Operation {
+        name: "DeleteRule",
+        parameters: &[need("RuleId")],
+        role: Role::Admin,
+        call: |api, call| Box::pin(delete(api, call)),
+    },
+    Operation {
+        name: "GetRule",
+        parameters: &[need("RuleId")],
+        role: Role::Read,
+        call: |api, call| Box::pin(get(api, call)),
+    },
+    Operation {
+        name: "ListRule",
+        parameters: &[may("CurrentPage"), may("PageSize")],
+        role: Role::Read,
+        call: |api, call| Box::pin(list(api, call)),
+    },
+    Operation {
+        name: "StartRule",
+        parameters: &[need("RuleId")],
+        role: Role::Operate,
+        call: |api, call| Box::pin(start(api, call)),
+    },
+    Operation {
+        name: "StopRule",
+        parameters: &[need("RuleId")],
+        role: Role::Operate,
+        call: |api, call| Box::pin(stop(api, call)),
+    },
+    Operation {
+        name: "UpdateRule",
+        parameters: &[
+            need("RuleId"),
+            may("Name"),
+            may("ProductKey"),
+            may("ShortTopic"),
+            may("Select"),
+            may("Where"),
+            may("RuleDesc"),
+            may("TopicType"),
+            may("Topic"),
+        ],
+        role: Role::Admin,
+        call: |api, call| Box::pin(update(api, call)),
+    },
+];
 
 /// Characters of a name; a CJK character counts 2.
 const NAME_WIDTH: std::ops::RangeInclusive<usize> = 4..=30;
