@@ -387,10 +387,13 @@ async fn a_later_replay_takes_over_what_an_earlier_one_still_wants() {
     // What the limit drives out is not waited for.
     dead.keep(vec![letter("b", 1)]).await.unwrap();
     assert_eq!(progress(&first).await.dropped, 1);
-    let (_stop, stopped) = shutdown();
-    tokio::spawn(Arc::clone(&dead).replay(Arc::new(Fake::default()), stopped));
+    let (stop, stopped) = shutdown();
+    let task = tokio::spawn(Arc::clone(&dead).replay(Arc::new(Fake::default()), stopped));
     assert_eq!(finished(&dead, &first).await.delivered, 2);
     assert_eq!(finished(&dead, &second).await.delivered, 2);
+    // The counts follow what is written.
+    stop.stop();
+    task.await.unwrap();
     assert_eq!(dead.counts().kept, 1);
 }
 
