@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use connectors::contract::{
-    Batch, ConfigError, Connections, DeliveryError, Env, Ingress as _, Message, NoFacts, Outcome,
-    Record, Sink, SinkSpec, Topic, TopicLimits,
+    Batch, ConfigError, DeliveryError, Env, Ingress as _, Message, NoFacts, Outcome, Record, Sink,
+    SinkSpec, Topic, TopicLimits,
 };
 use serde_json::Value;
 use tidegate::engine::{Engine, EngineLimits, LaneLimits, RuleSet};
@@ -57,21 +57,7 @@ const SINKS: &[SinkSpec] = &[SinkSpec {
 }];
 
 fn compiler() -> Compiler {
-    let env = Env {
-        base_dir: ".".into(),
-        connections: Arc::new(Connections::default()),
-        publisher: None,
-        topic_limits: TopicLimits::default(),
-        payload_max: 1 << 20,
-        hops_max: 8,
-    };
-    Compiler {
-        sinks: SINKS,
-        env,
-        time_zone: jiff::tz::TimeZone::UTC,
-        sql: tidegate::sql::Limits::default(),
-        actions_max: 10,
-    }
+    Compiler::new(SINKS, Env::default())
 }
 
 fn rule(n: usize) -> Rule {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use connectors::contract::{
-    Batch, ConfigError, Connections, DeliveryError, Env, FailureKind, Ingress, Message, NoFacts,
-    Outcome, QoS, Record, Sink, SinkSpec, Topic, TopicLimits,
+    Batch, ConfigError, DeliveryError, Env, FailureKind, Ingress, Message, NoFacts, Outcome, QoS,
+    Record, Sink, SinkSpec, Topic, TopicLimits,
 };
 use serde_json::Value;
 use tidegate::engine::spool::{SpoolLimits, WhenFull};
@@ -108,21 +108,7 @@ impl Rig {
         let (storage, _) = opened.expect("the log");
         let engine =
             Engine::start(limits, Arc::new(NoFacts), Some(storage), clock()).expect("threads");
-        let env = Env {
-            base_dir: ".".into(),
-            connections: Arc::new(Connections::default()),
-            publisher: None,
-            topic_limits: TopicLimits::default(),
-            payload_max: 1 << 20,
-            hops_max: 8,
-        };
-        let compiler = Compiler {
-            sinks: SINKS,
-            env,
-            time_zone: jiff::tz::TimeZone::UTC,
-            sql: tidegate::sql::Limits::default(),
-            actions_max: 10,
-        };
+        let compiler = Compiler::new(SINKS, Env::default());
         let handle = runtime.handle().clone();
         let rules = Arc::new(RuleSet::new(Arc::clone(&engine), compiler, lanes, handle));
         let tended = Arc::downgrade(&rules);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use connectors::contract::{
-    Batch, ConfigError, Connections, DeliveryError, Env, FailureKind, Ingress, Message, NoFacts,
-    Outcome, Record, Sink, SinkSpec, Topic, TopicLimits,
+    Batch, ConfigError, DeliveryError, Env, FailureKind, Ingress, Message, NoFacts, Outcome,
+    Record, Sink, SinkSpec, Topic, TopicLimits,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -88,21 +88,7 @@ impl Rig {
         let runtime = runtime.expect("runtime");
         let limits = EngineLimits { shards, messages: queue, bytes: 1 << 30 };
         let engine = Engine::start(limits, Arc::new(NoFacts), None, 0).expect("threads");
-        let env = Env {
-            base_dir: ".".into(),
-            connections: Arc::new(Connections::default()),
-            publisher: None,
-            topic_limits: TopicLimits::default(),
-            payload_max: 1 << 20,
-            hops_max: 8,
-        };
-        let compiler = Compiler {
-            sinks: SINKS,
-            env,
-            time_zone: jiff::tz::TimeZone::UTC,
-            sql: tidegate::sql::Limits::default(),
-            actions_max: 10,
-        };
+        let compiler = Compiler::new(SINKS, Env::default());
         let lanes = LaneLimits { records: 100_000, bytes: 1 << 30 };
         let rules = RuleSet::new(engine.clone(), compiler, lanes, runtime.handle().clone());
         Self { runtime, engine, rules }

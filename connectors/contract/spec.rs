@@ -65,6 +65,20 @@ pub struct Env {
     pub hops_max: u8,
 }
 
+/// The current folder, no connection, no publisher, and the limits that hold unless others are set.
+impl Default for Env {
+    fn default() -> Self {
+        Self {
+            base_dir: ".".into(),
+            connections: Arc::default(),
+            publisher: None,
+            topic_limits: TopicLimits::default(),
+            payload_max: 1 << 20,
+            hops_max: HOPS_MAX,
+        }
+    }
+}
+
 impl Env {
     /// A path from the settings, made absolute.
     #[must_use]

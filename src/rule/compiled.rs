@@ -65,6 +65,13 @@ impl Fault {
 const TABLES: &[&str] = &["postgres", "sqlite"];
 
 impl Compiler {
+    /// With the limits that hold unless others are set, and times in UTC.
+    #[must_use]
+    pub fn new(sinks: &'static [SinkSpec], env: Env) -> Self {
+        let (time_zone, sql) = (jiff::tz::TimeZone::UTC, sql::Limits::default());
+        Self { sinks, env, time_zone, sql, actions_max: 10 }
+    }
+
     /// Compiles a rule.
     ///
     /// # Errors

@@ -17,8 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use connectors::contract::{
-    Body, ConfigError, Connections, Env, HOPS_MAX, Message, Publisher, Record, Sink, Topic,
-    TopicLimits,
+    Body, ConfigError, Connections, Env, Message, Publisher, Record, Sink, Topic, TopicLimits,
 };
 use serde_json::Value;
 
@@ -52,14 +51,7 @@ pub fn unique(prefix: &str) -> String {
 }
 
 pub fn env(base: &Path) -> Env {
-    Env {
-        base_dir: base.to_owned(),
-        connections: Arc::new(Connections::default()),
-        publisher: None,
-        topic_limits: TopicLimits::default(),
-        payload_max: 1 << 20,
-        hops_max: HOPS_MAX,
-    }
+    Env { base_dir: base.to_owned(), ..Env::default() }
 }
 
 pub fn with_publisher(env: Env, publisher: Arc<dyn Publisher>) -> Env {

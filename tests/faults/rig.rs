@@ -37,13 +37,7 @@ impl Rig {
             .expect("a runtime");
         let limits = EngineLimits { shards: 1, messages: 1 << 14, bytes: 1 << 24 };
         let engine = Engine::start(limits, Arc::new(NoFacts), None, 0).expect("threads");
-        let compiler = Compiler {
-            sinks: connectors::SINKS,
-            env,
-            time_zone: jiff::tz::TimeZone::UTC,
-            sql: tidegate::sql::Limits::default(),
-            actions_max: 10,
-        };
+        let compiler = Compiler::new(connectors::SINKS, env);
         let path = folder.path().join("rule.yaml");
         std::fs::write(&path, text).expect("a file");
         if let Err(problems) = file::parse(&path, text, &compiler) {
