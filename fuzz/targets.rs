@@ -111,7 +111,7 @@ fn statement(data: &[u8]) {
 }
 
 /// Where `payload` looks, as paths and as serde_json's lookup takes them.
-const PATHS: &[&str] = &[
+pub const PATHS: &[&str] = &[
     "$",
     "a",
     "b",

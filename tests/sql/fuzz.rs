@@ -6,7 +6,7 @@ use std::path::Path;
 use tidegate::sql::functions::FUNCTIONS;
 
 #[path = "../../fuzz/targets.rs"]
-mod targets;
+pub mod targets;
 
 /// Mutations of each target's corpus; `FUZZ_INPUTS` sets another number.
 const INPUTS: usize = 20_000;

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tidegate::sql::{Input, Num, Options, Plan, Query, Scratch, Verdict};
 
+use super::fuzz::targets::PATHS;
+
 /// Documents over a few keys, so that the paths below often hit.
 fn document() -> impl Strategy<Value = String> {
     let key = prop_oneof![
@@ -50,29 +52,6 @@ fn document() -> impl Strategy<Value = String> {
         ]
     })
 }
-
-const PATHS: &[&str] = &[
-    "$",
-    "a",
-    "b",
-    "a.b",
-    "a.b.c",
-    "a[0]",
-    "a[1].b",
-    "a[-1]",
-    "a[-2].a",
-    "b[0][0]",
-    "b[-1][-1].c",
-    "温度",
-    "温度.a",
-    "$[0]",
-    "$[-1].a",
-    "c.d",
-    "c",
-    "a.a.a",
-    "d[2]",
-    "d[-3]",
-];
 
 fn plan() -> Plan {
     let items: Vec<String> =
