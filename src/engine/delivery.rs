@@ -204,8 +204,16 @@ impl Lane {
         })
     }
 
-    /// Begins at a cursor of the log whose end is `end`: what is between the two is read from it.
+    /// Begins at a cursor of the log whose end is `end`: what is between the two is read from it. An
+    /// earlier version that hands over stops here, and not before: until then it was the one in force.
     pub(super) fn begin(self: &Arc<Self>, storage: &Arc<Storage>, cursor: Cursor, end: u64) {
+        let mut handed = Vec::new();
+        if self.takes_over() {
+            let position;
+            (position, handed) = self.predecessor(true).map_or((end, handed), |lane| lane.halt());
+            cursor.commit(position);
+            *self.lock_before() = Before::Nothing;
+        }
         let position = cursor.position();
         let log = Log {
             storage: Arc::clone(storage),
@@ -222,6 +230,7 @@ impl Lane {
                 self.parts.runtime.spawn(Arc::clone(self).drain());
             }
         }
+        self.push(0, handed.into_iter());
     }
 
     /// The rule, as it is for this lane.
@@ -322,11 +331,28 @@ impl Lane {
         *self.lock_before() = Before::HandsOver(before);
     }
 
-    /// The earlier version that hands over to this one.
-    pub(super) fn predecessor(&self) -> Option<Arc<Self>> {
+    /// The earlier version that hands over to this one: the last one that has begun. One may never
+    /// have, because the log could not write when it was to.
+    pub(super) fn predecessor(&self, has_log: bool) -> Option<Arc<Self>> {
+        let mut before = match &*self.lock_before() {
+            Before::HandsOver(before) => Arc::clone(before),
+            _ => return None,
+        };
+        while has_log && before.log.get().is_none() {
+            before = before.earlier()?;
+        }
+        Some(before)
+    }
+
+    /// True when it takes over from an earlier version.
+    pub(super) fn takes_over(&self) -> bool {
+        matches!(*self.lock_before(), Before::HandsOver(_))
+    }
+
+    fn earlier(&self) -> Option<Arc<Self>> {
         match &*self.lock_before() {
-            Before::HandsOver(before) => Some(Arc::clone(before)),
-            _ => None,
+            Before::Finishes(before) | Before::HandsOver(before) => Some(Arc::clone(before)),
+            Before::Nothing => None,
         }
     }
 
@@ -525,10 +551,19 @@ impl Lane {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         let queue = self.lock();
-        match self.halted.load(Ordering::Acquire) {
-            true => queue.is_retired(),
-            false => queue.is_finished(),
+        if self.halted.load(Ordering::Acquire) {
+            return queue.is_retired();
         }
+        if queue.is_finished() {
+            return true;
+        }
+        // It never began, because the log could not write; then what it was to wait for counts.
+        let never = self.log.get().is_none()
+            && queue.is_retired()
+            && queue.is_idle()
+            && queue.in_memory() == 0;
+        drop(queue);
+        never && self.earlier().is_none_or(|before| before.is_finished())
     }
 
     /// Stops for good, so that another lane goes on from where it stands; comes back with that, and

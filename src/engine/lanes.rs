@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Engine;
-use super::delivery::{ActionPlace, Item, Lane};
+use super::delivery::{ActionPlace, Lane};
 use super::dispatch::Snapshot;
 use super::spool::{Cursor, Refused, Start};
 use super::storage::Storage;
@@ -160,22 +160,19 @@ struct Opening {
     lane: Arc<Lane>,
     cursor: String,
     start: Start,
-    /// What an earlier version has handed over and the log does not have.
-    volatile: Vec<Item>,
 }
 
 impl Change {
     fn new(storage: &Storage, wanted: Vec<Arc<Lane>>, leaving: Vec<Arc<Lane>>) -> Self {
         let opening = wanted.into_iter().filter(|lane| lane.open()).map(|lane| {
             let cursor = storage.claim(&lane.serves_as());
-            let (start, volatile) = match lane.predecessor() {
-                Some(before) => {
-                    let (position, volatile) = before.halt();
-                    (Start::At(position), volatile)
-                }
-                None => (Start::Tail, Vec::new()),
+            let start = match lane.predecessor(true) {
+                // Where it stands now; it goes on until the change is in force.
+                Some(before) => Start::At(before.position()),
+                None if lane.takes_over() => Start::Oldest,
+                None => Start::Tail,
             };
-            Opening { lane, cursor, start, volatile }
+            Opening { lane, cursor, start }
         });
         Self { opening: opening.collect(), leaving }
     }
@@ -202,7 +199,7 @@ impl Change {
                 *lanes.lock_failed() = None;
                 swap(snapshot);
             }
-            Err(error) => self.put_off(&lanes, &error),
+            Err(error) => self.put_off(&kept, &lanes, &error),
         });
         if let Err(error) = opened {
             tracing::error!(%error, "a change of rules is not put in force");
@@ -210,15 +207,14 @@ impl Change {
     }
 
     /// The earlier rules run on; the next change, or the next try, takes this one's part too.
-    fn put_off(self, lanes: &Lanes, error: &Refused) {
+    fn put_off(self, storage: &Storage, lanes: &Lanes, error: &Refused) {
         let since = lanes.lock_failed().replace(Instant::now());
         if since.is_none() {
             tracing::error!(%error, "a change of rules waits until the spool can write");
         }
         for one in self.opening {
             one.lane.open_failed();
-            // The earlier version has given it up already.
-            one.lane.push(0, one.volatile.into_iter());
+            storage.give_back(one.cursor);
         }
         lanes.lock().endless.extend(self.leaving);
     }
@@ -242,8 +238,6 @@ impl Change {
     fn begin(self, storage: &Arc<Storage>, cursors: Vec<Cursor>, end: u64) {
         for (one, cursor) in self.opening.into_iter().zip(cursors) {
             one.lane.begin(storage, cursor, end);
-            one.lane.forget_earlier();
-            one.lane.push(0, one.volatile.into_iter());
         }
         for lane in self.leaving {
             if lane.place() != ActionPlace::Error {
@@ -257,7 +251,7 @@ impl Change {
 /// Without a log: what waits for an earlier version goes to the one that takes over.
 fn hand_over_memory(wanted: &[Arc<Lane>]) {
     for lane in wanted {
-        if let Some(before) = lane.predecessor().filter(|_| lane.open()) {
+        if let Some(before) = lane.predecessor(false).filter(|_| lane.open()) {
             let (_, items) = before.halt();
             lane.forget_earlier();
             lane.push(0, items.into_iter());

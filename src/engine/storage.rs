@@ -100,6 +100,18 @@ impl Storage {
         clock: fn() -> u64,
     ) -> Result<(Arc<Self>, Recovered), StorageError> {
         let (spool, recovered) = Spool::open(folder, limits)?;
+        Ok((Self::over(spool, folder, shards, facts, dead, clock)?, recovered))
+    }
+
+    /// The same with a log that is open.
+    pub(super) fn over(
+        spool: Spool,
+        folder: &Path,
+        shards: usize,
+        facts: Arc<dyn DeviceFacts>,
+        dead: Option<Arc<DeadLetters>>,
+        clock: fn() -> u64,
+    ) -> Result<Arc<Self>, StorageError> {
         let path = folder.join(super::journal::FILE);
         let known: Vec<String> =
             spool.cursors().iter().map(|cursor| cursor.name().to_owned()).collect();
@@ -126,7 +138,7 @@ impl Storage {
             serial: AtomicU64::new(clock()),
             clock,
         };
-        Ok((Arc::new(storage), recovered))
+        Ok(Arc::new(storage))
     }
 
     /// The numbers of the log.
@@ -180,6 +192,12 @@ impl Storage {
             let serial = self.serial.fetch_add(1, Ordering::Relaxed);
             format!("{serves}.{serial:x}")
         })
+    }
+
+    /// Takes back what was claimed and could not be opened.
+    pub(super) fn give_back(&self, name: String) {
+        let mut unclaimed = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
+        unclaimed.open.entry(served_by(&name).to_owned()).or_default().push(name);
     }
 
     /// The cursors of the last run that no rule has claimed, with what they were made for.

@@ -1,5 +1,6 @@
 //! Delivery as a table: what a sink answers, and what must come of it. The clock is paused.
 
+mod changes;
 mod course;
 
 use std::collections::VecDeque;

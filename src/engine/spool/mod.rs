@@ -46,7 +46,7 @@ mod segment;
 mod shared;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod ticket;
 mod upkeep;
 mod walk;

@@ -6,4 +6,4 @@ mod model;
 mod order;
 mod plain;
 
-mod sim;
+pub(in crate::engine) mod sim;
