@@ -15,7 +15,7 @@ use connectors::contract::{
 use serde_json::Value;
 use tidegate::engine::{Engine, EngineLimits, LaneLimits, RuleSet};
 use tidegate::rule::{
-    Action, Compiler, DEADLINE, DataType, Owner, Pending, Retry, Rule, Statement,
+    Action, Batching, Compiler, DEADLINE, DataType, Owner, Pending, Retry, Rule, Statement,
 };
 use tokio::runtime::{Handle, Runtime};
 
@@ -67,7 +67,7 @@ fn rule(n: usize) -> Rule {
         settings: Value::Null,
         retry: None,
         deadline: DEADLINE,
-        batch: None,
+        batch: Batching::default(),
         vendor: None,
     };
     let sql = format!(

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tidegate::engine::spool::{SpoolLimits, WhenFull};
 use tidegate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
 use tidegate::rule::{
-    Action, Compiler, DEADLINE, DataType, Owner, Pending, Retry, Rule, Statement, Then,
+    Action, Batching, Compiler, DEADLINE, DataType, Owner, Pending, Retry, Rule, Statement, Then,
 };
 use tokio::runtime::Runtime;
 
@@ -197,7 +197,7 @@ fn action(mailbox: &str) -> Action {
         settings: Value::from(mailbox),
         retry: None,
         deadline: DEADLINE,
-        batch: None,
+        batch: Batching::default(),
         vendor: None,
     }
 }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tidegate::engine::{Engine, EngineLimits, LaneLimits, RuleSet};
 use tidegate::rule::{
-    Action, Compiler, DEADLINE, DataType, Owner, Pending, Retry, Rule, Statement,
+    Action, Batching, Compiler, DEADLINE, DataType, Owner, Pending, Retry, Rule, Statement,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -120,7 +120,7 @@ fn action(mailbox: &str) -> Action {
         settings: Value::from(mailbox),
         retry: None,
         deadline: DEADLINE,
-        batch: None,
+        batch: Batching::default(),
         vendor: None,
     }
 }

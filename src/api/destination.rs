@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{self, ApiError, ErrorCode};
 use super::{form, topics};
-use crate::rule::{Action, DEADLINE, VendorAction};
+use crate::rule::{Action, Batching, DEADLINE, VendorAction};
 
 /// The longest tag of a message queue, in bytes (vendor's guide "forward to RocketMQ").
 const TAG_MAX: usize = 128;
@@ -209,7 +209,7 @@ impl Destinations {
             settings,
             retry: None,
             deadline: DEADLINE,
-            batch: None,
+            batch: Batching::default(),
             vendor: Some(VendorAction { kind: kind.to_owned(), region }),
         })
     }

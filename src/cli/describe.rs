@@ -212,7 +212,21 @@ pub fn rule_schema() -> String {
         ),
         (
             "batch",
-            json!({ "type": "integer", "minimum": 1, "maximum": 10_000, "description": "Records in one delivery at most." }),
+            json!({
+                "description": "Records in one delivery at most, or rows, bytes and how long to wait for more.",
+                "anyOf": [
+                    { "type": "integer", "minimum": 1, "maximum": 10_000 },
+                    {
+                        "type": "object",
+                        "properties": {
+                            "rows": { "type": "integer", "minimum": 1, "maximum": 10_000 },
+                            "bytes": { "type": "integer", "minimum": 1, "maximum": 67_108_864 },
+                            "linger": { "type": "string", "description": "Such as `50ms`, at most `1m`." },
+                        },
+                        "additionalProperties": false,
+                    },
+                ],
+            }),
         ),
         ("retry", json!({ "$ref": "#/$defs/RetryForm" })),
     ];

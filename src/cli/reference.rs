@@ -44,7 +44,7 @@ pub fn rules_reference() -> String {
          | `name` | for people and metrics; the connector's name by default |\n\
          | `retry` | instead of the rule's |\n\
          | `deadline` | the longest that one delivery may take, `10s` by default |\n\
-         | `batch` | records in one delivery at most |\n\n\
+         | `batch` | records in one delivery at most (`500`), or `{ rows: 500, bytes: 1000000, linger: 50ms }`: bytes of bodies (default 4 MiB), and how long a delivery that is not full waits for more |\n\n\
          In its settings `${key}` and `${a.b}` are values of the SQL result, and `$${` is a literal `${`. A text that\n\
          is only `${x}` keeps the value's type. In a topic, a key or a path a value that is missing, null or holds\n\
          `/`, `+`, `#` or a control character makes the record undeliverable: it goes to the error action.\n",

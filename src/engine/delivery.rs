@@ -400,7 +400,7 @@ impl Lane {
     }
 
     fn batch_max(&self) -> usize {
-        self.action().batch.unwrap_or_else(|| self.parts.sink.batch_max()).max(1)
+        self.action().batch.rows.unwrap_or_else(|| self.parts.sink.batch_max()).max(1)
     }
 
     /// The lane of the rule's error action.

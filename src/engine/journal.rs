@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::delivery::ActionPlace;
-use crate::rule::{Action, DataType, Owner, Pending, Retry, Rule, Statement, Then, VendorAction};
+use crate::rule::{
+    Action, Batching, DataType, Owner, Pending, Retry, Rule, Statement, Then, VendorAction,
+};
 
 /// The file in the folder of the log.
 pub const FILE: &str = "rules.jsonl";
@@ -98,7 +100,7 @@ struct StoredAction {
     settings: serde_json::Value,
     retry: Option<StoredRetry>,
     deadline: Duration,
-    batch: Option<usize>,
+    batch: Batching,
     vendor: Option<(String, String)>,
 }
 

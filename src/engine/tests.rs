@@ -18,7 +18,7 @@ use super::backoff::Jitter;
 use super::breaker::BreakerState;
 use super::delivery::{ActionPlace, Item, Lane, LaneLimits, LaneParts, Reason};
 use super::fanout::Fanout;
-use crate::rule::{Action, DataType, Owner, Pending, Retry, Rule};
+use crate::rule::{Action, Batching, DataType, Owner, Pending, Retry, Rule};
 
 /// What the scripted sink does with one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,8 @@ struct Scripted {
     otherwise: Mutex<Step>,
     seen: Mutex<Vec<(Duration, String)>>,
     keys: Mutex<Vec<Option<String>>>,
+    /// The number of the call that each record came with.
+    calls: Mutex<Vec<usize>>,
     start: Instant,
     batch: usize,
 }
@@ -47,14 +49,18 @@ struct Scripted {
 impl Scripted {
     fn new(script: &[Step], batch: usize) -> Arc<Self> {
         let script = Mutex::new(script.iter().copied().collect());
-        let (seen, keys) = Default::default();
+        let (seen, keys, calls) = Default::default();
         let otherwise = Mutex::new(Step::Ok);
-        Arc::new(Self { script, otherwise, seen, keys, start: Instant::now(), batch })
+        Arc::new(Self { script, otherwise, seen, keys, calls, start: Instant::now(), batch })
     }
 
     /// Does that from now on.
     fn always(&self, step: Step) {
         *self.otherwise.lock().expect("lock") = step;
+    }
+
+    fn calls(&self) -> Vec<usize> {
+        self.calls.lock().expect("lock").clone()
     }
 
     fn seen(&self) -> Vec<(u64, String)> {
@@ -67,7 +73,9 @@ impl Scripted {
 impl Sink for Scripted {
     async fn deliver(&self, records: &[Record]) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
+        let call = self.calls.lock().expect("lock").last().map_or(0, |last| last + 1);
         for record in records {
+            self.calls.lock().expect("lock").push(call);
             let body = String::from_utf8_lossy(record.bytes()).into_owned();
             self.seen.lock().expect("lock").push((self.start.elapsed(), body));
             self.keys.lock().expect("lock").push(record.idempotency_key());
@@ -110,7 +118,7 @@ fn action(name: &str) -> Action {
         settings: Value::Null,
         retry: None,
         deadline: Duration::from_secs(5),
-        batch: None,
+        batch: Batching::default(),
         vendor: None,
     }
 }
@@ -134,14 +142,26 @@ fn make(
     error_action: bool,
     retry: Retry,
 ) -> Arc<Lane> {
+    make_of(action(name), sink, limits, error_action, retry)
+}
+
+fn make_of(
+    action: Action,
+    sink: Arc<dyn Sink>,
+    limits: LaneLimits,
+    error_action: bool,
+    retry: Retry,
+) -> Arc<Lane> {
+    let errors = || Action { name: Some("errors".to_owned()), ..action.clone() };
+    let error_action = error_action.then(|| Box::new(errors()));
     let rule = Rule {
         name: "rule".to_owned(),
         description: String::new(),
         enabled: true,
         data_type: DataType::Json,
         sql: None,
-        actions: vec![action(name)],
-        error_action: error_action.then(|| Box::new(action("errors"))),
+        actions: vec![action],
+        error_action,
         retry,
         pending: Pending::Finish,
         owner: Owner::Api(1),
@@ -287,6 +307,37 @@ async fn records_stay_in_order_and_only_what_failed_is_tried_again() {
     settle(&[&lane]).await;
     let bodies: Vec<String> = sink.seen().into_iter().map(|(_, body)| body).collect();
     assert_eq!(bodies, ["1", "2", "3", "2", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_has_its_bytes_and_waits_for_more() {
+    let sink = Scripted::new(&[], 4);
+    let mut batched = action("main");
+    batched.batch = Batching { rows: None, bytes: 4, linger: Duration::from_secs(3) };
+    let lane =
+        make_of(batched, Arc::clone(&sink) as Arc<dyn Sink>, LIMITS, false, Retry::default());
+    // One that is alone waits; what is too large for all goes by itself; a full one goes at once.
+    lane.push(0, items(&["1"], None));
+    settle(&[&lane]).await;
+    lane.push(0, items(&["22", "333", "44444", "5", "6"], None));
+    settle(&[&lane]).await;
+    lane.push(0, items(&["a", "b", "c", "d"], None));
+    settle(&[&lane]).await;
+    let mut calls: Vec<(u64, Vec<String>)> = Vec::new();
+    for (call, (at, body)) in sink.calls().into_iter().zip(sink.seen()) {
+        match calls.get_mut(call) {
+            Some((_, bodies)) => bodies.push(body),
+            None => calls.push((at, vec![body])),
+        }
+    }
+    let bodies: Vec<Vec<&str>> =
+        calls.iter().map(|(_, bodies)| bodies.iter().map(String::as_str).collect()).collect();
+    let expected: [&[&str]; 6] =
+        [&["1"], &["22"], &["333"], &["44444"], &["5", "6"], &["a", "b", "c", "d"]];
+    assert_eq!(bodies, expected);
+    let at: Vec<u64> = calls.iter().map(|(at, _)| *at).collect();
+    assert_eq!((at[0], at[1], at[4] - at[1]), (3, at[3], 3), "{at:?}");
+    assert!(at[5] <= at[4] + 1, "a full one waits for nothing: {at:?}");
 }
 
 #[tokio::test(start_paused = true)]

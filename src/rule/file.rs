@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use connectors::contract::Period;
 use schemars::JsonSchema;
@@ -21,7 +22,8 @@ use serde_json::{Map, Value};
 use super::compiled::{CompiledRule, Compiler, Fault};
 use super::selftest::{Hidden, RuleTest, TestForm};
 use super::{
-    Action, DEADLINE, DataType, ERROR_ACTION, Owner, Pending, Retry, Rule, Statement, Then,
+    Action, Batching, DEADLINE, DataType, ERROR_ACTION, Owner, Pending, Retry, Rule, Statement,
+    Then,
 };
 use crate::problem::{Position, Problem, unknown_key};
 use crate::yaml::Document;
@@ -89,6 +91,12 @@ pub struct RetryForm {
 
 /// The most tries that a schedule may name.
 const DELAYS_MAX: usize = 100;
+/// Records of one delivery.
+const BATCH_ROWS_MAX: u64 = 10_000;
+/// Bytes of one delivery.
+const BATCH_BYTES_MAX: u64 = 64 << 20;
+/// How long a delivery may wait for more records.
+const LINGER_MAX: Duration = Duration::from_secs(60);
 
 fn yes() -> bool {
     true
@@ -297,7 +305,7 @@ fn action(map: Map<String, Value>, place: &str) -> Result<Action, Fault> {
         settings: Value::Null,
         retry: None,
         deadline: DEADLINE,
-        batch: None,
+        batch: Batching::default(),
         vendor: None,
     };
     for (key, value) in map {
@@ -316,11 +324,7 @@ fn action(map: Map<String, Value>, place: &str) -> Result<Action, Fault> {
                     return Err(wrong("longer than nothing, such as `10s`"));
                 }
             }
-            "batch" => {
-                let count = value.as_u64().filter(|count| (1..=10_000).contains(count));
-                let count = count.ok_or_else(|| wrong("a number from 1 to 10000"))?;
-                action.batch = usize::try_from(count).ok();
-            }
+            "batch" => action.batch = batching(value, &path)?,
             "retry" => {
                 let form = serde_path_to_error::deserialize(value).map_err(|error| {
                     let message = error.inner().to_string();
@@ -350,6 +354,45 @@ fn action(map: Map<String, Value>, place: &str) -> Result<Action, Fault> {
         )
     })?;
     Ok(action)
+}
+
+/// Reads a number of records, or `{rows?, bytes?, linger?}`.
+fn batching(value: Value, place: &str) -> Result<Batching, Fault> {
+    let mut batch = Batching::default();
+    let map = match value {
+        Value::Object(map) => map,
+        rows => Map::from_iter([("rows".to_owned(), rows)]),
+    };
+    for (key, value) in map {
+        let wrong = |what: &str| {
+            let problem = Problem::new(format!("`{key}` of a batch must be {what}"));
+            Fault::new(format!("{place}.{key}"), problem)
+        };
+        let number = |most: u64| {
+            let number = value.as_u64().filter(|number| (1..=most).contains(number));
+            let number = number.and_then(|number| usize::try_from(number).ok());
+            number.ok_or_else(|| wrong(&format!("a number from 1 to {most}")))
+        };
+        match key.as_str() {
+            "rows" => batch.rows = Some(number(BATCH_ROWS_MAX)?),
+            "bytes" => batch.bytes = number(BATCH_BYTES_MAX)?,
+            "linger" => {
+                let period = value.as_str().and_then(|text| Period::parse(text).ok());
+                let period = period.map(Period::get).filter(|period| *period <= LINGER_MAX);
+                batch.linger = period.ok_or_else(|| wrong("a time up to `1m`, such as `50ms`"))?;
+            }
+            _ => {
+                let problem = Problem::new(format!("a batch has no `{key}`")).hint(
+                    "write a number of records, or `{ rows: 500, bytes: 1000000, linger: 50ms }`",
+                );
+                return Err(Fault {
+                    in_key: true,
+                    ..Fault::new(format!("{place}.{key}"), problem)
+                });
+            }
+        }
+    }
+    Ok(batch)
 }
 
 /// The same value in maps that are no larger than they need to be: settings are kept as long as their

@@ -18,7 +18,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::sql;
 
@@ -113,10 +113,30 @@ pub struct Action {
     pub retry: Option<Retry>,
     /// The longest that one delivery may take.
     pub deadline: Duration,
-    /// Records in one delivery at most; `None` means what the sink prefers.
-    pub batch: Option<usize>,
+    /// Which records go together into one delivery.
+    pub batch: Batching,
     /// What the error envelope calls `actionType` and `actionRegion`, for actions of the API.
     pub vendor: Option<VendorAction>,
+}
+
+/// Which records go together into one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batching {
+    /// Records at most; `None` means what the sink prefers.
+    pub rows: Option<usize>,
+    /// Bytes of their bodies at most; one record always goes.
+    pub bytes: usize,
+    /// How long a delivery that is not full waits for more records.
+    pub linger: Duration,
+}
+
+/// Bytes of a delivery, unless an action says otherwise.
+pub const BATCH_BYTES: usize = 4 << 20;
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { rows: None, bytes: BATCH_BYTES, linger: Duration::ZERO }
+    }
 }
 
 impl Action {

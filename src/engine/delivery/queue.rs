@@ -171,18 +171,38 @@ impl Queue {
     }
 
     /// The next items.
-    pub(super) fn take(&mut self, most: usize) -> Vec<Item> {
-        let count = self.items.len().min(most);
+    pub(super) fn take(&mut self, most: usize, bytes: usize) -> Vec<Item> {
+        let count = self.reach(most, bytes);
         self.in_flight += count;
         let taken: Vec<Item> = self.items.drain(..count).collect();
         self.bytes -= taken.iter().map(|item| bytes_of(&item.record)).sum::<usize>();
         taken
     }
 
+    /// How many of the items go into so much room: one always.
+    fn reach(&self, most: usize, bytes: usize) -> usize {
+        if self.bytes <= bytes {
+            return self.items.len().min(most);
+        }
+        let mut left = bytes;
+        let fits = |item: &&Item| {
+            let fits = bytes_of(&item.record) <= left;
+            left = left.saturating_sub(bytes_of(&item.record));
+            fits
+        };
+        let count = self.items.iter().take(most).take_while(fits).count();
+        count.max(1).min(self.items.len())
+    }
+
+    /// True when some items wait, and do not fill a delivery.
+    pub(super) fn has_room(&self, most: usize, bytes: usize) -> bool {
+        !self.items.is_empty() && self.items.len() < most && self.bytes < bytes
+    }
+
     /// Items at the front for which something holds, taken out.
     pub(super) fn take_while(&mut self, holds: impl Fn(&Item) -> bool) -> Vec<Item> {
         let count = self.items.iter().take_while(|item| holds(item)).count();
-        let taken = self.take(count);
+        let taken = self.take(count, usize::MAX);
         self.in_flight -= taken.len();
         taken
     }
@@ -332,7 +352,7 @@ impl Queue {
 
     /// Empties the memory; comes back with what the log does not have.
     pub(super) fn take_volatile(&mut self) -> Vec<Item> {
-        let mut taken = self.take(usize::MAX);
+        let mut taken = self.take(usize::MAX, usize::MAX);
         self.in_flight -= taken.len();
         taken.retain(|item| item.position.is_none());
         if let Some(behind) = self.behind.take() {

@@ -58,9 +58,10 @@ impl Lane {
                 // It stays marked as running, so that no other task starts.
                 return;
             }
+            self.linger().await;
             let taken = {
                 let mut queue = self.lock();
-                let taken = queue.take(self.batch_max());
+                let taken = queue.take(self.batch_max(), self.action().batch.bytes);
                 if taken.is_empty() && queue.is_idle() {
                     queue.running = false;
                     return;
@@ -73,6 +74,20 @@ impl Lane {
                 self.deliver(taken).await;
                 self.stir();
             }
+        }
+    }
+
+    /// Waits for more records, as long as the action says, when those that wait do not fill a delivery.
+    async fn linger(&self) {
+        let batch = self.action().batch;
+        if batch.linger.is_zero() {
+            return;
+        }
+        let until = Instant::now() + batch.linger;
+        let step = (batch.linger / 10).max(Duration::from_millis(1));
+        let more = || self.lock().has_room(self.batch_max(), batch.bytes) && !self.is_stopped();
+        while Instant::now() < until && more() {
+            tokio::time::sleep_until(until.min(Instant::now() + step)).await;
         }
     }
 

@@ -15,7 +15,9 @@ use tokio::runtime::Runtime;
 use super::super::spool::tests::sim::{Faults, SimFs};
 use super::super::spool::{Spool, SpoolLimits};
 use super::super::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
-use crate::rule::{Action, Compiler, DataType, Owner, Pending, Retry, Rule, Statement, Then};
+use crate::rule::{
+    Action, Batching, Compiler, DataType, Owner, Pending, Retry, Rule, Statement, Then,
+};
 
 /// What boxes have got, and whether they take anything.
 static BOXES: Mutex<BTreeMap<String, (bool, Vec<String>)>> = Mutex::new(BTreeMap::new());
@@ -95,7 +97,7 @@ impl Rig {
             settings: Value::from(name),
             retry: None,
             deadline: Duration::from_secs(5),
-            batch: None,
+            batch: Batching::default(),
             vendor: None,
         };
         let delays = [Duration::from_millis(5)].into();
