@@ -28,6 +28,8 @@ enum Step {
     Misconfigured,
     Poison,
     Hang,
+    /// Ok, a second after the deadline.
+    Late,
     Panic,
     /// Retry, but not before so many seconds.
     After(u64),
@@ -88,6 +90,10 @@ impl Sink for Scripted {
                 Step::Misconfigured => Outcome::Misconfigured(error(FailureKind::Misconfigured)),
                 Step::Poison => Outcome::Poison(error(FailureKind::Rejected)),
                 Step::Hang => std::future::pending().await,
+                Step::Late => {
+                    tokio::time::sleep(Duration::from_secs(6)).await;
+                    Outcome::Ok
+                }
                 Step::Panic => panic!("a defect"),
                 Step::After(seconds) => Outcome::Retry(DeliveryError {
                     retry_after: Some(Duration::from_secs(seconds)),

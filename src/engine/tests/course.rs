@@ -92,6 +92,45 @@ async fn r16_an_open_breaker_probes_with_one_batch_and_uses_up_no_tries() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r16_a_hundred_thousand_records_make_no_storm() {
+    const COUNT: usize = 100_000;
+    let sink = Scripted::new(&[], 500);
+    sink.always(Step::Retry);
+    let limits = LaneLimits { records: COUNT, bytes: 64 << 20 };
+    let retry = Retry { then: Some(Then::Keep), ..Retry::default() };
+    let lane = super::make("main", Arc::clone(&sink) as Arc<dyn Sink>, limits, false, retry);
+    let names: Vec<String> = (0..COUNT).map(|n| n.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    lane.push(0, items(&names, None));
+    until(|| lane.counts().breaker == BreakerState::Open).await;
+    let (opened, calls) = (Instant::now(), sink.calls().last().copied().unwrap_or_default());
+    until(|| opened.elapsed() > 10 * HOUR).await;
+    let probes = sink.calls().last().copied().unwrap_or_default() - calls;
+    assert!((600..3000).contains(&probes), "{probes} calls in ten hours");
+    let tried = sink.seen().len();
+    sink.always(Step::Ok);
+    settle(&[&lane]).await;
+    assert_eq!((lane.counts().delivered, lane.counts().failed), (COUNT as u64, 0));
+    assert_eq!(bodies(&sink)[tried..], names, "in order");
+    balanced(&lane);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r19_an_answer_after_the_deadline_is_unknown_and_counted_once() {
+    // It does what it is asked, but answers a second too late.
+    let sink = Scripted::new(&[Step::Late, Step::Ok], 1);
+    let lane = keeping(&sink, Retry::default());
+    lane.push(0, items(&["a", "b"], None));
+    settle(&[&lane]).await;
+    assert_eq!(bodies(&sink), ["a", "a", "b"]);
+    let keys = sink.keys.lock().expect("lock").clone();
+    assert!(keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
+    let counts = lane.counts();
+    assert_eq!((counts.received, counts.delivered, counts.retried), (2, 2, 1));
+    balanced(&lane);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wrong_configuration_pauses_the_action_until_it_is_mended() {
     let sink = Scripted::new(&[], 1);
     sink.always(Step::Misconfigured);
