@@ -91,7 +91,8 @@ codes! {
     NONCE_USED = "SignatureNonceUsed", Some(400), GATEWAY, "Specified signature nonce was used already.";
     TIMESTAMP_FORMAT = "InvalidTimeStamp.Format", Some(400), GATEWAY, "Specified time stamp is not well formatted; expected UTC such as 2018-05-20T12:00:00Z.";
     TIMESTAMP_EXPIRED = "InvalidTimeStamp.Expired", Some(400), GATEWAY, "Specified time stamp is more than {} minutes away from the server's clock.";
-    SIGNATURE_METHOD = "InvalidSignatureMethod", Some(400), GATEWAY, "Specified signature method is not valid; expected HMAC-SHA1.";
+    SIGNATURE_METHOD = "InvalidSignatureMethod", Some(400), GATEWAY, "Specified signature method is not valid; expected HMAC-SHA1 or ACS3-HMAC-SHA256.";
+    INCOMPLETE_SIGNATURE = "IncompleteSignature", Some(400), GATEWAY, "The request signature does not conform to the standard: {}";
     UNKNOWN_ACTION = "InvalidApi.NotFound", Some(404), GATEWAY, "Specified api is not found, please check your url and method: {}";
     HTTP_METHOD = "UnsupportedHTTPMethod", Some(405), GATEWAY, "This http method is not supported; use GET or POST.";
     THROTTLED = "Throttling.User", Some(400), GATEWAY, "Request was denied due to user flow control: {}";

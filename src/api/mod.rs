@@ -4,6 +4,7 @@
 //! through the contract's `Ingress`.
 
 mod actions;
+mod call;
 mod destination;
 pub mod error;
 mod explain;

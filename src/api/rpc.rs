@@ -10,11 +10,13 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+pub(super) use super::call::{Call, object};
 use super::error::{self, ApiError};
 use super::form::{self, Parameters};
 use super::operation::operation;
 use super::server::{BodyError, read_body};
-use super::signature::Claim;
+use super::signature::acs3::{self, Authorization};
+use super::signature::{Claim, sign, string_to_sign};
 use super::{Api, xml};
 use crate::rule::store::{Role, StoreError};
 
@@ -23,37 +25,6 @@ const VERSIONS: &[&str] = &["2018-01-20", "2017-04-20"];
 
 /// What an operation answers: all keys in the order in which the vendor's documents show them.
 pub(super) type Answer = Result<Map<String, Value>, ApiError>;
-
-/// A request whose signature is good.
-pub(super) struct Call {
-    pub(super) id: String,
-    parameters: Parameters,
-}
-
-impl Call {
-    /// A parameter as it was given; `None` when it was not.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.parameters.get(name).map(String::as_str)
-    }
-
-    /// A parameter that the operation's row requires.
-    pub(super) fn required(&self, name: &str) -> Result<&str, ApiError> {
-        self.text(name).ok_or_else(|| error::MISSING_PARAMETER.with(name))
-    }
-
-    /// The answer of an operation that has nothing to tell.
-    pub(super) fn done(&self) -> Map<String, Value> {
-        object(json!({ "RequestId": self.id, "Success": true }))
-    }
-}
-
-/// The fields of an answer, which are always written as an object.
-pub(super) fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
-}
 
 /// What a client is told when the store fails; the log has the reason.
 pub(super) fn store_failed(problem: StoreError) -> ApiError {
@@ -67,20 +38,52 @@ enum Format {
     Xml,
 }
 
+/// A request as it came, read but not believed yet.
+struct Received {
+    method: Method,
+    headers: HeaderMap,
+    /// The parameters of the query alone.
+    query: Parameters,
+    /// Those of the query and of a form body.
+    all: Parameters,
+    body: Bytes,
+}
+
+impl Received {
+    /// A parameter that newer clients put into a header.
+    fn named(&self, name: &str, header: &str) -> &str {
+        let header = || self.headers.get(header).and_then(|value| value.to_str().ok());
+        self.all.get(name).map(String::as_str).or_else(header).unwrap_or("")
+    }
+
+    /// XML is the default (development guide §2.4); clients of the newer signature know only JSON,
+    /// and so do those of another protocol, who send no version.
+    fn format(&self) -> Format {
+        let authorization = self.headers.get(header::AUTHORIZATION);
+        let newer = authorization.is_some_and(|value| value.as_bytes().starts_with(b"ACS3-"));
+        match self.all.get("Format") {
+            Some(format) if format.eq_ignore_ascii_case("json") => Format::Json,
+            Some(_) => Format::Xml,
+            None if newer || self.named("Version", acs3::VERSION).is_empty() => Format::Json,
+            None => Format::Xml,
+        }
+    }
+}
+
 /// Answers a request to `/`.
 pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = uuid::Uuid::new_v4().to_string().to_uppercase();
-    let mut parameters = Parameters::new();
-    let read =
-        read_parameters(&api, &parts.headers, parts.uri.query(), body, &mut parameters).await;
-    let format = format_of(&parameters);
-    let action = named(&parameters, &parts.headers, "Action", "x-acs-action").to_owned();
+    let (method, headers) = (parts.method, parts.headers);
+    let (query, all, text) = (Parameters::new(), Parameters::new(), Bytes::new());
+    let mut received = Received { method, headers, query, all, body: text };
+    let read = read_parameters(&api, parts.uri.query(), body, &mut received).await;
+    let format = received.format();
+    let action = received.named("Action", acs3::ACTION).to_owned();
+    let host = received.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.unwrap_or("").to_owned();
     let answer = match read {
-        Ok(()) => {
-            let call = Call { id: id.clone(), parameters };
-            run(&api, &parts.method, &parts.headers, &action, &call).await
-        }
+        Ok(()) => run(&api, received, &action, id.clone()).await,
         Err(error) => Err(error),
     };
     // Only a name from the table may become the name of an element.
@@ -95,10 +98,9 @@ pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
             (200, root, object(answer))
         }
         Err(ApiError { code, status: Some(status), message }) => {
-            let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
             let recommend = "see the error codes in the documentation of Tidegate";
             let answer = json!({
-                "RequestId": id, "HostId": host.unwrap_or(""), "Code": code, "Message": message,
+                "RequestId": id, "HostId": host, "Code": code, "Message": message,
                 "Recommend": recommend
             });
             (status, "Error".to_owned(), object(answer))
@@ -119,15 +121,16 @@ pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
 /// Both query and form body may carry anything.
 async fn read_parameters(
     api: &Api,
-    headers: &HeaderMap,
     query: Option<&str>,
     body: Body,
-    into: &mut Parameters,
+    into: &mut Received,
 ) -> Result<(), ApiError> {
     let unreadable = |problem| error::INVALID_FORMAT.with(problem);
-    form::read(query.unwrap_or("").as_bytes(), into).map_err(unreadable)?;
+    let read = form::read(query.unwrap_or("").as_bytes(), &mut into.query);
+    into.all.clone_from(&into.query);
+    read.map_err(unreadable)?;
     let limits = &api.state.limits;
-    let body: Bytes = match read_body(body, limits.body, limits.body_wait).await {
+    into.body = match read_body(body, limits.body, limits.body_wait).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Err(error::BODY_TOO_LARGE.with(limits.body)),
         Err(BodyError::TooSlow) => {
@@ -136,41 +139,20 @@ async fn read_parameters(
         Err(BodyError::Broken(problem)) => return Err(error::INVALID_FORMAT.with(problem)),
     };
     // Clients are careless about the type, but a document of another kind holds no parameters.
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-    let kind = kind.to_ascii_lowercase();
+    let kind = into.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or("").to_ascii_lowercase();
     if ["json", "xml", "multipart"].iter().any(|other| kind.contains(other)) {
         return Ok(());
     }
-    form::read(&body, into).map_err(unreadable)
+    form::read(&into.body, &mut into.all).map_err(unreadable)
 }
 
-/// A parameter that newer clients put into a header.
-fn named<'a>(
-    parameters: &'a Parameters,
-    headers: &'a HeaderMap,
-    name: &str,
-    header: &str,
-) -> &'a str {
-    let header = || headers.get(header).and_then(|value| value.to_str().ok());
-    parameters.get(name).map(String::as_str).or_else(header).unwrap_or("")
-}
-
-/// XML is the default (development guide §2.4); requests without a version come from clients of a
-/// protocol that knows only JSON.
-fn format_of(parameters: &Parameters) -> Format {
-    match parameters.get("Format") {
-        Some(format) if format.eq_ignore_ascii_case("json") => Format::Json,
-        None if !parameters.contains_key("Version") => Format::Json,
-        _ => Format::Xml,
-    }
-}
-
-async fn run(api: &Api, method: &Method, headers: &HeaderMap, action: &str, call: &Call) -> Answer {
-    if method != Method::GET && method != Method::POST {
+async fn run(api: &Api, received: Received, action: &str, id: String) -> Answer {
+    if received.method != Method::GET && received.method != Method::POST {
         return Err(error::HTTP_METHOD.plain());
     }
-    let role = authenticate(api, method, &call.parameters).await?;
-    let version = named(&call.parameters, headers, "Version", "x-acs-version");
+    let role = authenticate(api, &received).await?;
+    let version = received.named("Version", acs3::VERSION);
     if !version.is_empty() && !VERSIONS.contains(&version) {
         return Err(error::INVALID_PARAMETER.with("Version"));
     }
@@ -187,23 +169,39 @@ async fn run(api: &Api, method: &Method, headers: &HeaderMap, action: &str, call
             role.as_str()
         )));
     }
-    for parameter in operation.parameters.iter().filter(|parameter| parameter.required) {
-        call.required(parameter.name)?;
+    let call = Call::new(id, received.all);
+    let mut needed = operation.parameters.iter().filter(|parameter| parameter.required);
+    if let Some(missing) = needed.find(|parameter| !call.has(parameter.name)) {
+        return Err(error::MISSING_PARAMETER.with(missing.name));
     }
-    (operation.call)(api, call).await
+    (operation.call)(api, &call).await
 }
 
 /// The role of the key that signed a request.
-async fn authenticate(
-    api: &Api,
-    method: &Method,
-    parameters: &Parameters,
-) -> Result<Role, ApiError> {
+async fn authenticate(api: &Api, received: &Received) -> Result<Role, ApiError> {
     let now_ms = api.now_ms();
-    let claim = Claim::read(parameters, now_ms)?;
+    let newer = Authorization::read(&received.headers)?;
+    let claim = match &newer {
+        Some(newer) => newer.claim(&received.headers, now_ms)?,
+        None => Claim::read(&received.all, now_ms)?,
+    };
     let key = api.key(claim.key_id).await.map_err(store_failed)?;
     let key = key.ok_or_else(|| error::UNKNOWN_KEY.plain())?;
-    claim.verify(method.as_str(), parameters, &key.secret)?;
+    let method = received.method.as_str();
+    let (text, signature) = match &newer {
+        Some(newer) => {
+            let (query, headers) = (&received.query, &received.headers);
+            let text = newer.string_to_sign(method, query, headers, &received.body);
+            let signature = acs3::sign(&text, &key.secret);
+            (text, signature)
+        }
+        None => {
+            let text = string_to_sign(method, &received.all);
+            let signature = sign(&text, &key.secret);
+            (text, signature)
+        }
+    };
+    claim.verify(&text, &signature)?;
     // A thread that panicked while it held the nonces left them usable.
     let mut nonces = api.nonces.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     nonces.claim(&claim, now_ms)?;
@@ -216,16 +214,26 @@ mod tests {
 
     #[test]
     fn the_format_is_what_the_client_can_read() {
-        let format = |query: &str| {
-            let mut parameters = Parameters::new();
-            form::read(query.as_bytes(), &mut parameters).expect("form");
-            format_of(&parameters)
+        let format_of = |query: &str, headers: &[(&'static str, &'static str)]| {
+            let mut all = Parameters::new();
+            form::read(query.as_bytes(), &mut all).expect("form");
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.insert(*name, header::HeaderValue::from_static(value));
+            }
+            let (query, body) = (Parameters::new(), Bytes::new());
+            Received { method: Method::POST, headers: map, query, all, body }.format()
         };
+        let format = |query: &str| format_of(query, &[]);
         assert_eq!(format("Format=JSON&Version=2018-01-20"), Format::Json);
         assert_eq!(format("Format=json"), Format::Json);
         assert_eq!(format("Version=2018-01-20"), Format::Xml);
         assert_eq!(format("Format=None&Version=2018-01-20"), Format::Xml);
         assert_eq!(format("Format=XML"), Format::Xml);
         assert_eq!(format("Action=x"), Format::Json);
+        let newer = [("authorization", "ACS3-HMAC-SHA256 x"), ("x-acs-version", "2018-01-20")];
+        assert_eq!(format_of("", &newer), Format::Json);
+        assert_eq!(format_of("Format=xml", &newer), Format::Xml);
+        assert_eq!(format_of("", &newer[1..]), Format::Xml);
     }
 }

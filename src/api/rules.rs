@@ -87,11 +87,11 @@ const NAME_WIDTH: std::ops::RangeInclusive<usize> = 4..=30;
 const DESCRIPTION_MAX: usize = 100;
 
 /// Rules on a page, and what it is without `PageSize`.
-const PAGE_SIZE_MAX: u32 = 100;
-const PAGE_SIZE: u32 = 10;
+const PAGE_SIZE_MAX: u64 = 100;
+const PAGE_SIZE: u64 = 10;
 
 /// The last page that can be asked for.
-const PAGE_MAX: u32 = 1000;
+const PAGE_MAX: u64 = 1000;
 
 pub(super) async fn create(api: &Api, call: &Call) -> Answer {
     let name = checked_name(call.required("Name")?)?;
@@ -134,15 +134,8 @@ pub(super) async fn get(api: &Api, call: &Call) -> Answer {
 }
 
 pub(super) async fn list(api: &Api, call: &Call) -> Answer {
-    let number = |name: &str, default: u32, max: u32| match call.text(name) {
-        None => Ok(default),
-        Some(text) => match text.parse() {
-            Ok(number) if (1..=max).contains(&number) => Ok(number),
-            _ => Err(error::PAGE.with(format!("{name} `{text}`; expected 1 to {max}"))),
-        },
-    };
-    let page = number("CurrentPage", 1, PAGE_MAX)?;
-    let size = number("PageSize", PAGE_SIZE, PAGE_SIZE_MAX)?;
+    let page = call.number("CurrentPage", 1..=PAGE_MAX, error::PAGE)?.unwrap_or(1);
+    let size = call.number("PageSize", 1..=PAGE_SIZE_MAX, error::PAGE)?.unwrap_or(PAGE_SIZE);
     let store = &api.state.store;
     let rules = store.rules(size, (page - 1) * size).await.map_err(store_failed)?;
     let total = store.rule_count().await.map_err(store_failed)?;

@@ -251,10 +251,10 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn rules(&self, limit: u32, offset: u32) -> Result<Vec<StoredRule>, StoreError> {
+    pub async fn rules(&self, limit: u64, offset: u64) -> Result<Vec<StoredRule>, StoreError> {
         let rows = sqlx::query("SELECT * FROM rules ORDER BY id DESC LIMIT ? OFFSET ?")
-            .bind(limit)
-            .bind(offset)
+            .bind(signed(limit))
+            .bind(signed(offset))
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(read_rule).collect()

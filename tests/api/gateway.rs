@@ -18,13 +18,16 @@ pub async fn produce_all(codes: &Arc<Mutex<BTreeSet<String>>>) {
     let mut server = Server::with(|state| {
         state.limits.body = 1000;
         state.limits.body_wait = Duration::from_millis(50);
-        state.limits.nonces = 3;
+        state.limits.nonces = 5;
     })
     .await;
     server.codes = codes.clone();
     refusals(&server).await;
     slow_body(&server).await;
-    // Two nonces are used up.
+    let headers = [("Authorization", "ACS3-HMAC-SHA256 Credential=x")];
+    let incomplete = server.client().send("POST", "/", &headers, b"").await;
+    assert_eq!(incomplete.outcome(), "400 IncompleteSignature");
+    // Four nonces are used up.
     server.client().call("ListRule", &[]).await;
     assert_eq!(server.client().call("ListRule", &[]).await.outcome(), "400 Throttling.User");
     let reader = server.client().with_key(key(Role::Read));
@@ -53,6 +56,8 @@ async fn refusals(server: &Server) {
         (&[("Timestamp", "2019-02-28T05:14:33Z")], "400 InvalidTimeStamp.Expired"),
         (&[("Timestamp", "2019-02-28T06:29:34Z")], "400 InvalidTimeStamp.Expired"),
         (&[("Action", "Nothing")], "404 InvalidApi.NotFound"),
+        (&[("Action", "")], "400 MissingAction"),
+        (&[("Version", "2016-01-01")], "400 InvalidVersion"),
     ];
     for (change, want) in cases {
         let reply = client.get("GET", &signed(change)).await;

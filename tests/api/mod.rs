@@ -8,6 +8,7 @@ pub(crate) mod client;
 mod explain;
 mod gateway;
 mod ingest;
+mod newer;
 mod scenario;
 mod sdk;
 mod server;
