@@ -1,5 +1,6 @@
 //! The daemon's configuration: one struct, from which parsing, defaults and schema come.
 
+mod api;
 mod promises;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::problem::Problem;
 use crate::sql;
 use crate::yaml::Document;
 
+pub use api::ApiBounds;
 pub use promises::{PromiseForm, Promises, SourceForm, in_force};
 
 /// The file that is read when none is named and it exists.
@@ -192,6 +194,8 @@ pub struct Limits {
     pub stop_seconds: u64,
     /// Bounds of statements.
     pub sql: sql::Limits,
+    /// Bounds of the API.
+    pub api: ApiBounds,
     /// Bounds of the MQTT broker.
     pub mqtt: broker::Limits,
 }
@@ -214,6 +218,7 @@ impl Default for Limits {
             shards: 0,
             stop_seconds: 10,
             sql: sql::Limits::default(),
+            api: ApiBounds::default(),
             mqtt: broker::Limits::default(),
         }
     }
@@ -238,7 +243,7 @@ impl Limits {
             let text = format!("expected 0 (one per core) to {SHARDS_MAX} threads");
             return Err(("limits.shards", text));
         }
-        Ok(())
+        self.api.check()
     }
 
     /// The bounds of topics.

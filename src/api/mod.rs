@@ -10,7 +10,9 @@ pub mod error;
 mod explain;
 pub mod form;
 mod ingest;
+mod nonces;
 mod operation;
+mod rate;
 mod rpc;
 mod rules;
 mod running;
@@ -20,12 +22,13 @@ mod spool;
 mod topics;
 mod xml;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::contract::{Ingress, TopicLimits};
 
 pub use destination::{Destinations, ENDPOINT_TYPES, Endpoint};
+pub use nonces::{NONCES_MAX, Nonces};
 pub use operation::{Operation, Parameter, operations};
 pub use rules::restore;
 pub use server::{router, serve};
@@ -99,6 +102,8 @@ pub struct ApiState {
     pub destinations: Destinations,
     /// Access keys of the configuration, beside those in the store.
     pub keys: Vec<AccessKey>,
+    /// The nonces that were used.
+    pub nonces: Arc<Nonces>,
     /// Whether `/ingest` and `/spool` need an access key: yes unless the listener is on loopback. `/` always
     /// needs a signature.
     pub require_key: bool,
@@ -142,8 +147,10 @@ pub struct ApiLimits {
     pub stop_wait: Duration,
     /// Open connections; further ones wait in the system's queue.
     pub connections: usize,
-    /// Nonces of one access key that are remembered, see [`signature::NONCES_MAX`].
-    pub nonces: usize,
+    /// Signed requests of one access key per second; 0 is any number.
+    pub requests_per_second: u32,
+    /// Signed requests of one access key at once.
+    pub burst: u32,
 }
 
 impl Default for ApiLimits {
@@ -159,7 +166,8 @@ impl Default for ApiLimits {
             accept_wait: Duration::from_secs(30),
             stop_wait: Duration::from_secs(10),
             connections: 1024,
-            nonces: signature::NONCES_MAX,
+            requests_per_second: 5000,
+            burst: 10_000,
         }
     }
 }
@@ -167,7 +175,7 @@ impl Default for ApiLimits {
 /// The state of the interface while it runs.
 struct Api {
     state: ApiState,
-    nonces: Mutex<signature::Nonces>,
+    rates: rate::Rates,
     /// Held while rules or actions change, so that store and engine agree.
     change: tokio::sync::Mutex<()>,
     /// Statements that may be explained at the same time.
@@ -176,9 +184,9 @@ struct Api {
 
 impl Api {
     fn new(state: ApiState) -> Self {
-        let nonces = Mutex::new(signature::Nonces::new(state.limits.nonces));
+        let rates = rate::Rates::new(state.limits.requests_per_second, state.limits.burst);
         let explaining = Arc::new(tokio::sync::Semaphore::new(explain::AT_ONCE));
-        Self { state, nonces, change: tokio::sync::Mutex::default(), explaining }
+        Self { state, rates, change: tokio::sync::Mutex::default(), explaining }
     }
 
     fn now_ms(&self) -> u64 {

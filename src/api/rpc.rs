@@ -202,9 +202,9 @@ async fn authenticate(api: &Api, received: &Received) -> Result<Role, ApiError> 
         }
     };
     claim.verify(&text, &signature)?;
-    // A thread that panicked while it held the nonces left them usable.
-    let mut nonces = api.nonces.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    nonces.claim(&claim, now_ms)?;
+    // A request that is too much uses up no nonce.
+    api.rates.take(claim.key_id, now_ms)?;
+    api.state.nonces.claim(&claim, now_ms)?;
     Ok(key.role)
 }
 

@@ -1,17 +1,15 @@
-//! The vendor's request signature 1.0 (development guide §2.5): what is signed, with what, within
-//! which time, and only once.
+//! The vendor's request signature 1.0 (development guide §2.5): what is signed, with what, and within
+//! which time.
 //!
-//! It knows no keys and no HTTP; the caller looks the key up. The newer form is in `acs3`.
+//! It knows no keys and no HTTP; the caller looks the key up. The newer form is in `acs3`, and that a
+//! request works only once, `nonces` sees to.
 
 pub mod acs3;
-
-use std::collections::{BTreeMap, HashMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::error::{self, ApiError};
@@ -21,10 +19,6 @@ use super::form::{Parameters, encode};
 pub const WINDOW_MINUTES: u64 = 15;
 
 const WINDOW_MS: u64 = WINDOW_MINUTES * 60 * 1000;
-
-/// Nonces of one key that are kept within the window, unless configured otherwise: more than 1000
-/// requests per second. Each takes some 20 bytes.
-pub const NONCES_MAX: usize = 1_000_000;
 
 /// The text that is signed. `method` is the real HTTP method.
 #[must_use]
@@ -119,55 +113,6 @@ fn parse_time(text: &str) -> Option<u64> {
     u64::try_from(time.as_millisecond()).ok()
 }
 
-/// The nonces that were used within the window, by key. Only requests with a good signature get
-/// here, so nobody can fill it with keys or nonces of others. It is empty after a restart.
-#[derive(Debug)]
-pub struct Nonces {
-    max: usize,
-    keys: HashMap<String, Window>,
-}
-
-#[derive(Debug, Default)]
-struct Window {
-    count: usize,
-    /// By the minute of the request's own time: whole minutes are forgotten at once.
-    minutes: BTreeMap<u64, HashSet<[u8; 16]>>,
-}
-
-impl Nonces {
-    /// Keeps at most `max` nonces of each key.
-    #[must_use]
-    pub fn new(max: usize) -> Self {
-        Self { max, keys: HashMap::new() }
-    }
-
-    /// Marks the nonce of a request as used.
-    ///
-    /// # Errors
-    /// [`error::NONCE_USED`], or [`error::THROTTLED`] when too many are kept.
-    pub fn claim(&mut self, claim: &Claim<'_>, now_ms: u64) -> Result<(), ApiError> {
-        let window = self.keys.entry(claim.key_id.to_owned()).or_default();
-        // A minute can go once requests of its last moment are too old to be accepted.
-        let oldest = now_ms.saturating_sub(WINDOW_MS) / 60_000;
-        let kept = window.minutes.split_off(&oldest);
-        window.count -= window.minutes.values().map(HashSet::len).sum::<usize>();
-        window.minutes = kept;
-        let mut print = [0; 16];
-        print.copy_from_slice(&Sha256::digest(claim.nonce.as_bytes())[..16]);
-        if window.minutes.values().any(|minute| minute.contains(&print)) {
-            return Err(error::NONCE_USED.plain());
-        }
-        if window.count >= self.max {
-            let text =
-                format!("more than {} requests of one key in {WINDOW_MINUTES} minutes", self.max);
-            return Err(error::THROTTLED.with(text));
-        }
-        window.minutes.entry(claim.time_ms / 60_000).or_default().insert(print);
-        window.count += 1;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,27 +179,5 @@ mod tests {
         }
         assert_eq!(code("Qos", "0", now + WINDOW_MS + 1), "InvalidTimeStamp.Expired");
         assert_eq!(code("Qos", "0", now - WINDOW_MS - 1), "InvalidTimeStamp.Expired");
-    }
-
-    #[test]
-    fn a_nonce_works_once_within_the_window() {
-        let claim = |nonce, time_ms| Claim { key_id: "k", signature: "", nonce, time_ms };
-        let mut nonces = Nonces::new(2);
-        let start = 100 * WINDOW_MS;
-        nonces.claim(&claim("a", start), start).expect("first");
-        assert_eq!(
-            nonces.claim(&claim("a", start + 60_000), start).map_err(|e| e.code),
-            Err("SignatureNonceUsed".into())
-        );
-        nonces.claim(&Claim { key_id: "other", ..claim("a", start) }, start).expect("another key");
-        nonces.claim(&claim("b", start + 120_000), start).expect("second");
-        assert_eq!(
-            nonces.claim(&claim("c", start), start).map_err(|e| e.code),
-            Err("Throttling.User".into())
-        );
-        // As long as the request itself would be accepted, its nonce is remembered.
-        let last = start + WINDOW_MS;
-        assert!(nonces.claim(&claim("a", last), last).is_err());
-        nonces.claim(&claim("a", last + 60_000), last + 60_000).expect("forgotten");
     }
 }

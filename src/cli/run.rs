@@ -159,7 +159,7 @@ impl Daemon {
             started: Instant::now(),
         };
         let http_ingress = promised(&ingress, config.promises.http);
-        let state = api_state(config, store, status, &env, http_ingress);
+        let state = api_state(config, store, status, &env, http_ingress)?;
         for (name, problem) in api::restore(&state).await? {
             tracing::error!(rule = name, "a rule of the API cannot run: {problem}");
             rules.note_failed(name, problem.to_string());
@@ -433,7 +433,10 @@ fn api_state(
     status: Status,
     env: &Env,
     ingress: Arc<dyn Ingress>,
-) -> api::ApiState {
+) -> anyhow::Result<api::ApiState> {
+    let data_dir = config.path(&config.data_dir);
+    let nonces = api::Nonces::open(&data_dir, config.limits.api.nonces, now_ms())
+        .with_context(|| format!("cannot read the nonces in {}", data_dir.display()))?;
     let keys = config.access_keys.iter().map(|key| AccessKey {
         id: key.id.clone(),
         secret: key.secret.clone(),
@@ -445,7 +448,7 @@ fn api_state(
     let ready = status.clone();
     let abnormal = status.clone();
     let spool = status.clone();
-    api::ApiState {
+    Ok(api::ApiState {
         store,
         rules,
         ingress,
@@ -455,6 +458,7 @@ fn api_state(
             topics: config.limits.topic(),
         },
         keys: keys.collect(),
+        nonces: Arc::new(nonces),
         require_key: !config.listen.http.ip().is_loopback(),
         clock: Arc::new(now_ms),
         ready: Arc::new(move || ready.unready()),
@@ -466,9 +470,13 @@ fn api_state(
             actions: config.limits.actions,
             payload: config.limits.payload,
             topics: config.limits.topic(),
+            rules: config.limits.api.rules,
+            connections: config.limits.api.connections,
+            requests_per_second: config.limits.api.requests_per_second,
+            burst: config.limits.api.burst,
             ..api::ApiLimits::default()
         },
-    }
+    })
 }
 
 fn broker(config: &Config, ingress: &Arc<dyn Ingress>) -> anyhow::Result<Broker> {

@@ -392,7 +392,7 @@ pub(crate) fn create_private(folder: &Path, file: &Path) -> io::Result<()> {
 }
 
 /// A file that is made with these options can only be read by its owner.
-fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
+pub(crate) fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options

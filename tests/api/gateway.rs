@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use tidegate::api::Nonces;
 use tidegate::rule::Statement;
 use tidegate::rule::store::Role;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,7 +19,7 @@ pub async fn produce_all(codes: &Arc<Mutex<BTreeSet<String>>>) {
     let mut server = Server::with(|state| {
         state.limits.body = 1000;
         state.limits.body_wait = Duration::from_millis(50);
-        state.limits.nonces = 5;
+        state.nonces = Arc::new(Nonces::in_memory(5));
     })
     .await;
     server.codes = codes.clone();
@@ -242,6 +243,40 @@ async fn keys_come_from_the_store_too_and_have_roles() {
     assert!(server.store.revoke_key(&stored.id, NOW_MS).await.unwrap());
     let revoked = client.call("ListRule", &[]).await;
     assert_eq!(revoked.outcome(), "404 InvalidAccessKeyId.NotFound");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_request_works_once_also_after_a_restart() {
+    let server = Server::start().await;
+    let mut parameters = server.client().parameters("ListRule", &[]);
+    server.client().sign("GET", &mut parameters);
+    assert_eq!(server.client().get("GET", &parameters).await.outcome(), "200 OK");
+    let server = Server::open(server.stop().await, |_| ()).await;
+    let again = server.client().get("GET", &parameters).await;
+    assert_eq!(again.outcome(), "400 SignatureNonceUsed");
+    assert_eq!(server.client().call("ListRule", &[]).await.outcome(), "200 OK");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_key_may_send_so_many_requests_and_no_more() {
+    let server =
+        Server::with(|state| (state.limits.requests_per_second, state.limits.burst) = (1, 2)).await;
+    let client = server.client();
+    let mut parameters = client.parameters("ListRule", &[]);
+    client.sign("GET", &mut parameters);
+    let mut wrong = parameters.clone();
+    wrong.insert("Signature".to_owned(), "x".to_owned());
+    // Who does not know the secret can't use up what the key may send.
+    for _ in 0..5 {
+        assert_eq!(client.get("GET", &wrong).await.outcome(), "400 SignatureDoesNotMatch");
+    }
+    assert_eq!(client.call("ListRule", &[]).await.outcome(), "200 OK");
+    assert_eq!(client.call("ListRule", &[]).await.outcome(), "200 OK");
+    assert_eq!(client.get("GET", &parameters).await.outcome(), "400 Throttling.User");
+    let other = client.with_key(key(Role::Read));
+    assert_eq!(other.call("ListRule", &[]).await.outcome(), "200 OK");
     server.end().await;
 }
 

@@ -9,7 +9,8 @@ use connectors::contract::{
     Batch, Connections, Ingress, Message, ShutdownHandle, TopicLimits, shutdown,
 };
 use tidegate::api::{
-    ApiLimits, ApiState, Destinations, Endpoint, RuleProblem, Rules, restore, router, serve,
+    ApiLimits, ApiState, Destinations, Endpoint, NONCES_MAX, Nonces, RuleProblem, Rules, restore,
+    router, serve,
 };
 use tidegate::rule::store::{AccessKey, Role, Store};
 use tidegate::rule::{DataType, Owner, Rule, Statement};
@@ -164,6 +165,7 @@ impl Server {
             ingress: inbox.clone(),
             destinations: destinations(),
             keys: vec![key(Role::Admin), key(Role::Operate), key(Role::Read)],
+            nonces: Arc::new(Nonces::open(&folder, NONCES_MAX, NOW_MS).unwrap()),
             require_key: false,
             clock: Arc::new(|| NOW_MS),
             ready: Arc::new(Vec::new),
