@@ -26,7 +26,7 @@ use crate::broker::{AllowAll, Broker, BrokerHandle, Hooks, StatusMessages};
 use crate::config::{Config, in_force};
 use crate::engine::dead::{self, DeadLetters, DeadLimits};
 use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
-use crate::rule::store::{AccessKey, KEY_FILE, Store};
+use crate::rule::store::{AccessKey, KEY_FILE, MASTER_KEY, Store};
 use crate::thing::Forwarder;
 
 /// In the data folder; who has it locked runs there.
@@ -413,7 +413,9 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
 pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let folder = config.path(&config.data_dir);
     make_folder(&folder)?;
-    Store::open(&folder)
+    // An empty variable is one that is not set.
+    let master = std::env::var(MASTER_KEY).ok().filter(|key| !key.is_empty());
+    Store::open_with(&folder, master.as_deref())
         .await
         .with_context(|| format!("cannot open the store in {}", folder.display()))
 }

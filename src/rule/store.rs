@@ -4,9 +4,11 @@
 //! the protocol's error codes nor what a configuration means, and it compiles nothing.
 
 mod keys;
+mod seal;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row as _;
@@ -17,6 +19,8 @@ use sqlx::sqlite::{
 
 use super::DataType;
 pub use keys::{AccessKey, KEY_FILE, Role};
+pub use seal::{MASTER_KEY, MASTER_KEY_MIN};
+use seal::{Seal, unlock};
 
 /// The file below the data directory.
 pub const FILE: &str = "tidegate.db";
@@ -27,7 +31,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each step brings a database from the version that is its index to the next. Never edit one that
 /// was released; add another. Ids start where the vendor's do, with six digits, and `AUTOINCREMENT`
 /// keeps them from ever being used again.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE rules (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
@@ -58,7 +63,14 @@ const STEPS: &[&str] = &["
         revoked_ms INTEGER
     ) STRICT;
     INSERT INTO sqlite_sequence (name, seq) VALUES ('rules', 99999), ('actions', 99999);
-"];
+",
+    "
+    CREATE TABLE settings (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT;
+",
+];
 
 /// Why the store could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +96,35 @@ pub enum StoreError {
         /// The newest version that is known.
         known: usize,
     },
+    /// The secrets are encrypted, and nobody has given the master key.
+    #[error(
+        "the access keys in {path} are encrypted: set the environment variable {MASTER_KEY} to their master key"
+    )]
+    NoMasterKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The secrets are encrypted with another master key.
+    #[error(
+        "{MASTER_KEY} is not the master key of the access keys in {path}: set it to the one with which the daemon first ran there"
+    )]
+    WrongMasterKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A master key that is easy to guess.
+    #[error(
+        "{MASTER_KEY} is too short: expected {MASTER_KEY_MIN} characters or more, such as `openssl rand -hex 32` makes"
+    )]
+    ShortMasterKey,
+    /// A secret that can't be decrypted although the master key is right.
+    #[error(
+        "the secret of access key {0} is damaged: revoke it with `tidegate keys revoke {0}` and make another"
+    )]
+    DamagedSecret(String),
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes")]
+    Random,
     /// The database refused a statement.
     #[error("the store failed: {0}")]
     Database(#[from] sqlx::Error),
@@ -137,6 +178,8 @@ pub struct StoredAction {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: SqlitePool,
+    /// Present when the secrets of access keys are encrypted.
+    seal: Option<Arc<Seal>>,
 }
 
 impl Store {
@@ -144,15 +187,26 @@ impl Store {
     /// process may read the file: it holds secrets. What a call has written survives a power cut.
     ///
     /// # Errors
-    /// [`StoreError::File`], [`StoreError::TooNew`], or what the database says.
+    /// [`StoreError::File`], [`StoreError::TooNew`], [`StoreError::NoMasterKey`], or what the database
+    /// says.
     pub async fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(data_dir, None).await
+    }
+
+    /// The same, with the master key that the secrets of access keys are encrypted with. From the first
+    /// time on that there is one, the store does not open without it.
+    ///
+    /// # Errors
+    /// As [`Store::open`], or that it is the wrong one.
+    pub async fn open_with(data_dir: &Path, master: Option<&str>) -> Result<Self, StoreError> {
         let path = data_dir.join(FILE);
         create_private(data_dir, &path)
             .map_err(|source| StoreError::File { path: path.clone(), source })?;
         // One connection: writes come one by one anyway, and nothing here is read often.
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(durable(&path)).await?;
         migrate(&pool, &path, STEPS).await?;
-        Ok(Self { pool })
+        let seal = unlock(&pool, &path, master).await?.map(Arc::new);
+        Ok(Self { pool, seal })
     }
 
     /// Closes the file; every later call fails.

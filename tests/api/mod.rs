@@ -8,6 +8,7 @@ pub(crate) mod client;
 mod explain;
 mod gateway;
 mod ingest;
+mod keys;
 mod newer;
 mod scenario;
 mod sdk;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod main_job;
+mod master_key;
 mod reload;
 mod spool_status;
 mod systems;

@@ -1,6 +1,7 @@
 //! Access keys: who may use the API, and what for.
 //!
-//! It checks no signature; secrets leave it only in an [`AccessKey`] and in the file of the first one.
+//! It checks no signature; secrets leave it only in an [`AccessKey`] and in the file of the first one,
+//! which is plain even where the store's are encrypted: it is how the owner is told.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
+use super::seal::is_sealed;
 use super::{Store, StoreError, private, signed, unsigned};
 
 /// The file below the data directory that the first access key is written to, as two lines that a
@@ -106,9 +108,13 @@ impl Store {
     }
 
     async fn insert_key(&self, key: &AccessKey) -> Result<(), StoreError> {
+        let secret = match &self.seal {
+            Some(seal) => seal.seal(&key.id, &key.secret)?,
+            None => key.secret.clone(),
+        };
         sqlx::query("INSERT INTO access_keys (id, secret, role, created_ms) VALUES (?, ?, ?, ?)")
             .bind(&key.id)
-            .bind(&key.secret)
+            .bind(secret)
             .bind(key.role.as_str())
             .bind(signed(key.created_ms))
             .execute(&self.pool)
@@ -125,7 +131,7 @@ impl Store {
             .bind(id)
             .fetch_optional(&self.pool)
             .await?;
-        row.as_ref().map(read_key).transpose()
+        row.as_ref().map(|row| self.read_key(row)).transpose()
     }
 
     /// All keys, the oldest first.
@@ -136,7 +142,25 @@ impl Store {
         let rows = sqlx::query("SELECT * FROM access_keys ORDER BY created_ms, id")
             .fetch_all(&self.pool)
             .await?;
-        rows.iter().map(read_key).collect()
+        rows.iter().map(|row| self.read_key(row)).collect()
+    }
+
+    fn read_key(&self, row: &SqliteRow) -> Result<AccessKey, StoreError> {
+        let (id, secret): (String, String) = (row.try_get("id")?, row.try_get("secret")?);
+        let secret = match &self.seal {
+            Some(seal) if is_sealed(&secret) => {
+                seal.open(&id, &secret).ok_or_else(|| StoreError::DamagedSecret(id.clone()))?
+            }
+            _ => secret,
+        };
+        Ok(AccessKey {
+            id,
+            secret,
+            // The table's CHECK leaves no other text; should one get in, it gives the fewest rights.
+            role: Role::parse(row.try_get("role")?).unwrap_or(Role::Read),
+            created_ms: unsigned(row.try_get("created_ms")?),
+            revoked_ms: row.try_get::<Option<i64>, _>("revoked_ms")?.map(unsigned),
+        })
     }
 
     /// Revokes a key for good. False when there is no good key of that id.
@@ -180,15 +204,4 @@ fn fresh_key(role: Role, now_ms: u64) -> AccessKey {
         created_ms: now_ms,
         revoked_ms: None,
     }
-}
-
-fn read_key(row: &SqliteRow) -> Result<AccessKey, StoreError> {
-    Ok(AccessKey {
-        id: row.try_get("id")?,
-        secret: row.try_get("secret")?,
-        // The table's CHECK leaves no other text; should one get in, it gives the fewest rights.
-        role: Role::parse(row.try_get("role")?).unwrap_or(Role::Read),
-        created_ms: unsigned(row.try_get("created_ms")?),
-        revoked_ms: row.try_get::<Option<i64>, _>("revoked_ms")?.map(unsigned),
-    })
 }

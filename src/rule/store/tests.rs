@@ -118,3 +118,50 @@ async fn a_store_of_a_newer_program_is_left_alone() {
     let error = Store::open(&folder.0).await.unwrap_err().to_string();
     assert!(error.contains("version 99"), "{error}");
 }
+
+/// Every byte of every file in the folder of a store.
+fn bytes_of(folder: &Path) -> Vec<u8> {
+    let files = std::fs::read_dir(folder).unwrap();
+    files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    memchr::memmem::find(bytes, text.as_bytes()).is_some()
+}
+
+#[tokio::test]
+async fn secrets_are_encrypted_once_there_is_a_master_key() {
+    const MASTER: &str = "a master key of some length";
+    let folder = Folder::new();
+    let store = Store::open(&folder.0).await.unwrap();
+    let plain = store.create_key(Role::Admin, 1).await.unwrap();
+    store.close().await;
+    assert!(holds(&bytes_of(&folder.0), &plain.secret));
+
+    let open = async |master| Store::open_with(&folder.0, master).await;
+    let short = open(Some("short")).await.unwrap_err();
+    assert!(matches!(short, StoreError::ShortMasterKey));
+    let store = open(Some(MASTER)).await.unwrap();
+    let made = store.create_key(Role::Read, 2).await.unwrap();
+    assert_eq!(store.key(&plain.id).await.unwrap(), Some(plain.clone()));
+    // Also while it is open: the journal has no trace of it either.
+    for secret in [&plain.secret, &made.secret, &MASTER.to_owned()] {
+        assert!(!holds(&bytes_of(&folder.0), secret));
+    }
+    store.close().await;
+
+    let missing = open(None).await.unwrap_err().to_string();
+    assert!(missing.contains("set the environment variable TIDEGATE_MASTER_KEY"), "{missing}");
+    let wrong = open(Some("another master key")).await.unwrap_err();
+    assert!(matches!(wrong, StoreError::WrongMasterKey { .. }));
+    assert!(!wrong.to_string().contains("another master key"));
+    let store = open(Some(MASTER)).await.unwrap();
+    assert_eq!(store.keys().await.unwrap(), [plain.clone(), made.clone()]);
+
+    // A secret can't be given to another key.
+    let swap = "UPDATE access_keys SET secret = (SELECT secret FROM access_keys WHERE id = $1)";
+    sqlx::query(swap).bind(&made.id).execute(&store.pool).await.unwrap();
+    assert_eq!(store.key(&made.id).await.unwrap(), Some(made));
+    let damaged = store.key(&plain.id).await.unwrap_err();
+    assert!(matches!(damaged, StoreError::DamagedSecret(id) if id == plain.id));
+}
