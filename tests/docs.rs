@@ -29,6 +29,7 @@ fn the_readme_tables_come_from_the_code() {
     text = replaced(&text, "sinks", &cli::sinks_table());
     text = replaced(&text, "sources", &cli::sources_table());
     text = replaced(&text, "functions", &cli::functions_summary());
+    text = replaced(&text, "operations", &cli::operations_table());
     ensure("README.md", &text);
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::error::{self, ApiError, ErrorCode};
 use super::operation::{Operation, may, need};
-use super::rpc::{Answer, Call, object, store_failed};
-use super::rules::{compile, find, refused, swap};
+use super::rpc::{Answer, Call, failed, object};
+use super::rules::{compile, find, put_back, refused, swap};
 use super::{ACCOUNT, Api, destination};
 use crate::rule::DataType;
 use crate::rule::store::{Role, StoredAction, StoredRule};
@@ -49,38 +49,43 @@ pub(super) const OPERATIONS: &[Operation] = &[
 pub(super) async fn create(api: &Api, call: &Call) -> Answer {
     let error = call.flag("ErrorActionFlag")?.unwrap_or(false);
     let _change = api.change.lock().await;
-    let rule = find(api, call).await?;
+    let rule = find(api, call, error::CREATE_ACTION).await?;
     let mut action = given(call, &rule)?;
     action.error = error;
     let store = &api.state.store;
-    let mut actions = store.actions(rule.id).await.map_err(store_failed)?;
+    let actions = store.actions(rule.id).await.map_err(failed(error::CREATE_ACTION))?;
     fits(api, &action, &actions)?;
     check(api, &rule, &action, error::CONFIGURATION)?;
-    action.id = store.insert_action(&action).await.map_err(store_failed)?;
-    let id = action.id;
-    actions.push(action);
-    if rule.running {
-        let put = compile(&api.state, &rule, &actions).and_then(|rule| {
-            api.state.rules.put(rule).map_err(|problem| refused(error::CONFIGURATION, problem))
-        });
-        if let Err(problem) = put {
-            store.delete_action(id).await.map_err(store_failed)?;
-            return Err(problem);
+    let mut runs = false;
+    let inserted = store.insert_action_if(&action, |id| {
+        if rule.running {
+            let mut all = actions.clone();
+            all.push(StoredAction { id, ..action.clone() });
+            let after = compile(&api.state, &rule, &all)?;
+            let put = api.state.rules.put(after);
+            put.map_err(|problem| refused(error::CREATE_ACTION, problem))?;
+            runs = true;
         }
+        Ok(())
+    });
+    let inserted = inserted.await;
+    if inserted.is_err() && runs {
+        put_back(api, compile(&api.state, &rule, &actions)?);
     }
+    let id = inserted.map_err(failed(error::CREATE_ACTION))??;
     Ok(object(json!({ "RequestId": call.id, "ActionId": id, "Success": true })))
 }
 
 pub(super) async fn get(api: &Api, call: &Call) -> Answer {
-    let action = find_action(api, call).await?;
+    let action = find_action(api, call, error::QUERY_ACTION).await?;
     Ok(object(json!({
         "RuleActionInfo": info(&action), "RequestId": call.id, "Success": true
     })))
 }
 
 pub(super) async fn list(api: &Api, call: &Call) -> Answer {
-    let rule = find(api, call).await?;
-    let actions = api.state.store.actions(rule.id).await.map_err(store_failed)?;
+    let rule = find(api, call, error::QUERY_ACTIONS).await?;
+    let actions = api.state.store.actions(rule.id).await.map_err(failed(error::QUERY_ACTIONS))?;
     let actions: Vec<_> = actions.iter().map(info).collect();
     Ok(object(json!({
         "RuleActionList": { "RuleActionInfo": actions }, "RequestId": call.id, "Success": true
@@ -89,11 +94,11 @@ pub(super) async fn list(api: &Api, call: &Call) -> Answer {
 
 pub(super) async fn update(api: &Api, call: &Call) -> Answer {
     let _change = api.change.lock().await;
-    let old = find_action(api, call).await?;
-    let rule = rule_of(api, &old).await?;
+    let old = find_action(api, call, error::UPDATE_ACTION).await?;
+    let rule = rule_of(api, &old, error::UPDATE_ACTION).await?;
     let new = StoredAction { id: old.id, error: old.error, ..given(call, &rule)? };
     let store = &api.state.store;
-    let before = store.actions(rule.id).await.map_err(store_failed)?;
+    let before = store.actions(rule.id).await.map_err(failed(error::UPDATE_ACTION))?;
     let (mut at, mut others) = (0, before.clone());
     if let Some(found) = others.iter().position(|action| action.id == old.id) {
         others.remove(found);
@@ -107,21 +112,21 @@ pub(super) async fn update(api: &Api, call: &Call) -> Answer {
         let before = compile(&api.state, &rule, &before)?;
         swap(api, error::UPDATE_ACTION, before, after, store.update_action(&new)).await?;
     } else {
-        store.update_action(&new).await.map_err(store_failed)?;
+        store.update_action(&new).await.map_err(failed(error::UPDATE_ACTION))?;
     }
     Ok(call.done())
 }
 
 pub(super) async fn delete(api: &Api, call: &Call) -> Answer {
     let _change = api.change.lock().await;
-    let action = find_action(api, call).await?;
-    let rule = rule_of(api, &action).await?;
+    let action = find_action(api, call, error::DELETE_ACTION).await?;
+    let rule = rule_of(api, &action, error::DELETE_ACTION).await?;
     let store = &api.state.store;
     if !rule.running {
-        store.delete_action(action.id).await.map_err(store_failed)?;
+        store.delete_action(action.id).await.map_err(failed(error::DELETE_ACTION))?;
         return Ok(call.done());
     }
-    let before = store.actions(rule.id).await.map_err(store_failed)?;
+    let before = store.actions(rule.id).await.map_err(failed(error::DELETE_ACTION))?;
     let rest: Vec<_> = before.iter().filter(|other| other.id != action.id).cloned().collect();
     if rest.iter().all(|other| other.error) {
         let text = "the rule is running and this is its last action; stop it with StopRule first";
@@ -133,18 +138,26 @@ pub(super) async fn delete(api: &Api, call: &Call) -> Answer {
     Ok(call.done())
 }
 
-/// The action that `ActionId` names.
-async fn find_action(api: &Api, call: &Call) -> Result<StoredAction, ApiError> {
+/// The action that `ActionId` names; the code is for a store that fails.
+async fn find_action(
+    api: &Api,
+    call: &Call,
+    code: &'static ErrorCode,
+) -> Result<StoredAction, ApiError> {
     let text = call.required("ActionId")?;
     let Some(id) = text.parse().ok().filter(|id| *id > 0) else {
         return Err(error::ACTION_ID.with(format!("`{text}`; expected a number such as 100000")));
     };
-    let action = api.state.store.action(id).await.map_err(store_failed)?;
+    let action = api.state.store.action(id).await.map_err(failed(code))?;
     action.ok_or_else(|| error::NO_RULE_ACTION.with(id))
 }
 
-async fn rule_of(api: &Api, action: &StoredAction) -> Result<StoredRule, ApiError> {
-    let rule = api.state.store.rule(action.rule_id).await.map_err(store_failed)?;
+async fn rule_of(
+    api: &Api,
+    action: &StoredAction,
+    code: &'static ErrorCode,
+) -> Result<StoredRule, ApiError> {
+    let rule = api.state.store.rule(action.rule_id).await.map_err(failed(code))?;
     rule.ok_or_else(|| error::NO_RULE.with(action.rule_id))
 }
 

@@ -109,6 +109,9 @@ codes! {
     CREATE_RULE = "iot.rule.CreateRuleException", None, GUIDE, "the rule was not created: {}";
     UPDATE_RULE = "iot.rule.UpdateRuleFailed", None, GUIDE, "the rule was not changed: {}";
     DELETE_RULE = "iot.rule.DeleteRuleFailed", None, GUIDE, "the rule was not deleted: {}";
+    QUERY_RULE = "iot.messagebroker.QueryRuleConfigActionException", None, GUIDE, "the rule can't be read: {}";
+    QUERY_RULES = "iot.rule.QueryRulePageActionError", None, GUIDE, "the rules can't be listed: {}";
+    STOP_RULE = "iot.rule.StopRuleFailed", None, GUIDE, "the rule was not stopped: {}";
     START_RULE = "iot.rule.StartRuleFailed", None, GUIDE, "the rule was not started: {}";
     RULE_ID = "iot.rule.IncorrentRuleId", None, GUIDE, "incorrect rule id: {}";
     NO_RULE = "iot.rule.NotFoundRule", None, GUIDE, "there is no rule with id {}; ListRule shows the rules that there are";
@@ -136,6 +139,9 @@ codes! {
     TOO_MANY_ACTIONS = "iot.rule.TooManyRuleAction", None, GUIDE, "the rule has {} actions already, which is the limit";
     ONE_ERROR_ACTION = "iot.ruleng.OnlyAllowOneErrorAction", None, LIST, "the rule has an error action already: {}";
     ERROR_ACTION_TYPE = "iot.ruleng.IncorrectActionTypeForError", None, LIST, "an error action and a normal action of the same rule can't both have type {}";
+    CREATE_ACTION = "iot.ruleng.CreateRuleActionFailed", None, GUIDE, "the action was not created: {}";
+    QUERY_ACTION = "iot.ruleng.QueryRuleActionFailed", None, GUIDE, "the action can't be read: {}";
+    QUERY_ACTIONS = "iot.rule.QueryRuleActionListError", None, GUIDE, "the actions can't be listed: {}";
     UPDATE_ACTION = "iot.ruleng.UpdateRuleActionFailed", None, LIST, "the action was not changed: {}";
     DELETE_ACTION = "iot.ruleng.DeleteRuleActionFailed", None, GUIDE, "the action was not deleted: {}";
     ROLE = "iot.ruleng.InvalidRamRole", None, GUIDE, "invalid role: {}";

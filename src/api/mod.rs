@@ -10,6 +10,7 @@ pub mod error;
 mod explain;
 pub mod form;
 mod ingest;
+mod known;
 mod nonces;
 mod operation;
 mod rate;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use connectors::contract::{Ingress, TopicLimits};
 
 pub use destination::{Destinations, ENDPOINT_TYPES, Endpoint};
+pub use known::KNOWN;
 pub use nonces::{NONCES_MAX, Nonces};
 pub use operation::{Operation, Parameter, operations};
 pub use rules::restore;
@@ -89,6 +91,9 @@ pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 /// The account that everything belongs to, where the protocol asks for one (`uid`, `CreateUserId`).
 pub const ACCOUNT: &str = "1000000000000000";
 
+/// The same as a number, which clients expect in some places.
+pub const ACCOUNT_ID: u64 = 1_000_000_000_000_000;
+
 /// What the interface needs from the daemon.
 #[derive(Clone)]
 pub struct ApiState {
@@ -137,7 +142,8 @@ pub struct ApiLimits {
     pub payload: usize,
     /// Topics of ingested messages and of rules.
     pub topics: TopicLimits,
-    /// From the first byte of a request, or the end of the one before, to the end of its headers.
+    /// From the first byte of a request, or the end of the one before, to the end of its headers; a
+    /// fifth of it for connections that are made while more than half of them are in use.
     pub header_wait: Duration,
     /// From the end of the headers to the end of the body.
     pub body_wait: Duration,

@@ -11,8 +11,9 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 pub(super) use super::call::{Call, object};
-use super::error::{self, ApiError};
+use super::error::{self, ApiError, ErrorCode};
 use super::form::{self, Parameters};
+use super::known::is_known;
 use super::operation::operation;
 use super::server::{BodyError, read_body};
 use super::signature::acs3::{self, Authorization};
@@ -28,8 +29,15 @@ pub(super) type Answer = Result<Map<String, Value>, ApiError>;
 
 /// What a client is told when the store fails; the log has the reason.
 pub(super) fn store_failed(problem: StoreError) -> ApiError {
-    tracing::error!(%problem, "the store of rules and keys failed");
-    error::SYSTEM.with("the store failed; the server's log has the reason")
+    failed(error::SYSTEM)(problem)
+}
+
+/// The same with the code that an operation has for it.
+pub(super) fn failed(code: &'static ErrorCode) -> impl Fn(StoreError) -> ApiError {
+    move |problem| {
+        tracing::error!(%problem, "the store of rules and keys failed");
+        code.with("the store failed; the server's log has the reason")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +168,10 @@ async fn run(api: &Api, received: Received, action: &str, id: String) -> Answer 
         return Err(error::MISSING_PARAMETER.with("Action"));
     }
     let Some(operation) = operation(action) else {
-        return Err(error::UNKNOWN_ACTION.with(action));
+        return Err(match is_known(action) {
+            true => error::UNKNOWN_ACTION.with(format!("{action} is known but not offered here")),
+            false => error::UNKNOWN_ACTION.with(action),
+        });
     };
     if role < operation.role {
         return Err(error::PERMISSION.with(format!(

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::error::{self, ApiError, ErrorCode};
 use super::operation::{Operation, may, need};
-use super::rpc::{Answer, Call, object, store_failed};
+use super::rpc::{Answer, Call, failed, object};
 use super::topics::SourceTopic;
-use super::{ACCOUNT, Api, ApiState, RuleProblem, destination};
+use super::{ACCOUNT_ID, Api, ApiState, RuleProblem, destination};
 use crate::rule::store::{Role, StoreError, StoredAction, StoredRule};
 use crate::rule::{DataType, Owner, Pending, Retry, Rule, Statement};
 
@@ -112,18 +112,18 @@ pub(super) async fn create(api: &Api, call: &Call) -> Answer {
     };
     apply(api, call, &mut rule)?;
     let _change = api.change.lock().await;
-    name_is_free(api, name).await?;
-    let count = api.state.store.rule_count().await.map_err(store_failed)?;
+    name_is_free(api, name, error::CREATE_RULE).await?;
+    let count = api.state.store.rule_count().await.map_err(failed(error::CREATE_RULE))?;
     if count >= api.state.limits.rules {
         return Err(error::RULE_COUNT.with(count));
     }
     check(api, &rule, error::CREATE_RULE)?;
-    let id = api.state.store.insert_rule(&rule).await.map_err(store_failed)?;
+    let id = api.state.store.insert_rule(&rule).await.map_err(failed(error::CREATE_RULE))?;
     Ok(object(json!({ "RequestId": call.id, "RuleId": id, "Success": true })))
 }
 
 pub(super) async fn get(api: &Api, call: &Call) -> Answer {
-    let rule = find(api, call).await?;
+    let rule = find(api, call, error::QUERY_RULE).await?;
     let mut info = info(&rule);
     let topic_type = match statement(&rule) {
         Some(_) => rule.topic_type.map_or(-1, i16::from),
@@ -137,8 +137,8 @@ pub(super) async fn list(api: &Api, call: &Call) -> Answer {
     let page = call.number("CurrentPage", 1..=PAGE_MAX, error::PAGE)?.unwrap_or(1);
     let size = call.number("PageSize", 1..=PAGE_SIZE_MAX, error::PAGE)?.unwrap_or(PAGE_SIZE);
     let store = &api.state.store;
-    let rules = store.rules(size, (page - 1) * size).await.map_err(store_failed)?;
-    let total = store.rule_count().await.map_err(store_failed)?;
+    let rules = store.rules(size, (page - 1) * size).await.map_err(failed(error::QUERY_RULES))?;
+    let total = store.rule_count().await.map_err(failed(error::QUERY_RULES))?;
     let rules: Vec<_> = rules.iter().map(info).collect();
     Ok(object(json!({
         "Data": { "RuleInfo": rules }, "PageSize": size, "Page": page, "RequestId": call.id,
@@ -148,25 +148,25 @@ pub(super) async fn list(api: &Api, call: &Call) -> Answer {
 
 pub(super) async fn update(api: &Api, call: &Call) -> Answer {
     let _change = api.change.lock().await;
-    let old = find(api, call).await?;
+    let old = find(api, call, error::UPDATE_RULE).await?;
     let mut new = StoredRule { modified_ms: api.now_ms(), ..old.clone() };
     if let Some(name) = call.text("Name") {
         new.name = checked_name(name)?.to_owned();
         if new.name != old.name {
-            name_is_free(api, &new.name).await?;
+            name_is_free(api, &new.name, error::UPDATE_RULE).await?;
         }
     }
     apply(api, call, &mut new)?;
     let store = &api.state.store;
     if !old.running {
         check(api, &new, error::UPDATE_RULE)?;
-        store.update_rule(&new).await.map_err(store_failed)?;
+        store.update_rule(&new).await.map_err(failed(error::UPDATE_RULE))?;
         return Ok(call.done());
     }
     if statement(&new).is_none() {
         return Err(error::NO_SQL.plain());
     }
-    let actions = store.actions(old.id).await.map_err(store_failed)?;
+    let actions = store.actions(old.id).await.map_err(failed(error::UPDATE_RULE))?;
     let before = compile(&api.state, &old, &actions)?;
     let after = compile(&api.state, &new, &actions)?;
     swap(api, error::UPDATE_RULE, before, after, store.update_rule(&new)).await?;
@@ -175,17 +175,17 @@ pub(super) async fn update(api: &Api, call: &Call) -> Answer {
 
 pub(super) async fn delete(api: &Api, call: &Call) -> Answer {
     let _change = api.change.lock().await;
-    let rule = find(api, call).await?;
+    let rule = find(api, call, error::DELETE_RULE).await?;
     if rule.running {
         return Err(error::DELETE_RULE.with("it is running; stop it with StopRule first"));
     }
-    api.state.store.delete_rule(rule.id).await.map_err(store_failed)?;
+    api.state.store.delete_rule(rule.id).await.map_err(failed(error::DELETE_RULE))?;
     Ok(call.done())
 }
 
 pub(super) async fn start(api: &Api, call: &Call) -> Answer {
     let _change = api.change.lock().await;
-    let rule = find(api, call).await?;
+    let rule = find(api, call, error::START_RULE).await?;
     if rule.running {
         return Err(error::RUNNING.plain());
     }
@@ -193,7 +193,7 @@ pub(super) async fn start(api: &Api, call: &Call) -> Answer {
         return Err(error::NO_SQL.plain());
     }
     let store = &api.state.store;
-    let actions = store.actions(rule.id).await.map_err(store_failed)?;
+    let actions = store.actions(rule.id).await.map_err(failed(error::START_RULE))?;
     if actions.iter().all(|action| action.error) {
         return Err(error::NO_ACTION.plain());
     }
@@ -202,7 +202,7 @@ pub(super) async fn start(api: &Api, call: &Call) -> Answer {
     api.state.rules.put(compiled).map_err(|problem| refused(error::START_RULE, problem))?;
     if let Err(problem) = store.update_rule(&rule).await {
         api.state.rules.remove(&rule.name);
-        return Err(store_failed(problem));
+        return Err(failed(error::START_RULE)(problem));
     }
     Ok(call.done())
 }
@@ -210,10 +210,10 @@ pub(super) async fn start(api: &Api, call: &Call) -> Answer {
 /// Stopping a rule that does not run is fine.
 pub(super) async fn stop(api: &Api, call: &Call) -> Answer {
     let _change = api.change.lock().await;
-    let rule = find(api, call).await?;
+    let rule = find(api, call, error::STOP_RULE).await?;
     if rule.running {
         let rule = StoredRule { running: false, ..rule };
-        api.state.store.update_rule(&rule).await.map_err(store_failed)?;
+        api.state.store.update_rule(&rule).await.map_err(failed(error::STOP_RULE))?;
         api.state.rules.remove(&rule.name);
     }
     Ok(call.done())
@@ -238,13 +238,17 @@ pub async fn restore(state: &ApiState) -> Result<Vec<(String, RuleProblem)>, Sto
     Ok(failed)
 }
 
-/// The rule that `RuleId` names.
-pub(super) async fn find(api: &Api, call: &Call) -> Result<StoredRule, ApiError> {
+/// The rule that `RuleId` names; the code is for a store that fails.
+pub(super) async fn find(
+    api: &Api,
+    call: &Call,
+    code: &'static ErrorCode,
+) -> Result<StoredRule, ApiError> {
     let text = call.required("RuleId")?;
     let Some(id) = text.parse().ok().filter(|id| *id > 0) else {
         return Err(error::RULE_ID.with(format!("`{text}`; expected a number such as 100000")));
     };
-    let rule = api.state.store.rule(id).await.map_err(store_failed)?;
+    let rule = api.state.store.rule(id).await.map_err(failed(code))?;
     rule.ok_or_else(|| error::NO_RULE.with(id))
 }
 
@@ -299,12 +303,16 @@ pub(super) async fn swap(
 ) -> Result<(), ApiError> {
     api.state.rules.put(after).map_err(|problem| refused(code, problem))?;
     let Err(failure) = write.await else { return Ok(()) };
-    // It ran a moment ago, so only a rule file that took its name since then can be in the way.
+    put_back(api, before);
+    Err(failed(code)(failure))
+}
+
+/// Runs what ran a moment ago, so that only a rule file that took its name since then can be in the way.
+pub(super) fn put_back(api: &Api, before: Rule) {
     let name = before.name.clone();
     if let Err(problem) = api.state.rules.put(before) {
         tracing::error!(%problem, rule = name, "the rule could not be put back");
     }
-    Err(store_failed(failure))
 }
 
 /// What the engine found, in the protocol's codes.
@@ -362,7 +370,7 @@ fn apply_source(api: &Api, call: &Call, rule: &mut StoredRule) -> Result<(), Api
         None => None,
     };
     let source = if let Some(topic) = given("Topic").flatten() {
-        SourceTopic::from_topic(topic, limits)?
+        SourceTopic::from_topic(topic, topic_type, limits)?
     } else {
         let product_key = given("ProductKey").unwrap_or(rule.product_key.as_deref());
         let short_topic = given("ShortTopic").unwrap_or(rule.short_topic.as_deref());
@@ -387,11 +395,11 @@ fn apply_source(api: &Api, call: &Call, rule: &mut StoredRule) -> Result<(), Api
     Ok(())
 }
 
-async fn name_is_free(api: &Api, name: &str) -> Result<(), ApiError> {
+async fn name_is_free(api: &Api, name: &str, code: &'static ErrorCode) -> Result<(), ApiError> {
     if api.state.rules.name_taken_by_file(name) {
         return Err(error::NAME_TAKEN.with(format!("a rule file has a rule `{name}`")));
     }
-    match api.state.store.rule_named(name).await.map_err(store_failed)? {
+    match api.state.store.rule_named(name).await.map_err(failed(code))? {
         Some(rule) => Err(error::NAME_TAKEN.with(format!("rule {} is called `{name}`", rule.id))),
         None => Ok(()),
     }
@@ -450,7 +458,7 @@ fn info(rule: &StoredRule) -> Map<String, Value> {
         "ShortTopic": rule.short_topic,
         "ProductKey": rule.product_key,
         "UtcModified": utc_modified,
-        "CreateUserId": ACCOUNT,
+        "CreateUserId": ACCOUNT_ID,
         "UtcCreated": utc_created,
         "Name": rule.name,
         "RuleDesc": Some(&rule.description).filter(|text| !text.is_empty()),

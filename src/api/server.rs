@@ -28,6 +28,10 @@ use super::{Api, ApiLimits, ApiState, explain, ingest, rpc, spool};
 /// Before the next try when the system has no more descriptors for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// When more than half of the connections are in use, a new one has so much less time to say what it
+/// wants: a listener that was filled by clients that say nothing frees itself.
+const CROWDED: u32 = 5;
+
 /// The interface on all its paths.
 pub fn router(state: ApiState) -> Router {
     Router::new()
@@ -90,8 +94,10 @@ pub async fn serve(
             Ok((stream, permit)) => {
                 let service = router.clone();
                 let shutdown = shutdown.clone();
+                let crowded = room.available_permits() < limits.connections / 2;
+                let wait = limits.header_wait / if crowded { CROWDED } else { 1 };
                 connections.spawn(async move {
-                    connection(stream, service, limits, shutdown).await;
+                    connection(stream, service, wait, shutdown).await;
                     drop(permit);
                 });
             }
@@ -127,9 +133,14 @@ async fn accept(
 
 /// Serves one connection. The time for headers also ends connections that are idle between
 /// requests.
-async fn connection(stream: TcpStream, router: Router, limits: ApiLimits, mut shutdown: Shutdown) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    header_wait: Duration,
+    mut shutdown: Shutdown,
+) {
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_wait);
+    http.timer(TokioTimer::new()).header_read_timeout(header_wait);
     let service = tower_service(router);
     let serving = http.serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);

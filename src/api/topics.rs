@@ -83,12 +83,17 @@ impl SourceTopic {
         }
     }
 
-    /// The parts of a whole topic, as newer clients pass it in `Topic`.
+    /// The parts of a whole topic, as newer clients pass it in `Topic`; a type that is given wins over
+    /// what the topic looks like.
     ///
     /// # Errors
     /// As [`SourceTopic::new`].
-    pub fn from_topic(topic: &str, limits: TopicLimits) -> Result<Self, ApiError> {
-        let (rest, topic_type) = match topic.strip_prefix(STATUS) {
+    pub fn from_topic(
+        topic: &str,
+        topic_type: Option<u8>,
+        limits: TopicLimits,
+    ) -> Result<Self, ApiError> {
+        let (rest, found) = match topic.strip_prefix(STATUS) {
             Some(rest) => (rest, Some(2)),
             None => match topic.strip_prefix("/sys/") {
                 Some(rest) => (rest, Some(0)),
@@ -99,7 +104,7 @@ impl SourceTopic {
             let text = format!("`{topic}`; expected `/productKey/deviceName/…`");
             return Err(error::TOPIC_NAME.with(text));
         };
-        Self::new(product_key, short_topic, topic_type, limits)
+        Self::new(product_key, short_topic, topic_type.or(found), limits)
     }
 
     /// The topic filter of the rule. Thing-model messages are forwarded without `/sys`.
@@ -201,7 +206,8 @@ mod tests {
         assert_eq!(source("dev1", Some(1)), topic);
         assert_eq!(source("dev1/x", Some(2)), topic);
         let whole = |topic: &str| {
-            let source = SourceTopic::from_topic(topic, TopicLimits::default()).expect("topic");
+            let source =
+                SourceTopic::from_topic(topic, None, TopicLimits::default()).expect("topic");
             (source.filter(), source.topic_type)
         };
         assert_eq!(whole("/sys/pk/d/thing/event/e/post"), ("/pk/d/thing/event/e/post".into(), 0));

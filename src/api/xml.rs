@@ -68,9 +68,10 @@ fn is_name(text: &str) -> bool {
         && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
-/// XML 1.0 §2.2 has no way to write most control characters.
+/// XML 1.0 §2.2 has no way to write most control characters and two that are none.
 fn clean(text: &str) -> String {
-    let fits = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r') || c >= '\u{80}';
+    let control = |c: char| c < ' ' && !matches!(c, '\t' | '\n' | '\r') || c == '\u{7f}';
+    let fits = |c: char| !control(c) && !matches!(c, '\u{fffe}' | '\u{ffff}');
     text.chars().map(|c| if fits(c) { c } else { '\u{fffd}' }).collect()
 }
 
@@ -94,5 +95,40 @@ mod tests {
         let odd = serde_json::json!({"Configuration": "{\"a b\":1}"});
         let Value::Object(odd) = odd else { unreachable!() };
         assert!(write("R", &odd).contains("<Configuration>{&quot;a b&quot;:1}</Configuration>"));
+    }
+
+    proptest::proptest! {
+        /// Whatever stands in an answer or a configuration: it is XML, and texts come back.
+        #[test]
+        fn any_text_makes_xml(text in ".{0,40}", key in ".{0,8}") {
+            let configuration = serde_json::json!({ &key: &text }).to_string();
+            let answer = serde_json::json!({ "Text": text, "Configuration": configuration });
+            let Value::Object(answer) = answer else { unreachable!() };
+            let xml = write("R", &answer);
+            let (mut read, mut depth, mut found) = (quick_xml::Reader::from_str(&xml), 0, String::new());
+            loop {
+                use quick_xml::events::Event;
+                match read.read_event().expect("XML") {
+                    Event::Start(_) => {
+                        depth += 1;
+                        found.clear();
+                    }
+                    Event::End(end) => {
+                        depth -= 1;
+                        if end.name().as_ref() == "Text" {
+                            proptest::prop_assert_eq!(&found, &clean(&text));
+                        }
+                    }
+                    Event::Text(part) => found.push_str(&part),
+                    Event::GeneralRef(name) => {
+                        let name = format!("&{};", &*name);
+                        found.push_str(&quick_xml::escape::unescape(&name).expect("known"));
+                    }
+                    Event::Eof => break,
+                    _ => {}
+                }
+            }
+            proptest::prop_assert_eq!(depth, 0);
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! `tidegate describe`: what there is, from the one declaration of each; the README's tables too.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
 use super::{Outcome, refused, usage};
+use crate::api::{KNOWN, operations};
 use crate::problem::nearest;
 use crate::rule::file::FileForm;
 use crate::sql::functions::{self, FUNCTIONS, Function};
@@ -173,6 +175,30 @@ pub fn sources_table() -> String {
     ];
     let rows = connectors::SOURCES.iter().map(|spec| (spec.name, spec.summary, spec.example));
     connectors_table("source", built_in.into_iter().chain(rows))
+}
+
+/// The README's table of the API's operations, in Markdown: which of the vendor's work, and what else.
+#[must_use]
+pub fn operations_table() -> String {
+    let offered: BTreeSet<&str> = operations().map(|operation| operation.name).collect();
+    let listed = |names: Vec<&str>| match names.is_empty() {
+        true => "–".to_owned(),
+        false => names.join(", "),
+    };
+    let mut text =
+        String::from("| chapter | works | 404 `InvalidApi.NotFound` |\n| --- | --- | --- |\n");
+    for (chapter, names) in KNOWN {
+        let (works, not): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| offered.contains(**name));
+        // Writing to a String can't fail.
+        writeln!(text, "| {chapter} | {} | {} |", listed(works), listed(not)).ok();
+    }
+    let known = |name: &&&str| KNOWN.iter().any(|(_, names)| names.contains(*name));
+    let beyond: Vec<&str> = offered.iter().filter(|name| !known(name)).copied().collect();
+    if !beyond.is_empty() {
+        writeln!(text, "| of later documents | {} | all others |", listed(beyond)).ok();
+    }
+    text
 }
 
 fn connectors_table<'a>(

@@ -18,7 +18,7 @@ mod status;
 mod tap;
 mod test;
 
-pub use describe::{functions_summary, rule_schema, sinks_table, sources_table};
+pub use describe::{functions_summary, operations_table, rule_schema, sinks_table, sources_table};
 pub use reference::{connectors_reference, functions_reference, rules_reference};
 pub use run::{Daemon, Ports};
 

@@ -6,6 +6,7 @@
 mod keys;
 mod seal;
 
+use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -339,6 +340,24 @@ impl Store {
     /// # Errors
     /// What the database says; the rule must exist.
     pub async fn insert_action(&self, action: &StoredAction) -> Result<u64, StoreError> {
+        let inserted = self.insert_action_if(action, |_| Ok::<_, Infallible>(())).await?;
+        Ok(match inserted {
+            Ok(id) => id,
+            Err(never) => match never {},
+        })
+    }
+
+    /// Adds an action if somebody who is told its id agrees; otherwise nothing happened. The id is then
+    /// used up.
+    ///
+    /// # Errors
+    /// What the database says, also after the consent; the rule must exist.
+    pub async fn insert_action_if<E>(
+        &self,
+        action: &StoredAction,
+        consent: impl FnOnce(u64) -> Result<(), E>,
+    ) -> Result<Result<u64, E>, StoreError> {
+        let mut change = self.pool.begin().await?;
         let done = sqlx::query(
             "INSERT INTO actions (rule_id, kind, configuration, error_action) VALUES (?, ?, ?, ?)",
         )
@@ -346,9 +365,15 @@ impl Store {
         .bind(&action.kind)
         .bind(&action.configuration)
         .bind(action.error)
-        .execute(&self.pool)
+        .execute(&mut *change)
         .await?;
-        Ok(unsigned(done.last_insert_rowid()))
+        let id = unsigned(done.last_insert_rowid());
+        if let Err(refusal) = consent(id) {
+            change.rollback().await?;
+            return Ok(Err(refusal));
+        }
+        change.commit().await?;
+        Ok(Ok(id))
     }
 
     /// Replaces kind and configuration of an action.

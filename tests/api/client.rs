@@ -209,3 +209,43 @@ pub async fn read_reply(stream: &mut TcpStream) -> Reply {
         .collect();
     Reply { status, headers, body: body.to_owned() }
 }
+
+/// A connection that is used for many requests.
+pub struct Wire {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Wire {
+    pub async fn connect(address: SocketAddr) -> Self {
+        Self { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() }
+    }
+
+    /// Sends a request and reads its answer; `None` when the server ends the connection instead.
+    pub async fn send(&mut self, request: &[u8]) -> Option<Reply> {
+        self.stream.write_all(request).await.ok()?;
+        loop {
+            if let Some((reply, length)) = whole(&self.read) {
+                self.read.drain(..length);
+                return Some(reply);
+            }
+            if self.stream.read_buf(&mut self.read).await.ok()? == 0 {
+                return None;
+            }
+        }
+    }
+}
+
+/// The first answer of a connection and its length, once all of it is there.
+fn whole(bytes: &[u8]) -> Option<(Reply, usize)> {
+    let end = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let mut lines = std::str::from_utf8(&bytes[..end]).unwrap().trim_end().split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers: BTreeMap<_, _> = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length = end + headers.get("content-length").map_or(0, |n| n.parse().unwrap());
+    let body = String::from_utf8(bytes.get(end..length)?.to_vec()).unwrap();
+    Some((Reply { status, headers, body }, length))
+}

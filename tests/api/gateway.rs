@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate::api::Nonces;
 use tidegate::rule::Statement;
-use tidegate::rule::store::Role;
+use tidegate::rule::store::{AccessKey, Role};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -19,7 +19,7 @@ pub async fn produce_all(codes: &Arc<Mutex<BTreeSet<String>>>) {
     let mut server = Server::with(|state| {
         state.limits.body = 1000;
         state.limits.body_wait = Duration::from_millis(50);
-        state.nonces = Arc::new(Nonces::in_memory(5));
+        state.nonces = Arc::new(Nonces::in_memory(6));
     })
     .await;
     server.codes = codes.clone();
@@ -28,15 +28,12 @@ pub async fn produce_all(codes: &Arc<Mutex<BTreeSet<String>>>) {
     let headers = [("Authorization", "ACS3-HMAC-SHA256 Credential=x")];
     let incomplete = server.client().send("POST", "/", &headers, b"").await;
     assert_eq!(incomplete.outcome(), "400 IncompleteSignature");
-    // Four nonces are used up.
+    // Five nonces are used up.
     server.client().call("ListRule", &[]).await;
     assert_eq!(server.client().call("ListRule", &[]).await.outcome(), "400 Throttling.User");
     let reader = server.client().with_key(key(Role::Read));
     let denied = reader.call("DeleteRule", &[("RuleId", "1")]).await;
     assert_eq!(denied.outcome(), "200 iot.common.RamActionPermissionDeny");
-    server.store.close().await;
-    let failed = reader.call("ListRule", &[]).await;
-    assert_eq!(failed.outcome(), "200 iot.system.SystemException");
     server.end().await;
 }
 
@@ -68,6 +65,9 @@ async fn refusals(server: &Server) {
             assert!(json[field].is_string(), "{}", reply.body);
         }
     }
+    let known = client.get("GET", &signed(&[("Action", "QueryDeviceGroupInfo")])).await;
+    assert_eq!(known.outcome(), "404 InvalidApi.NotFound");
+    assert!(known.body.contains("QueryDeviceGroupInfo is known but not offered here"));
     let parameters = signed(&[]);
     let wrong_method = client.get("PUT", &parameters).await;
     assert_eq!(wrong_method.outcome(), "405 UnsupportedHTTPMethod");
@@ -237,7 +237,7 @@ async fn keys_come_from_the_store_too_and_have_roles() {
     assert_eq!(stop.outcome(), "200 iot.rule.NotFoundRule");
     let create = client.call("CreateRule", &[("Name", "rule_one")]).await;
     assert_eq!(create.outcome(), "200 iot.common.RamActionPermissionDeny");
-    let wrong = tidegate::rule::store::AccessKey { secret: "x".to_owned(), ..stored.clone() };
+    let wrong = AccessKey { secret: "x".to_owned(), ..stored.clone() };
     let mismatch = client.with_key(wrong).call("ListRule", &[]).await;
     assert_eq!(mismatch.outcome(), "400 SignatureDoesNotMatch");
     assert!(server.store.revoke_key(&stored.id, NOW_MS).await.unwrap());
@@ -350,7 +350,14 @@ async fn a_rule_keeps_running_as_it_was_when_the_store_fails() {
     assert_eq!(server.engine.running.lock().unwrap()[&100_000].name, "renamed");
     server.store.close().await;
     let failed = client.call("UpdateRule", &[("RuleId", "100000"), ("Name", "other")]).await;
-    assert_eq!(failed.outcome(), "200 iot.system.SystemException");
+    assert_eq!(failed.outcome(), "200 iot.rule.UpdateRuleFailed");
+    let action = [
+        ("RuleId", "100000"),
+        ("Type", "FC"),
+        ("Configuration", r#"{"serviceName":"weather","functionName":"f"}"#),
+    ];
+    let failed = client.call("CreateRuleAction", &action).await;
+    assert_eq!(failed.outcome(), "200 iot.ruleng.CreateRuleActionFailed");
     assert_eq!(server.engine.running.lock().unwrap()[&100_000].name, "renamed");
     assert_eq!(server.engine.running.lock().unwrap().len(), 1);
     server.end().await;
@@ -416,6 +423,26 @@ async fn connections_are_bounded_in_time_and_number() {
     let mut rest = Vec::new();
     slow.read_to_end(&mut rest).await.unwrap();
     assert!(!String::from_utf8(rest).unwrap().contains("200 OK"));
+    server.end().await;
+}
+
+/// Once most connections are taken, those that say nothing are ended sooner.
+#[tokio::test]
+async fn a_full_listener_frees_itself() {
+    let server = Server::with(|state| {
+        state.limits.header_wait = Duration::from_secs(5);
+        state.limits.connections = 4;
+    })
+    .await;
+    let start = std::time::Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+        silent.push(stream);
+    }
+    assert_eq!(server.client().send("GET", "/healthz", &[], b"").await.status, 200);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     server.end().await;
 }
 

@@ -7,9 +7,12 @@
 pub(crate) mod client;
 mod explain;
 mod gateway;
+mod hostile;
 mod ingest;
 mod keys;
+mod model;
 mod newer;
 mod scenario;
 mod sdk;
 mod server;
+mod store_fails;

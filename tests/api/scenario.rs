@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tidegate::api::error::CODES;
 
+use super::model;
 use super::server::Server;
 
 struct Step<'a> {
@@ -49,12 +50,21 @@ fn at<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
     json.pointer(&format!("/{}", path.trim().replace('.', "/")))
 }
 
-async fn run(name: &str, text: &str, server: &Server) {
+async fn run(name: &str, text: &str, server: &Server, format: &str) {
     let client = server.client();
     for step in parse(text) {
-        let reply = client.call(step.action, &step.parameters).await;
-        let json = reply.json();
+        let mut parameters = step.parameters.clone();
+        parameters.push(("Format", format));
+        let reply = client.call(step.action, &parameters).await;
+        let json = match format {
+            "XML" => model::read_xml(step.action, reply.status, &reply.body),
+            _ => reply.json(),
+        };
         let at_step = format!("{name}:{} {}: {}", step.line, step.action, reply.body);
+        // A string that XML shows as elements is null there, which the model would not allow.
+        if format != "XML" || !reply.body.contains("<Configuration>") {
+            model::check(step.action, reply.status, &json);
+        }
         if step.expect.is_empty() {
             assert_eq!(json["Success"], true, "{at_step}");
         }
@@ -76,6 +86,9 @@ async fn run(name: &str, text: &str, server: &Server) {
                     assert_eq!(reply.status, 200, "{at_step}");
                 }
                 Some((path, want)) => {
+                    if format == "XML" && at(&json, path) == Some(&Value::Null) {
+                        continue;
+                    }
                     let got = at(&json, path).map_or("(none)".to_owned(), |value| match value {
                         Value::String(text) => text.clone(),
                         other => other.to_string(),
@@ -95,21 +108,25 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("destinations.txt", include_str!("scenarios/destinations.txt")),
 ];
 
-/// Each scenario has a server of its own, with room for four rules of two actions.
+/// Each scenario has a server of its own, with room for twelve rules of two actions, once for each form
+/// of answers; both must be what the vendor's models say.
 #[tokio::test]
 async fn scenarios_answer_as_they_say_and_leave_no_code_out() {
     let codes: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     for (name, text) in SCENARIOS {
-        let mut server = Server::with(|state| {
-            state.limits.rules = 12;
-            state.limits.actions = 2;
-        })
-        .await;
-        server.codes = codes.clone();
-        run(name, text, &server).await;
-        server.end().await;
+        for format in ["JSON", "XML"] {
+            let mut server = Server::with(|state| {
+                state.limits.rules = 12;
+                state.limits.actions = 2;
+            })
+            .await;
+            server.codes = codes.clone();
+            run(name, text, &server, format).await;
+            server.end().await;
+        }
     }
     super::gateway::produce_all(&codes).await;
+    super::store_fails::produce_all(&codes).await;
     let seen = codes.lock().unwrap();
     let missing: Vec<_> = CODES
         .iter()

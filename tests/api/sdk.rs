@@ -1,7 +1,8 @@
 //! The vendor's own clients, unmodified, against a real listener.
 //!
 //! `TIDEGATE_TEST_PYTHON` names a Python that has aliyun-python-sdk-iot and alibabacloud_iot20180120,
-//! `TIDEGATE_TEST_NODE_MODULES` a folder node_modules that has @alicloud/pop-core.
+//! `TIDEGATE_TEST_NODE_MODULES` a folder node_modules that has @alicloud/pop-core and
+//! @alicloud/iot20180120; `scripts/services` installs them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use tokio::process::Command;
 use super::server::{Server, key};
 use crate::services::service;
 
-async fn run(mut command: Command, script: &str) {
+/// Runs a script with the address, id and secret of a key, and further arguments.
+async fn run(mut command: Command, script: &str, further: &[&str]) {
     let server = Server::with(|state| {
         // These clients know only the system's clock.
         state.clock = Arc::new(|| {
@@ -24,7 +26,7 @@ async fn run(mut command: Command, script: &str) {
     .await;
     let key = key(Role::Admin);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/sdk").join(script);
-    command.arg(script).arg(server.address.to_string()).args([&key.id, &key.secret]);
+    command.arg(script).arg(server.address.to_string()).args([&key.id, &key.secret]).args(further);
     // One of them uses a proxy for loopback, too.
     for proxy in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"] {
         command.env_remove(proxy);
@@ -32,28 +34,51 @@ async fn run(mut command: Command, script: &str) {
     let output = command.output().await.unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "done", "{stderr}");
+    assert!(server.engine.running.lock().unwrap().is_empty());
     server.end().await;
+}
+
+async fn python(package: &str, script: &str, further: &[&str]) {
+    if let Some(python) = service(package, "TIDEGATE_TEST_PYTHON") {
+        run(Command::new(python), script, further).await;
+    }
+}
+
+async fn node(package: &str, script: &str, further: &[&str]) {
+    if let Some(modules) = service(package, "TIDEGATE_TEST_NODE_MODULES") {
+        let mut node = Command::new("node");
+        node.env("NODE_PATH", modules);
+        run(node, script, further).await;
+    }
 }
 
 #[tokio::test]
 async fn the_python_core_client_manages_rules() {
-    if let Some(python) = service("aliyun-python-sdk-iot", "TIDEGATE_TEST_PYTHON") {
-        run(Command::new(python), "core.py").await;
-    }
+    python("aliyun-python-sdk-iot", "core.py", &[]).await;
 }
 
 #[tokio::test]
 async fn the_typed_python_client_manages_rules() {
-    if let Some(python) = service("alibabacloud_iot20180120", "TIDEGATE_TEST_PYTHON") {
-        run(Command::new(python), "tea.py").await;
-    }
+    python("alibabacloud_iot20180120", "tea.py", &[]).await;
 }
 
 #[tokio::test]
-async fn the_node_client_manages_rules() {
-    if let Some(modules) = service("@alicloud/pop-core", "TIDEGATE_TEST_NODE_MODULES") {
-        let mut node = Command::new("node");
-        node.env("NODE_PATH", modules);
-        run(node, "pop.js").await;
-    }
+async fn the_typed_python_client_manages_rules_with_the_older_signature() {
+    python("alibabacloud_iot20180120", "tea.py", &["v2"]).await;
+}
+
+#[tokio::test]
+async fn the_node_core_client_manages_rules() {
+    node("@alicloud/pop-core", "pop.js", &[]).await;
+}
+
+#[tokio::test]
+async fn the_typed_node_client_manages_rules() {
+    node("@alicloud/iot20180120", "tea.js", &[]).await;
+}
+
+#[tokio::test]
+async fn the_typed_node_client_manages_rules_with_the_older_signature() {
+    node("@alicloud/iot20180120", "tea.js", &["v2"]).await;
 }

@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 
-use axum::http::{HeaderMap, header};
+pub use axum::http::HeaderMap;
+use axum::http::header;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 

@@ -70,3 +70,4 @@ for bad, request, code in [(client("wrong"), typed, "InvalidAccessKeySecret"),
         raise AssertionError(code)
     except ServerException as error:
         assert error.get_error_code() == code, error
+print("done")

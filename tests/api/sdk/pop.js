@@ -19,5 +19,11 @@ const client = new RPCClient({ accessKeyId, accessKeySecret, endpoint, apiVersio
     await assert.rejects(call('DeleteRule', { RuleId }), (e) => e.code === 'iot.rule.DeleteRuleFailed');
     await call('StopRule', { RuleId });
     await call('DeleteRule', { RuleId });
+    const refused = (code) => (error) => error.code === code || assert.fail(error);
+    await assert.rejects(call('GetRule', { RuleId }), refused('iot.rule.NotFoundRule'));
+    await assert.rejects(call('Nothing', {}), refused('InvalidApi.NotFound'));
+    const wrong = new RPCClient({ accessKeyId, accessKeySecret: 'wrong', endpoint, apiVersion: '2018-01-20' });
+    await assert.rejects(wrong.request('ListRule', {}, { method }), refused('SignatureDoesNotMatch'));
   }
+  console.log('done');
 })().catch((error) => { console.error(error); process.exit(1); });
