@@ -14,6 +14,9 @@ use connectors::contract::{
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tidegate::api::form::{self, Parameters};
+use tidegate::api::signature::acs3::{Authorization, HeaderMap};
+use tidegate::api::signature::{Claim, string_to_sign};
 use tidegate::broker::codec::{Version, decode, decode_in, encode, frame_len};
 use tidegate::sql::functions::FUNCTIONS;
 use tidegate::sql::peers::{self, Peer};
@@ -30,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("template", template),
     ("topic_filter", topic_filter),
     ("mqtt_packet", mqtt_packet),
+    ("api_request", api_request),
 ];
 
 /// Runs the target of a name.
@@ -316,5 +320,42 @@ fn mqtt_packet(data: &[u8]) {
             assert_eq!(frame_len(&out, usize::MAX), Ok(Some(out.len())));
             assert_eq!(decode(&out, version).as_ref(), Ok(&packet));
         }
+    }
+}
+
+/// A query or form, a line break, a header `Authorization`: what is read is signed the same however it
+/// was written, and everything else is refused.
+fn api_request(data: &[u8]) {
+    const NOW_MS: u64 = 1_551_334_473_000;
+    let at = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (query, rest) = data.split_at(at);
+    let mut parameters = Parameters::new();
+    if form::read(query, &mut parameters).is_err() {
+        return;
+    }
+    let pairs = parameters.iter().map(|(k, v)| format!("{}={}", form::encode(k), form::encode(v)));
+    // In another order, with other forms of the space.
+    let written: Vec<_> = pairs.rev().collect();
+    let mut again = Parameters::new();
+    form::read(written.join("&").replace("%20", "+").as_bytes(), &mut again).expect("a form");
+    assert_eq!(again, parameters);
+    let text = string_to_sign("POST", &parameters);
+    assert_eq!(text, string_to_sign("POST", &again));
+    let parts: Vec<_> = text.split('&').collect();
+    assert!(matches!(parts[..], ["POST", "%2F", _]), "{text}");
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~%".contains(&byte);
+    assert!(parts[2].bytes().all(plain), "{text}");
+    if let Ok(claim) = Claim::read(&parameters, NOW_MS) {
+        assert!(claim.time_ms.abs_diff(NOW_MS) <= 15 * 60 * 1000 && !claim.nonce.is_empty());
+    }
+    let mut headers = HeaderMap::new();
+    let Ok(value) = String::from_utf8_lossy(rest).trim().parse() else { return };
+    headers.insert("authorization", value);
+    headers.insert("host", "127.0.0.1".parse().expect("a value"));
+    if let Ok(Some(read)) = Authorization::read(&headers) {
+        let text = read.string_to_sign("POST", &parameters, &headers, rest);
+        assert_eq!(text, read.string_to_sign("POST", &again, &headers, rest));
+        assert_eq!(text.len(), "ACS3-HMAC-SHA256\n".len() + 64);
+        read.claim(&headers, NOW_MS).expect_err("there is no nonce");
     }
 }

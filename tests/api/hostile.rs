@@ -46,8 +46,8 @@ impl Chance {
     fn text(&mut self) -> String {
         match self.below(TEXTS.len() + 2) {
             at if at < TEXTS.len() => TEXTS[at].to_owned(),
-            at if at == TEXTS.len() => "温".repeat(200 + self.below(3000)),
-            _ => "[".repeat(200 + self.below(2000)),
+            at if at == TEXTS.len() => "温".repeat(200 + self.below(300)),
+            _ => "[".repeat(200 + self.below(500)),
         }
     }
 }
