@@ -52,6 +52,8 @@ pub(super) struct Core {
 pub(super) struct Sessions {
     pub by_client: SessionMap,
     pub closing: bool,
+    /// How many clients were to be cut off so far. Who was let in before one of them may be it.
+    pub kicks: u64,
 }
 
 impl std::fmt::Debug for Core {

@@ -93,8 +93,8 @@ where
         peer,
         version,
     };
-    let identity = core.hooks.authenticator.authenticate(&info).await;
-    let identity = Arc::new(identity.map_err(|refusal| Some((version, refusal)))?);
+    let (identity, kicks) =
+        authenticate(core, &info).await.map_err(|refusal| Some((version, refusal)))?;
     let origin = Arc::new(Origin {
         source: Some(core.source.clone()),
         client_id: Some(identity.client_id.clone()),
@@ -115,8 +115,9 @@ where
         expiry_s,
         online: online(core, &connect, &identity, peer),
         will,
+        kicks,
     };
-    let attached = core.attach(wish).map_err(|reason| refuse(reason, "no more sessions"))?;
+    let attached = core.attach(wish).map_err(|reason| refuse(reason, "no session now"))?;
     let properties = greeting(core, &connect, &identity, assigned, expiry_s);
     let output = conn_ack(version, attached.present, Reason::SUCCESS, properties);
     Ok(Greeted {
@@ -130,6 +131,24 @@ where
         output,
         input,
     })
+}
+
+/// How often a client is authenticated while others are being cut off.
+const AUTHENTICATIONS: usize = 4;
+
+/// Asks who the client is, and again when somebody was cut off meanwhile: it may be this client.
+async fn authenticate(core: &Core, info: &ConnectInfo) -> Result<(Arc<Identity>, u64), Refusal> {
+    let mut kicks = core.lock_sessions().kicks;
+    for _ in 0..AUTHENTICATIONS {
+        let identity = core.hooks.authenticator.authenticate(info).await?;
+        let now = core.lock_sessions().kicks;
+        if now == kicks {
+            return Ok((Arc::new(identity), kicks));
+        }
+        kicks = now;
+    }
+    let message = "clients were cut off all the while".into();
+    Err(Refusal { reason: Reason::SERVER_UNAVAILABLE, message })
 }
 
 /// Decodes CONNECT, or finds the version in which a refusal is understood.
@@ -190,7 +209,8 @@ fn check(core: &Core, connect: &Connect) -> Result<(), (Reason, &'static str)> {
     if connect.client_id.len() > core.limits.client_id_bytes {
         return Err((Reason::CLIENT_ID_NOT_VALID, "the client identifier is too long"));
     }
-    if connect.client_id.chars().any(char::is_control) {
+    // One vendor's old SDK of MQTT 3.1.1 sends line ends, which its specification does not forbid.
+    if connect.version == Version::V5 && connect.client_id.chars().any(char::is_control) {
         return Err((Reason::CLIENT_ID_NOT_VALID, "the client identifier has control characters"));
     }
     // MQTT-3.1.3-8 of MQTT 3.1.1: no session can be found again under no name.

@@ -36,13 +36,17 @@ pub struct Identity {
     pub username: Option<ByteString>,
     /// The device; every message of the connection then belongs to it.
     pub device: Option<Arc<Device>>,
+    /// The device's client identifier said `ext=1`: it takes calls on `/ext/rrpc/{id}/…`, and answers
+    /// there.
+    pub rrpc_ext: bool,
 }
 
 /// Why a client is not let in. The text is for the log; the client gets the code only.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// The reason code of MQTT 5.0; MQTT 3.1.1 clients get the nearest return code.
+    /// The reason code of MQTT 5.0; MQTT 3.1.1 clients get the nearest return code: 4 for
+    /// [`Reason::BAD_CREDENTIALS`], 5 for [`Reason::NOT_AUTHORIZED`], 3 for what may pass.
     pub reason: Reason,
     /// What is wrong.
     pub message: String,
@@ -53,6 +57,12 @@ impl Refusal {
     #[must_use]
     pub fn bad_credentials(message: impl Into<String>) -> Self {
         Self { reason: Reason::BAD_CREDENTIALS, message: message.into() }
+    }
+
+    /// The client is known, and may not connect.
+    #[must_use]
+    pub fn not_authorized(message: impl Into<String>) -> Self {
+        Self { reason: Reason::NOT_AUTHORIZED, message: message.into() }
     }
 }
 
@@ -73,6 +83,15 @@ pub trait Acl: Send + Sync + 'static {
 
     /// True when the client may subscribe to the filter (without `$share/…/`).
     fn subscribe(&self, identity: &Identity, filter: &TopicFilter) -> bool;
+
+    /// The client identifier of the one client that a topic is for, whether or not it has subscribed,
+    /// such as the device of `/sys/{product key}/{device name}/…`. What the daemon publishes there is
+    /// queued for that client's session, at the QoS it is published with, unless a subscription brings
+    /// it there anyway. What clients publish reaches subscribers only.
+    fn addressee(&self, topic: &Topic) -> Option<ByteString> {
+        let _ = topic;
+        None
+    }
 }
 
 /// A client that has connected.
@@ -142,6 +161,7 @@ impl Authenticator for AllowAll {
             client_id: info.client_id.clone(),
             username: info.username.clone(),
             device: info.username.as_deref().and_then(device_of),
+            rrpc_ext: false,
         })
     }
 }

@@ -150,7 +150,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         };
         if let Some((counter, reason)) = refusal {
             add(counter, 1);
-            tracing::debug!(client = %self.identity.client_id, %topic, ?reason, "a message is refused");
+            tracing::debug!(client = &*self.identity.client_id, %topic, ?reason, "a message is refused");
             // MQTT-3.3.5-2 of MQTT 3.1.1: acknowledge or close. A closed client would only repeat.
             if qos == 1 {
                 self.answers.push((packet_id, reason));

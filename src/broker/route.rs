@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError};
+use std::task::Waker;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -13,7 +14,8 @@ use super::codec::{Name, Properties, Value};
 use super::core::Core;
 use super::counters::add;
 use super::retained::Kept;
-use super::session::{Outgoing, Pushed, Wakers};
+use super::session::{Outgoing, Pushed, Session, Wakers};
+use super::trie::Target;
 
 /// What became of a published message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -176,13 +178,29 @@ impl Core {
         from: u64,
         wakers: &mut Wakers,
     ) -> Delivered {
+        self.route_to(publication, from, None, wakers)
+    }
+
+    /// The same, and to one session whether it has subscribed or not, once.
+    fn route_to(
+        &self,
+        publication: &Publication,
+        from: u64,
+        addressee: Option<Arc<Session>>,
+        wakers: &mut Wakers,
+    ) -> Delivered {
         let mut delivered = Delivered::default();
         let message = &publication.message;
         if message.retain {
             delivered.not_retained = self.keep(publication) == Kept::Full;
         }
-        let targets =
+        let mut targets =
             self.trie.read().unwrap_or_else(PoisonError::into_inner).matches(&message.topic, from);
+        if let Some(session) = addressee
+            && targets.iter().all(|target| target.session.number != session.number)
+        {
+            targets.push(Target::without_subscription(session));
+        }
         let (mut shared, mut copied) = (None, None);
         for target in targets {
             let qos = target.qos.min(message.qos);
@@ -213,6 +231,16 @@ impl Core {
         for waker in wakers {
             waker.wake();
         }
+        delivered
+    }
+
+    /// Routes a message that the daemon publishes, also to the client that the topic is for.
+    pub(super) fn route_downlink(&self, publication: &Publication) -> Delivered {
+        let addressee = self.hooks.acl.addressee(&publication.message.topic);
+        let session = addressee.and_then(|id| self.lock_sessions().by_client.get(&id).cloned());
+        let mut wakers = Wakers::new();
+        let delivered = self.route_to(publication, 0, session, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
         delivered
     }
 

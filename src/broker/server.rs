@@ -22,6 +22,7 @@ use super::handshake::handshake;
 use super::hooks::{Hooks, Identity};
 use super::limits::Limits;
 use super::route::{Delivered, Publication};
+use super::session::Session;
 
 /// Tells the time in milliseconds since 1970-01-01T00:00:00Z.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -194,11 +195,11 @@ impl Broker {
 }
 
 impl BrokerHandle {
-    /// Sends a message to the subscribers of its topic and keeps it when it is retained. Never
-    /// waits, and does not hand the message to the engine: the caller does when rules are to see it.
+    /// Sends a message to the subscribers of its topic, and to the client that [`Acl::addressee`](super::Acl::addressee)
+    /// names, which need not have subscribed; keeps it when it is retained. Never waits, and does not hand the message to the engine: the caller does when rules are to see it.
     #[must_use = "what could not be queued is told here"]
     pub fn publish(&self, message: &Message) -> Delivered {
-        self.core.route_now(&Publication::from_message(message.clone()), 0)
+        self.core.route_downlink(&Publication::from_message(message.clone()))
     }
 
     /// True while a client with this identifier is connected.
@@ -208,10 +209,22 @@ impl BrokerHandle {
         sessions.by_client.get(client_id).is_some_and(|session| session.is_online())
     }
 
+    /// The client with this identifier, when it is connected.
+    #[must_use]
+    pub fn client(&self, client_id: &str) -> Option<ClientInfo> {
+        let session = self.core.lock_sessions().by_client.get(client_id).cloned()?;
+        ClientInfo::of(&session)
+    }
+
     /// Closes the connection of a client, with DISCONNECT 0x98 (administrative action) for MQTT 5;
-    /// false when it is not connected.
+    /// false when it is not connected. Nothing more is read from it, and it counts as absent at once.
+    /// A client that is connecting meanwhile is authenticated again.
     pub fn kick(&self, client_id: &str) -> bool {
-        let session = self.core.lock_sessions().by_client.get(client_id).cloned();
+        let session = {
+            let mut sessions = self.core.lock_sessions();
+            sessions.kicks += 1;
+            sessions.by_client.get(client_id).cloned()
+        };
         session.is_some_and(|session| session.kick(Reason::ADMINISTRATIVE))
     }
 
@@ -219,17 +232,7 @@ impl BrokerHandle {
     #[must_use]
     pub fn clients(&self) -> Vec<ClientInfo> {
         let sessions: Vec<_> = self.core.lock_sessions().by_client.values().cloned().collect();
-        let info = |session: &Arc<super::session::Session>| {
-            let state = session.lock();
-            state.online.as_ref().map(|online| ClientInfo {
-                identity: Arc::clone(&online.identity),
-                peer: online.peer,
-                version: online.version,
-                connected_ms: online.connected_ms,
-                subscriptions: state.subscriptions.len(),
-            })
-        };
-        sessions.iter().filter_map(info).collect()
+        sessions.iter().filter_map(|session| ClientInfo::of(session)).collect()
     }
 
     /// Identifiers of all sessions, those of absent clients included.
@@ -248,6 +251,20 @@ impl BrokerHandle {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.core.counters.snapshot()
+    }
+}
+
+impl ClientInfo {
+    fn of(session: &Session) -> Option<Self> {
+        let state = session.lock();
+        let online = state.online.as_ref().filter(|_| state.kick.is_none())?;
+        Some(Self {
+            identity: Arc::clone(&online.identity),
+            peer: online.peer,
+            version: online.version,
+            connected_ms: online.connected_ms,
+            subscriptions: state.subscriptions.len(),
+        })
     }
 }
 

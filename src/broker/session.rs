@@ -189,6 +189,7 @@ impl Session {
         let online = state.online.is_some();
         if online {
             state.kick = Some(reason);
+            self.online.store(false, Ordering::Relaxed);
             if let Some(waker) = state.waker.take() {
                 waker.wake();
             }

@@ -24,6 +24,8 @@ pub(super) struct Wish {
     pub expiry_s: u32,
     pub online: Online,
     pub will: Option<Box<Testament>>,
+    /// [`Sessions::kicks`] before the client was authenticated.
+    pub kicks: u64,
 }
 
 /// A session with a connection.
@@ -50,7 +52,8 @@ impl Core {
     /// client wants to start clean, else a new one. A connection that holds it loses it.
     pub(super) fn attach(&self, wish: Wish) -> Result<Attached, Reason> {
         let mut sessions = self.lock_sessions();
-        if sessions.closing {
+        // After a kick the authenticator might say something else.
+        if sessions.closing || sessions.kicks != wish.kicks {
             return Err(Reason::SERVER_UNAVAILABLE);
         }
         let old = sessions.by_client.get(&wish.client_id).cloned();

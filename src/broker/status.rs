@@ -118,6 +118,7 @@ mod tests {
             client_id: "c".into(),
             username: None,
             device: Identity::device_in_username("dn&pk"),
+            rrpc_ext: false,
         });
         let peer = "10.0.0.7:5000".parse().expect("address");
         let at_ms = 1_535_700_748_205;
@@ -145,7 +146,8 @@ mod tests {
     fn a_client_that_is_no_device_is_named_by_its_identifier() {
         let status = StatusMessages::new(TimeZone::UTC, TopicLimits::default());
         let identity =
-            Arc::new(Identity { client_id: "车间/1".into(), username: None, device: None });
+            Identity { client_id: "车间/1".into(), username: None, device: None, rrpc_ext: false };
+        let identity = Arc::new(identity);
         let peer = "[::1]:5000".parse().expect("address");
         let message = status.connected(&Connected { identity, peer, at_ms: 0 }).expect("message");
         assert_eq!(message.topic.as_str(), "/as/mqtt/status/mqtt/车间_1");

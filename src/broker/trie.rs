@@ -58,6 +58,14 @@ pub(super) struct Target {
     pub retain_as_published: bool,
 }
 
+impl Target {
+    /// A session that gets a message which is for it, without having asked.
+    pub(super) fn without_subscription(session: Arc<Session>) -> Self {
+        let ids = SmallVec::new();
+        Self { session, qos: QoS::AtLeastOnce, ids, retain_as_published: false }
+    }
+}
+
 pub(super) type Targets = SmallVec<[Target; 4]>;
 
 #[derive(Debug, Default)]

@@ -104,6 +104,17 @@ async fn mqtt_3_1_3_4_client_ids_are_utf_8_and_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn control_characters_in_client_ids_are_taken_from_version_3_only() {
+    let rig = Rig::new();
+    let id = "pk&dn|securemode=3,\n  signmethod=hmacsha1|";
+    rig.client(id, Version::V311).await;
+    assert!(rig.handle().is_online(id));
+    let mut raw = rig.raw(Version::V5);
+    raw.send(Packet::Connect(Box::new(connect(id, Version::V5)))).await;
+    assert_eq!(raw.conn_ack().await.reason, Reason::CLIENT_ID_NOT_VALID);
+}
+
+#[tokio::test(start_paused = true)]
 async fn mqtt_1_5_4_1_text_that_is_no_utf_8_is_closed() {
     for bad in [b"\xff\xfe", b"\xc0\xaf", b"a\x00"] {
         let mut raw = Rig::new().raw(Version::V311);
@@ -217,11 +228,14 @@ impl Authenticator for OnlyAlice {
     async fn authenticate(&self, info: &ConnectInfo) -> Result<Identity, Refusal> {
         let known = info.username.as_deref() == Some("alice")
             && info.password.as_deref() == Some(b"secret".as_slice());
+        if info.username.as_deref() == Some("mallory") {
+            return Err(Refusal::not_authorized("disabled"));
+        }
         if !known {
             return Err(Refusal::bad_credentials("unknown user or wrong password"));
         }
         let (client_id, username) = (info.client_id.clone(), info.username.clone());
-        Ok(Identity { client_id, username, device: None })
+        Ok(Identity { client_id, username, device: None, rrpc_ext: false })
     }
 }
 
@@ -237,9 +251,15 @@ async fn wrong_credentials_are_refused_with_the_code_of_the_version() {
         assert_eq!(raw.conn_ack().await.reason, code);
         raw.is_closed().await;
         wish.password = Some("secret".into());
-        rig.raw(version).hello(wish).await;
+        rig.raw(version).hello(wish.clone()).await;
+        wish.username = Some("mallory".into());
+        let mut raw = rig.raw(version);
+        raw.send(Packet::Connect(Box::new(wish))).await;
+        let code = if version == Version::V5 { Reason::NOT_AUTHORIZED } else { Reason(5) };
+        assert_eq!(raw.conn_ack().await.reason, code);
+        raw.is_closed().await;
     }
-    assert_eq!(rig.snapshot().connects_refused, 2);
+    assert_eq!(rig.snapshot().connects_refused, 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 mod clients;
 mod connect;
 mod daemon;
+mod downlink;
 mod ingress;
 mod keep_alive;
 mod publish;
