@@ -7,8 +7,8 @@
 //! action has a queue of its own, a deadline, a retry schedule and, at the end, the rule's error action.
 //!
 //! # Map (may use →)
-//! `main → cli → api → engine → rule → sql → connectors::contract`; `api` may use `thing` and
-//! `broker`; the broker and the thing models reach the engine only through the contract's `Ingress`,
+//! `main → cli → api → engine → rule → sql → connectors::contract`; `api` may use `thing`, `registry`
+//! and `broker`, which both may use `registry`, and that the store of `rule`; the broker and the thing models reach the engine only through the contract's `Ingress`,
 //! and the engine reaches the broker only as a `Publisher` that `cli::run` passes in.
 //!
 //! # What is deliberately absent
@@ -49,6 +49,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod problem;
+pub mod registry;
 pub mod rule;
 pub mod sql;
 pub mod thing;

@@ -71,6 +71,7 @@ const STEPS: &[&str] = &[
         value TEXT NOT NULL
     ) STRICT;
 ",
+    include_str!("store/registry.sql"),
 ];
 
 /// Why the store could not do what it was asked for.
@@ -208,6 +209,11 @@ impl Store {
         migrate(&pool, &path, STEPS).await?;
         let seal = unlock(&pool, &path, master).await?.map(Arc::new);
         Ok(Self { pool, seal })
+    }
+
+    /// The connection, for the parts whose tables are kept here too.
+    pub(crate) fn pool(&self) -> &SqlitePool {
+        &self.pool
     }
 
     /// Closes the file; every later call fails.

@@ -1,0 +1,37 @@
+//! What is known of devices before they say a word: products, devices, tags, topic classes, routes.
+//!
+//! All of it is durable in the store's database; in memory is only what is asked for with every
+//! message. Nothing here speaks a protocol, and no message passes through.
+
+mod applies;
+mod codes;
+mod devices;
+mod error;
+mod hold;
+mod memory;
+mod names;
+mod presence;
+mod product;
+mod products;
+mod routes;
+mod tags;
+mod topics;
+
+pub use applies::{Apply, ApplyName, ApplyStatus, NAMES_MAX as APPLY_NAMES_MAX};
+pub use devices::{Device, DeviceRef, NewDevice};
+pub use error::RegistryError;
+pub use hold::{Activity, Limits, Registry};
+pub use memory::DeviceStatus;
+pub use names::{check_device_name, check_nickname, check_product_name, is_iot_id, is_product_key};
+pub use presence::FLUSH_EVERY;
+pub use product::{NewProduct, Product, TopicClass, TopicOperation};
+pub use routes::{DESTINATIONS_MAX, Route};
+pub use tags::{Found, TAG_BYTES_MAX, TAGS_MAX};
+pub use topics::{CLASSES_MAX, check_short_name};
+
+/// The client identifier that the broker keeps the session of a device under, whatever the device
+/// sends: so there is one connection per device.
+#[must_use]
+pub fn session_id(product_key: &str, device_name: &str) -> String {
+    format!("{device_name}&{product_key}")
+}
