@@ -91,6 +91,8 @@ pub struct Auth {
 pub enum DeviceAuth {
     /// Not at all.
     None,
+    /// They are registered, and sign with their secret as the vendor's devices do.
+    Required,
 }
 
 /// An access key of the API.

@@ -83,7 +83,6 @@ impl Call {
     ///
     /// # Errors
     /// [`error::INVALID_FORMAT`] for a number that is none, or that was given twice.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the families that need it come next"))]
     pub(super) fn list(&self, name: &str) -> Result<Vec<&str>, ApiError> {
         let mut found = BTreeMap::new();
         for (full, rest, value) in self.below(name) {
@@ -97,7 +96,6 @@ impl Call {
     ///
     /// # Errors
     /// As [`Call::list`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "the families that need it come next"))]
     pub(super) fn objects(&self, name: &str) -> Result<Vec<Fields<'_>>, ApiError> {
         let mut found: BTreeMap<usize, Fields<'_>> = BTreeMap::new();
         for (full, rest, value) in self.below(name) {

@@ -125,7 +125,7 @@ codes! {
     SYSTEM_TOPIC = "iot.ruleng.IncorrectSysTopic", None, GUIDE, "incorrect system topic: {}";
     TOPIC_NAME = "iot.messagebroker.InvalidFormattedTopicName", None, GUIDE, "invalid topic: {}";
     PRODUCT_KEY = "iot.prod.InvalidFormattedProductkey", None, GUIDE, "invalid ProductKey: {}";
-    NO_PRODUCT_KEY = "iot.prod.NullProductKey", None, GUIDE, "ShortTopic needs a ProductKey";
+    NO_PRODUCT_KEY = "iot.prod.NullProductKey", None, GUIDE, "ProductKey is empty";
 
     // Actions.
     ACTION_ID = "iot.rule.IncorrentRuleActionId", None, GUIDE, "incorrect action id: {}";
@@ -152,7 +152,7 @@ codes! {
     // Where actions deliver to.
     REGION = "iot.ruleng.IncorrectRegionName", None, GUIDE, "incorrect regionName: {}";
     ENDPOINT = "iot.ruleng.InvalidEndpoint", None, LIST, "invalid endpoint: {}";
-    NULL_TOPIC = "iot.messagebroker.NullTopicName", None, GUIDE, "Configuration needs `topic`";
+    NULL_TOPIC = "iot.messagebroker.NullTopicName", None, GUIDE, "the topic is empty; a configuration has it as `topic`";
     NO_ONS = "iot.ruleng.InstanceNotFound", None, LIST, "instance not found: {}";
     NULL_MNS_TOPIC = "iot.ruleng.NullTopicNameInMns", None, GUIDE, "Configuration needs `themeName`";
     NO_MNS = "iot.ruleng.NotFoundTopicInMns", None, GUIDE, "topic not found: {}";
@@ -174,6 +174,87 @@ codes! {
     NULL_OTS_KEY_TYPE = "iot.ruleng.NullPrimaryKeyTypeInOts", None, LIST, "each of `primaryKeys` needs a `columnType`: INTEGER, STRING or BINARY";
     NULL_OTS_KEY_VALUE = "iot.ruleng.NullPrimaryKeyValueInOts", None, GUIDE, "each of `primaryKeys` needs a `columnValue` unless its `option` is AUTO_INCREMENT";
     OTS_KEY_VALUE = "iot.ruleng.IncorrectPrimaryKeyValueInOtsTable", None, GUIDE, "incorrect `primaryKeys`: {}";
+
+    // Products.
+    NO_PRODUCT = "iot.prod.NotExistedProduct", None, GUIDE, "there is no product with key {}; QueryProductList shows the products that there are";
+    PRODUCT_NAME_TAKEN = "iot.prod.AlreadyExistedProductName", None, GUIDE, "the name is taken: {}";
+    CREATE_PRODUCT = "iot.prod.CreateProductFailed", None, GUIDE, "the product was not created: {}";
+    UPDATE_PRODUCT = "iot.prod.UpdateProductFailed", None, GUIDE, "the product was not changed: {}";
+    COMMODITY = "iot.prod.InvalidAliyunCommodityCode", None, GUIDE, "invalid AliyunCommodityCode: {}";
+    CATEGORY = "iot.prod.InvalidFormattedCatId", None, GUIDE, "invalid CategoryKey: {}";
+    PRODUCT_NAME = "iot.prod.InvalidFormattedProductName", None, GUIDE, "invalid ProductName: {}";
+    NULL_PRODUCT_NAME = "iot.prod.NullProductName", None, GUIDE, "ProductName is empty";
+    PRODUCT_DESC = "iot.prod.LongProductDesc", None, GUIDE, "Description is too long: {}";
+    NODE_TYPE = "iot.prod.InvalidNodeType", None, GUIDE, "invalid NodeType: {}";
+    NO_ID2 = "iot.prod.NotOpenID2Service", None, GUIDE, "ID² is not offered; leave Id2 out, or false";
+    PRODUCT_COUNT = "iot.prod.ProductCountExceedMax", None, GUIDE, "there are {} products already, which is the limit";
+    QUERY_PRODUCT = "iot.common.QueryProductActionError", None, GUIDE, "the product was not read: {}";
+    LIST_PRODUCTS = "iot.prod.QueryProductListActionError", None, GUIDE, "the products were not listed: {}";
+    COUNT_DEVICES = "iot.prod.QueryDeviceCountActionError", None, GUIDE, "the devices were not counted: {}";
+
+    // Devices.
+    NO_DEVICE = "iot.device.NotExistedDevice", None, GUIDE, "there is no device {}";
+    IOT_ID = "iot.device.InvalidIoTId", None, GUIDE, "invalid IotId: {}";
+    NULL_DEVICE_NAME = "iot.device.NullDeviceName", None, GUIDE, "the device is not named: give IotId, or ProductKey and DeviceName";
+    DEVICE_NAME = "iot.device.InvalidFormattedDeviceName", None, GUIDE, "invalid DeviceName: {}";
+    DEVICE_NAME_TAKEN = "iot.device.AlreadyExistedDeviceName", None, GUIDE, "the name is taken: {}";
+    CREATE_DEVICE = "iot.device.CreateDeviceFailed", None, GUIDE, "the device was not registered: {}";
+    DELETE_DEVICE = "iot.device.DeleteDeviceFailed", None, GUIDE, "the device was not deleted: {}";
+    DISABLE_DEVICE = "iot.device.DisableDeviceFailed", None, GUIDE, "the device was not disabled: {}";
+    ENABLE_DEVICE = "iot.device.EnableDeviceFailed", None, GUIDE, "the device was not enabled: {}";
+    QUERY_DEVICE = "iot.common.QueryDeviceActionError", None, GUIDE, "the device was not read: {}";
+    LIST_DEVICES = "iot.device.QueryDeviceListActionError", None, GUIDE, "the devices were not listed: {}";
+    DEVICE_STATUS = "iot.device.QueryDeviceStatusFailed", None, GUIDE, "the status was not read: {}";
+    STATISTICS = "iot.device.QueryDeviceStatisticsFailed", None, GUIDE, "the devices were not counted: {}";
+    NO_GROUP = "iot.group.NotExistedGroup", None, GUIDE, "there is no group {}; groups are not offered";
+    INACTIVE = "iot.device.InactiveDevice", None, GUIDE, "device {} has never connected";
+
+    // Many devices at once.
+    NO_NAMES = "iot.device.NoneDeviceNameElement", None, GUIDE, "no device is named: give DeviceName.1, DeviceName.2, …";
+    DEVICE_COUNT = "iot.device.DeviceCountExceeded", None, GUIDE, "too many devices: {}";
+    NULL_APPLY_ID = "iot.device.NullApplyId", None, GUIDE, "ApplyId is empty";
+    APPLY_ID = "iot.device.InvalidFormattedApplyId", None, GUIDE, "invalid ApplyId: {}";
+    NO_APPLY = "iot.device.DeviceApplyIsNotFound", None, GUIDE, "there is no application {}";
+    APPLY_INFO = "iot.device.IncorrentDeviceApplyInfo", None, GUIDE, "incorrect application: {}";
+    APPLY_RUNNING = "iot.device.CreateDeviceTaskIsRunning", None, GUIDE, "wait for the application that runs: {}";
+    APPLY_DEVICES = "iot.device.ApplyManyDevicesFailed", None, GUIDE, "the devices were not registered: {}";
+    VERIFY_DEVICES = "iot.device.VerifyDeviceFailed", None, GUIDE, "the names were not checked: {}";
+    QUERY_APPLY = "iot.device.QueryDeviceApplyActionError", None, GUIDE, "the application was not read: {}";
+
+    // Tags of devices.
+    NULL_TAGS = "iot.device.NullDevicePropertiesString", None, GUIDE, "Props is empty";
+    LONG_TAGS = "iot.device.LongDevicePropertiesString", None, GUIDE, "Props is too long: {}";
+    TAGS = "iot.device.InvalidFormattedDevicePropertiesString", None, GUIDE, "invalid Props: {}";
+    NO_TAGS = "iot.device.NoneDeviceProperties", None, GUIDE, "Props has no tag";
+    TOO_MANY_TAGS = "iot.device.TooManyDevicePropertiesPerTime", None, GUIDE, "too many tags: {}";
+    NULL_TAG_KEY = "iot.device.NullDevicePropertyKey", None, GUIDE, "the key of a tag is empty";
+    TAG_KEY = "iot.device.InvalidFormattedDevicePropertyKey", None, GUIDE, "invalid key of a tag: {}";
+    SAVE_TAGS = "iot.device.SaveOrUpdateDevicePropertiesFailed", None, GUIDE, "the tags were not saved: {}";
+    DELETE_TAG = "iot.device.DeleteDevicePropertyFailed", None, GUIDE, "the tag was not deleted: {}";
+
+    // Topic classes.
+    NO_TOPIC_CLASS = "iot.messagebroker.TopicTemplateIsNotFound", None, GUIDE, "there is no topic class with id {}; QueryProductTopic shows those of a product";
+    TOPIC_CLASS_TAKEN = "iot.messagebroker.TopicAlreadyFound", None, GUIDE, "the product has the topic class already: {}";
+    TOPIC_CLASS_COUNT = "iot.messagebroker.TopicTemplateCountExceedMax", None, GUIDE, "the product has {} topic classes already, which is the limit";
+    NULL_TOPIC_ID = "iot.messagebroker.NullTopicTemplateId", None, GUIDE, "TopicId is empty";
+    TOPIC_ID = "iot.messagebroker.InvalidFormattedTopicTemplateId", None, GUIDE, "invalid TopicId: {}";
+    NULL_TOPIC_OPERATION = "iot.messagebroker.NullTopicTemplateOperation", None, GUIDE, "Operation is empty";
+    TOPIC_OPERATION = "iot.messagebroker.InvalidTopicTemplateOperationValue", None, GUIDE, "invalid Operation: {}";
+    CREATE_TOPIC_CLASS = "iot.messagebroker.CreateTopicTemplateFailed", None, GUIDE, "the topic class was not created: {}";
+    UPDATE_TOPIC_CLASS = "iot.messagebroker.UpdateTopicTemplateFailed", None, GUIDE, "the topic class was not changed: {}";
+    DELETE_TOPIC_CLASS = "iot.messagebroker.DeleteTopicTemplateFailed", None, GUIDE, "the topic class was not deleted: {}";
+    LIST_TOPIC_CLASSES = "iot.messagebroker.QueryProductTopicListActionError", None, GUIDE, "the topic classes were not listed: {}";
+
+    // Routes between topics; two codes are spelled as the vendor spells them.
+    NULL_SOURCE_TOPIC = "iot.messagebroker.NullSrcTopicName", None, GUIDE, "SrcTopic is empty";
+    SOURCE_TOPIC = "iot.messagebroker.InvalidFormattedSrcTopicName", None, GUIDE, "invalid SrcTopic: {}";
+    SOURCE_PRODUCT = "iot.messagebroker.NotMatchedProductKeyWithSrcTopicOwner", None, GUIDE, "SrcTopic has an unknown product key: {}";
+    NO_DESTINATION = "iot.messagebroker.NoneElementDestTopicNameInArray", None, GUIDE, "no destination is given: DstTopic.1, DstTopic.2, …";
+    DESTINATION_COUNT = "iot.messagebroker.DestTopicNameArraySizeIsLarge", None, GUIDE, "too many destinations: {}";
+    CREATE_ROUTE = "iot.messagebroker.CreateTopicRouteFailed", None, GUIDE, "the routes were not created: {}";
+    DELETE_ROUTE = "iot.messagebroker.DeleteTopicRouteFailed", None, GUIDE, "the routes were not deleted: {}";
+    LIST_ROUTES = "iot.messageborker.QueryTopicRouteTableListActionError", None, GUIDE, "the routes were not listed: {}";
+    LIST_REVERSE_ROUTES = "iot.messageborker.QueryTopicReverseRouteTableListActionError", None, GUIDE, "the routes were not listed: {}";
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@
 mod actions;
 mod call;
 mod destination;
+mod device_batches;
+mod device_tags;
+mod devices;
 pub mod error;
 mod explain;
 pub mod form;
@@ -13,13 +16,17 @@ mod ingest;
 mod known;
 mod nonces;
 mod operation;
+mod product_topics;
+mod products;
 mod rate;
+mod registered;
 mod rpc;
 mod rules;
 mod running;
 mod server;
 pub mod signature;
 mod spool;
+mod topic_routes;
 mod topics;
 mod xml;
 
@@ -36,6 +43,7 @@ pub use rules::restore;
 pub use server::{router, serve};
 pub use spool::{CursorStatus, Dropped, Spool, SpoolStatus};
 
+use crate::registry::Registry;
 use crate::rule::store::{AccessKey, Store};
 use crate::rule::{DataType, Rule};
 use crate::sql;
@@ -88,6 +96,9 @@ pub type Ready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 /// The metrics in Prometheus' text format.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// Ends the connection of a session, when it has one.
+pub type Cut = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// The account that everything belongs to, where the protocol asks for one (`uid`, `CreateUserId`).
 pub const ACCOUNT: &str = "1000000000000000";
 
@@ -99,6 +110,10 @@ pub const ACCOUNT_ID: u64 = 1_000_000_000_000_000;
 pub struct ApiState {
     /// Rules of the API and access keys.
     pub store: Store,
+    /// Products and devices.
+    pub registry: Registry,
+    /// For devices that may not be connected any more.
+    pub cut: Cut,
     /// The rules that run.
     pub rules: Arc<dyn Rules>,
     /// Where `/ingest` puts messages.

@@ -5,11 +5,23 @@
 use futures_util::future::BoxFuture;
 
 use super::rpc::{Answer, Call};
-use super::{Api, actions, rules};
+use super::{
+    Api, actions, device_batches, device_tags, devices, product_topics, products, rules,
+    topic_routes,
+};
 use crate::rule::store::Role;
 
 /// All families.
-const FAMILIES: &[&[Operation]] = &[rules::OPERATIONS, actions::OPERATIONS];
+const FAMILIES: &[&[Operation]] = &[
+    rules::OPERATIONS,
+    actions::OPERATIONS,
+    products::OPERATIONS,
+    devices::OPERATIONS,
+    device_batches::OPERATIONS,
+    device_tags::OPERATIONS,
+    product_topics::OPERATIONS,
+    topic_routes::OPERATIONS,
+];
 
 /// An operation of the protocol.
 pub struct Operation {

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use quick_xml::escape::escape;
 use serde_json::{Map, Value};
 
-/// A string with a JSON object in it that XML shows as elements (development guide §2.11.6).
-const NESTED: &str = "Configuration";
+/// Strings with a JSON object in them that XML shows as elements (development guide §2.8.25, §2.11.6).
+const NESTED: &[&str] = &["Configuration", "Props"];
 
 /// Writes an answer with that root element.
 #[must_use]
@@ -46,7 +46,7 @@ fn element(name: &str, value: &Value, out: &mut String) {
 }
 
 fn nested(name: &str, text: &str) -> Option<Map<String, Value>> {
-    if name != NESTED {
+    if !NESTED.contains(&name) {
         return None;
     }
     let fields: Map<String, Value> = serde_json::from_str(text).ok()?;

@@ -10,6 +10,8 @@ pub mod codec;
 mod connection;
 mod core;
 mod counters;
+mod device_topics;
+mod devices;
 mod handshake;
 mod hooks;
 mod inbound;
@@ -17,6 +19,7 @@ mod limits;
 mod outbound;
 mod retained;
 mod route;
+mod routes;
 mod server;
 mod session;
 mod sessions;
@@ -24,11 +27,13 @@ mod status;
 mod trie;
 
 pub use counters::{Counters, Snapshot};
+pub use devices::{DeviceAccess, Proof};
 pub use hooks::{
     Acl, AllowAll, Authenticator, ConnectInfo, Connected, Disconnected, Hooks, Identity, Lifecycle,
     Refusal,
 };
 pub use limits::Limits;
 pub use route::Delivered;
+pub use routes::Routed;
 pub use server::{Broker, BrokerHandle, ClientInfo, Clock, Config};
 pub use status::StatusMessages;

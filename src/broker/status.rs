@@ -146,7 +146,9 @@ mod tests {
     fn a_client_that_is_no_device_is_named_by_its_identifier() {
         let status = StatusMessages::new(TimeZone::UTC, TopicLimits::default());
         let identity =
-            Identity { client_id: "车间/1".into(), username: None, device: None, rrpc_ext: false };
+            Identity {
+                client_id: "车间/1".into(), username: None, device: None, rrpc_ext: false
+            };
         let identity = Arc::new(identity);
         let peer = "[::1]:5000".parse().expect("address");
         let message = status.connected(&Connected { identity, peer, at_ms: 0 }).expect("message");

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use connectors::contract::{
-    Batch, DeliveryError, DeviceFacts, Env, FailureKind, Ingress, Message, Nacked, NoFacts,
-    Promise, Promised, Publisher, Shutdown, ShutdownHandle, shutdown,
+    Batch, DeliveryError, DeviceFacts, Env, FailureKind, Ingress, Message, Nacked, Promise,
+    Promised, Publisher, Shutdown, ShutdownHandle, shutdown,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -22,10 +22,11 @@ use tokio::task::JoinHandle;
 use super::status::Status;
 use super::{NamedSource, Outcome, cannot_start, compiler, install_tls, reload, sources};
 use crate::api;
-use crate::broker::{AllowAll, Broker, BrokerHandle, Hooks, StatusMessages};
-use crate::config::{Config, in_force};
+use crate::broker::{Broker, BrokerHandle, DeviceAccess, Hooks, Proof, Routed, StatusMessages};
+use crate::config::{Config, DeviceAuth, in_force};
 use crate::engine::dead::{self, DeadLetters, DeadLimits};
 use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
+use crate::registry::{self, Registry};
 use crate::rule::store::{AccessKey, KEY_FILE, MASTER_KEY, Store};
 use crate::thing::Forwarder;
 
@@ -138,11 +139,12 @@ impl Daemon {
         let store = open_store(config).await?;
         let dead = Arc::new(open_dead_letters(config).await?);
 
-        let facts: Arc<dyn DeviceFacts> = Arc::new(NoFacts);
+        let registry = Registry::open(store.clone(), registry::Limits::default()).await?;
+        let facts: Arc<dyn DeviceFacts> = Arc::new(registry.clone());
         let storage = open_storage(config, &facts, &dead)?;
         let engine = Engine::start(engine_limits(config), facts, storage, now_ms())?;
         let ingress: Arc<dyn Ingress> = Arc::new(Forwarder::new(engine.clone()));
-        let broker = broker(config, &ingress)?;
+        let (broker, routed) = broker(config, &ingress, &registry)?;
         let publisher = Republisher { broker: broker.handle(), ingress: Arc::clone(&ingress) };
         let folder = config.path(&config.rules);
         let watch = reload::Watch::new(&folder);
@@ -159,7 +161,7 @@ impl Daemon {
             started: Instant::now(),
         };
         let http_ingress = promised(&ingress, config.promises.http);
-        let state = api_state(config, store, status, &env, http_ingress)?;
+        let state = api_state(config, store, registry.clone(), status, &env, http_ingress)?;
         for (name, problem) in api::restore(&state).await? {
             tracing::error!(rule = name, "a rule of the API cannot run: {problem}");
             rules.note_failed(name, problem.to_string());
@@ -187,10 +189,12 @@ impl Daemon {
             }
         });
         daemon.tend_rules(watch, &stopped);
+        daemon.spawn("devices", registry.tend(stopped.clone()));
         daemon.spawn("mqtt", async move {
             if let Err(error) = broker.serve(mqtt, stopped).await {
                 tracing::error!("the MQTT listener ended: {error}");
             }
+            routed.attach(None);
         });
         Ok(daemon)
     }
@@ -249,7 +253,7 @@ impl Daemon {
         if let Some(file) = &self.key_file {
             writeln!(out, "  access key for the API in {}", file.display())?;
         }
-        if !config.is_local() && config.auth.devices == Some(crate::config::DeviceAuth::None) {
+        if !config.is_local() && config.auth.devices == Some(DeviceAuth::None) {
             writeln!(
                 out,
                 "  WARNING  anybody who reaches these ports may publish (auth.devices is none)"
@@ -432,6 +436,7 @@ async fn open_dead_letters(config: &Config) -> anyhow::Result<DeadLetters> {
 fn api_state(
     config: &Config,
     store: Store,
+    registry: Registry,
     status: Status,
     env: &Env,
     ingress: Arc<dyn Ingress>,
@@ -450,8 +455,13 @@ fn api_state(
     let ready = status.clone();
     let abnormal = status.clone();
     let spool = status.clone();
+    let broker = status.broker.clone();
     Ok(api::ApiState {
         store,
+        registry,
+        cut: Arc::new(move |session| {
+            broker.kick(session);
+        }),
         rules,
         ingress,
         destinations: api::Destinations {
@@ -481,21 +491,32 @@ fn api_state(
     })
 }
 
-fn broker(config: &Config, ingress: &Arc<dyn Ingress>) -> anyhow::Result<Broker> {
+fn broker(
+    config: &Config,
+    ingress: &Arc<dyn Ingress>,
+    registry: &Registry,
+) -> anyhow::Result<(Broker, Arc<Routed>)> {
     let bounds = crate::broker::Config {
         limits: config.limits.mqtt.clone(),
         topics: config.limits.topic(),
         payload_max: config.limits.payload,
     };
     let ingress = promised(ingress, config.promises.mqtt);
-    Ok(Broker::new(bounds, hooks(config)?, ingress, Arc::new(now_ms)))
+    let routed = Arc::new(Routed::new(ingress, registry.clone(), config.limits.hops));
+    let broker = Broker::new(bounds, hooks(config, registry)?, routed.clone(), Arc::new(now_ms));
+    routed.attach(Some(broker.handle()));
+    Ok((broker, routed))
 }
 
-fn hooks(config: &Config) -> anyhow::Result<Hooks> {
+fn hooks(config: &Config, registry: &Registry) -> anyhow::Result<Hooks> {
     let zone = config.zone().map_err(anyhow::Error::msg)?;
-    let all = Arc::new(AllowAll);
-    let lifecycle = Arc::new(StatusMessages::new(zone, config.limits.topic()));
-    Ok(Hooks { authenticator: all.clone(), acl: all, lifecycle })
+    let status = StatusMessages::new(zone, config.limits.topic());
+    let proof = match config.auth.devices {
+        None | Some(DeviceAuth::None) => Proof::None,
+        Some(DeviceAuth::Required) => Proof::Required,
+    };
+    let access = Arc::new(DeviceAccess::new(registry.clone(), proof, status));
+    Ok(Hooks { authenticator: access.clone(), acl: access.clone(), lifecycle: access })
 }
 
 fn engine_limits(config: &Config) -> EngineLimits {

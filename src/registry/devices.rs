@@ -255,7 +255,7 @@ impl Registry {
             }
         }
         self.seen().forget(product_key, device_name);
-        self.reload_routes().await?;
+        self.forget_routes(&format!("/{product_key}/{device_name}/"));
         Ok(())
     }
 

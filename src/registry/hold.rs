@@ -178,6 +178,19 @@ impl Registry {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets the routes from and to topics that start so.
+    pub(super) fn forget_routes(&self, start: &str) {
+        let mut memory = self.write();
+        let gone = |topic: &Topic| topic.as_str().starts_with(start);
+        memory.routes.retain(|source, destinations| {
+            if destinations.iter().any(gone) {
+                *destinations = destinations.iter().filter(|to| !gone(to)).cloned().collect();
+            }
+            !source.starts_with(start) && !destinations.is_empty()
+        });
+        self.inner.routed.store(memory.routes.len(), Ordering::Release);
+    }
+
     /// Puts routes in force that were read from the database.
     pub(super) fn set_routes(&self, pairs: Vec<(String, String)>) {
         let mut memory = self.write();

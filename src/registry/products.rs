@@ -137,7 +137,7 @@ impl Registry {
             }
         }
         self.seen().forget_product(key);
-        self.reload_routes().await?;
+        self.forget_routes(&format!("/{key}/"));
         Ok(gone)
     }
 

@@ -136,7 +136,7 @@ impl Registry {
     }
 
     /// Puts in force what the database has.
-    pub(super) async fn reload_routes(&self) -> Result<(), StoreError> {
+    async fn reload_routes(&self) -> Result<(), StoreError> {
         let pairs = all(self.pool()).await?;
         self.set_routes(pairs);
         Ok(())

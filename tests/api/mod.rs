@@ -12,6 +12,7 @@ mod ingest;
 mod keys;
 mod model;
 mod newer;
+mod registered;
 mod scenario;
 mod sdk;
 mod server;

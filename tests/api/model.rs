@@ -93,7 +93,7 @@ fn fits(model: &Value, value: &Value, path: &str) -> Result<(), String> {
             "s" => value.is_string(),
             "n" => value.is_number(),
             "b" => value.is_boolean(),
-            _ => true,
+            kind => panic!("{path}: the model has a `{kind}`"),
         },
         _ => false,
     };

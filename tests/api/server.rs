@@ -12,6 +12,7 @@ use tidegate::api::{
     ApiLimits, ApiState, Destinations, Endpoint, NONCES_MAX, Nonces, RuleProblem, Rules, restore,
     router, serve,
 };
+use tidegate::registry::{self, Registry};
 use tidegate::rule::store::{AccessKey, Role, Store};
 use tidegate::rule::{DataType, Owner, Rule, Statement};
 use tidegate::sql::Options;
@@ -22,6 +23,9 @@ use super::client::Client;
 
 /// The clock of all servers: 2019-02-28T06:14:33Z.
 pub const NOW_MS: u64 = 1_551_334_473_000;
+
+/// How much the servers' registries hold.
+const REGISTRY: registry::Limits = registry::Limits { products: 4, devices: 10 };
 
 /// The only key of a server, unless a test adds others.
 pub fn key(role: Role) -> AccessKey {
@@ -133,6 +137,9 @@ pub struct Server {
     pub engine: Arc<Engine>,
     pub inbox: Arc<Inbox>,
     pub store: Store,
+    pub registry: Registry,
+    /// Sessions that were ended.
+    pub cut: Arc<Mutex<Vec<String>>>,
     pub folder: PathBuf,
     stop: ShutdownHandle,
     task: JoinHandle<std::io::Result<()>>,
@@ -159,8 +166,13 @@ impl Server {
             messages: Mutex::default(),
             held: Mutex::default(),
         });
+        let registry = Registry::open(store.clone(), REGISTRY).await.unwrap();
+        let cut: Arc<Mutex<Vec<String>>> = Arc::default();
+        let cuts = cut.clone();
         let mut state = ApiState {
             store: store.clone(),
+            registry: registry.clone(),
+            cut: Arc::new(move |session| cuts.lock().unwrap().push(session.to_owned())),
             rules: engine.clone(),
             ingress: inbox.clone(),
             destinations: destinations(),
@@ -184,7 +196,7 @@ impl Server {
         let limits = state.limits;
         let task = tokio::spawn(serve(listener, router(state), limits, signal));
         let codes = Arc::default();
-        Self { address, engine, inbox, store, folder, stop, task, codes }
+        Self { address, engine, inbox, store, registry, cut, folder, stop, task, codes }
     }
 
     pub fn client(&self) -> Client {

@@ -6,6 +6,7 @@
 mod clients;
 mod connect;
 mod daemon;
+mod devices;
 mod downlink;
 mod ingress;
 mod keep_alive;

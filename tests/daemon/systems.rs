@@ -143,7 +143,7 @@ fn function() -> (u16, mpsc::Receiver<(String, String)>) {
 }
 
 /// A signed call of the API with the daemon's own first key.
-async fn call(daemon: &Daemon, action: &str, own: &[(&str, &str)]) -> Reply {
+pub(super) async fn call(daemon: &Daemon, action: &str, own: &[(&str, &str)]) -> Reply {
     let file = std::fs::read_to_string(daemon.path("data").join(KEY_FILE)).expect("the key's file");
     let value = |name: &str| {
         let line = file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

@@ -1,0 +1,177 @@
+//! Which topics and topic filters are a device's own (development guide, device topics; the documents
+//! of the other vendors whose devices connect).
+//!
+//! It knows no registry: what a device may do on its custom topics is decided beside.
+
+use connectors::contract::Device;
+
+/// A topic or filter that is all within what belongs to one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Own<'a> {
+    /// A topic of the platform.
+    System {
+        /// The device may publish there.
+        publish: bool,
+        /// The device may subscribe to it.
+        subscribe: bool,
+    },
+    /// A custom topic: what follows the device name.
+    Custom(&'a str),
+}
+
+const BOTH: Own<'static> = Own::System { publish: true, subscribe: true };
+const PUBLISH: Own<'static> = Own::System { publish: true, subscribe: false };
+const SUBSCRIBE: Own<'static> = Own::System { publish: false, subscribe: true };
+
+/// The most levels that decide whose a topic is.
+const LEVELS: usize = 7;
+
+/// What a topic or a topic filter is to a device; `None` when it is not the device's own. The levels
+/// with product key and device name must be just these: a wildcard there would match others.
+pub(super) fn own<'a>(text: &'a str, device: &Device) -> Option<Own<'a>> {
+    let (key, name) = (&*device.product_key, &*device.device_name);
+    let mut levels = [""; LEVELS];
+    let count = split(text, &mut levels);
+    let is = |p: &str, d: &str| p == key && d == name;
+    match levels.get(..count)? {
+        ["", "sys", p, d, _, ..] if is(p, d) => Some(BOTH),
+        // The topic of the call follows the id of the call, with or without its own first slash.
+        ["", "ext", "rrpc", _, "sys", p, d, ..] | ["", "ext", "rrpc", _, "", p, d, ..]
+            if is(p, d) =>
+        {
+            Some(BOTH)
+        }
+        ["", "ext", "rrpc", _, p, d, _, ..] if is(p, d) => Some(BOTH),
+        ["", "ext", kind, p, d, ..] if *kind != "rrpc" && is(p, d) => Some(BOTH),
+        ["", "shadow", "update", p, d] if is(p, d) => Some(PUBLISH),
+        ["", "shadow", "get", p, d] if is(p, d) => Some(SUBSCRIBE),
+        ["", "ota", "device", _, p, d, ..] if is(p, d) => Some(BOTH),
+        ["", "broadcast", p, _, ..] if *p == key => Some(SUBSCRIBE),
+        ["$sys", p, d, _, ..] if is(p, d) => Some(BOTH),
+        ["$thing", "up", _, p, d] if is(p, d) => Some(PUBLISH),
+        ["$thing", "down", _, p, d] if is(p, d) => Some(SUBSCRIBE),
+        ["", p, d, _, ..] if is(p, d) => {
+            let rest = text.get(key.len() + name.len() + 3..)?;
+            Some(Own::Custom(rest))
+        }
+        _ => None,
+    }
+}
+
+/// The device that a topic of the platform is for, as product key and device name.
+pub(super) fn addressee(topic: &str) -> Option<(&str, &str)> {
+    let mut levels = [""; LEVELS];
+    let count = split(topic, &mut levels);
+    let (p, d) = match levels.get(..count)? {
+        ["", "sys", p, d, _, ..] => (p, d),
+        ["", "ext", "rrpc", _, "sys", p, d, ..] | ["", "ext", "rrpc", _, "", p, d, ..] => (p, d),
+        ["", "ext", "rrpc", _, p, d, _, ..] => (p, d),
+        ["", "ext", kind, p, d, ..] if *kind != "rrpc" => (p, d),
+        ["", "shadow", "get", p, d] => (p, d),
+        ["", "ota", "device", _, p, d, ..] => (p, d),
+        ["$sys", p, d, _, ..] => (p, d),
+        ["$thing", "down", _, p, d] => (p, d),
+        _ => return None,
+    };
+    (!p.is_empty() && !d.is_empty()).then_some((p, d))
+}
+
+/// The first levels; how many there are, but not more than fit.
+fn split<'a>(text: &'a str, levels: &mut [&'a str; LEVELS]) -> usize {
+    let mut count = 0;
+    for (slot, level) in levels.iter_mut().zip(text.split('/')) {
+        *slot = level;
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Option<Own<'_>> {
+        own(text, &Device { product_key: "pk".into(), device_name: "dn".into() })
+    }
+
+    #[test]
+    fn a_device_has_its_own_topics() {
+        for both in [
+            "/sys/pk/dn/thing/event/property/post",
+            "/sys/pk/dn/#",
+            "/sys/pk/dn/rrpc/request/+",
+            "/ext/rrpc/123/sys/pk/dn/thing/service/x",
+            "/ext/rrpc/+/pk/dn/user/get",
+            "/ext/rrpc/+//pk/dn/user/get",
+            "/ext/session/pk/dn/combine/login",
+            "/ota/device/inform/pk/dn",
+            "$sys/pk/dn/thing/service/x/invoke",
+        ] {
+            assert_eq!(of(both), Some(BOTH), "{both}");
+        }
+        assert_eq!(of("/shadow/update/pk/dn"), Some(PUBLISH));
+        assert_eq!(of("/shadow/get/pk/dn"), Some(SUBSCRIBE));
+        assert_eq!(of("/broadcast/pk/all"), Some(SUBSCRIBE));
+        assert_eq!(of("$thing/up/action/pk/dn"), Some(PUBLISH));
+        assert_eq!(of("$thing/down/action/pk/dn"), Some(SUBSCRIBE));
+        assert_eq!(of("/pk/dn/user/update"), Some(Own::Custom("user/update")));
+        assert_eq!(of("/pk/dn/#"), Some(Own::Custom("#")));
+    }
+
+    #[test]
+    fn no_filter_reaches_beyond() {
+        for other in [
+            "#",
+            "/#",
+            "/+/#",
+            "/sys/#",
+            "/sys/pk/#",
+            "/sys/pk/+/thing/#",
+            "/sys/+/dn/#",
+            "/sys/pk/other/thing/x",
+            "/sys/pk/dn",
+            "/ext/rrpc/#",
+            "/ext/rrpc/+/#",
+            "/ext/rrpc/+/pk/other/x",
+            "/ext/rrpc/+/sys/pk/+/x",
+            "/ext/+/pk/+/x",
+            "/shadow/get/pk/+",
+            "/shadow/get/#",
+            "/shadow/get/pk/dn/#",
+            "/ota/device/#",
+            "/ota/device/upgrade/pk/other",
+            "/broadcast/#",
+            "/broadcast/+/x",
+            "/pk/+/user/x",
+            "/pk/dn",
+            "/pk/other/user/x",
+            "pk/dn/user/x",
+            "/as/mqtt/status/pk/dn",
+            "$sys/pk/+/x",
+            "$SYS/#",
+            "$thing/down/+/pk/+",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn downlink_topics_name_their_device() {
+        for topic in [
+            "/sys/pk/dn/thing/service/property/set",
+            "/ext/rrpc/1/sys/pk/dn/thing/service/x",
+            "/ext/rrpc/1/pk/dn/user/get",
+            "/ext/rrpc/1//pk/dn/user/get",
+            "/ext/session/pk/dn/combine/login_reply",
+            "/shadow/get/pk/dn",
+            "/ota/device/upgrade/pk/dn",
+            "$sys/pk/dn/thing/service/x/invoke",
+            "$thing/down/action/pk/dn",
+        ] {
+            assert_eq!(addressee(topic), Some(("pk", "dn")), "{topic}");
+        }
+        for topic in ["/pk/dn/user/get", "/sys/pk", "/sys//dn/x", "/broadcast/pk/all", "a/b/c/d"] {
+            assert_eq!(addressee(topic), None, "{topic}");
+        }
+    }
+}

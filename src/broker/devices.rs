@@ -1,0 +1,330 @@
+//! Devices of the registry as clients: the vendor's proof in CONNECT, one session for each device, and
+//! what the registry is told of them.
+//!
+//! Which topics are a device's own stands beside. Devices are registered elsewhere.
+
+use bytestring::ByteString;
+use connectors::contract::{Device, Message, Topic, TopicFilter};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use md5::Md5;
+use sha1::Sha1;
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+
+use super::codec::Reason;
+use super::device_topics::{self, Own};
+use super::hooks::{
+    Acl, AllowAll, Authenticator, ConnectInfo, Connected, Disconnected, Identity, Lifecycle,
+    Refusal,
+};
+use super::status::StatusMessages;
+use crate::registry::{DeviceRef, Registry, session_id};
+
+/// Whether devices must prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Everybody may connect, publish and subscribe; only devices that are disabled may not.
+    None,
+    /// A device must be registered, not disabled, and sign; it may use its own topics only.
+    Required,
+}
+
+/// Lets devices in and tells the registry of their comings and goings.
+#[derive(Debug, Clone)]
+pub struct DeviceAccess {
+    registry: Registry,
+    proof: Proof,
+    status: StatusMessages,
+}
+
+impl DeviceAccess {
+    /// Access for the devices of a registry.
+    #[must_use]
+    pub fn new(registry: Registry, proof: Proof, status: StatusMessages) -> Self {
+        Self { registry, proof, status }
+    }
+
+    async fn verify(
+        &self,
+        info: &ConnectInfo,
+        device: &Device,
+        claim: &Claim<'_>,
+    ) -> Result<(), Refusal> {
+        let Device { product_key, device_name } = device;
+        let of = DeviceRef::Name { product_key, device_name };
+        let known = self.registry.device(of).await.map_err(|problem| {
+            tracing::error!(%problem, "a device could not be looked up");
+            let message = "the store of devices failed".to_owned();
+            Refusal { reason: Reason::SERVER_UNAVAILABLE, message }
+        })?;
+        let known = known.ok_or_else(|| {
+            Refusal::bad_credentials(format!("there is no device {of}; register it first"))
+        })?;
+        let password = info.password.as_deref().unwrap_or_default();
+        if !claim.proves(device, &known.secret, password) {
+            return Err(Refusal::bad_credentials(format!(
+                "the password of device {of} is not the signature that its secret makes"
+            )));
+        }
+        // After the proof: only who knows the secret learns that the device is disabled.
+        match known.disabled {
+            true => Err(Refusal::not_authorized(format!("device {of} is disabled"))),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Authenticator for DeviceAccess {
+    async fn authenticate(&self, info: &ConnectInfo) -> Result<Identity, Refusal> {
+        let device = info.username.as_deref().and_then(Identity::device_in_username);
+        let claim = Claim::parse(&info.client_id);
+        match (self.proof, &device) {
+            (Proof::Required, Some(device)) => self.verify(info, device, &claim).await?,
+            (Proof::Required, None) => {
+                let text = "the user name is not of the form {device name}&{product key}";
+                return Err(Refusal::bad_credentials(text));
+            }
+            (Proof::None, Some(device)) => {
+                let (product_key, device_name) = (&device.product_key, &device.device_name);
+                if self.registry.knows_device(product_key, device_name)
+                    && !self.registry.may_connect(product_key, device_name)
+                {
+                    let text = format!("device `{device_name}` is disabled");
+                    return Err(Refusal::not_authorized(text));
+                }
+            }
+            (Proof::None, None) => {}
+        }
+        // A client that does not write its identifier as the vendor's devices do, and that nobody asks
+        // for a proof, keeps the one it chose: any number of them may call themselves that device.
+        let as_device = device.as_ref().filter(|_| self.proof == Proof::Required || claim.extended);
+        let client_id = match as_device {
+            Some(device) => session_id(&device.product_key, &device.device_name).into(),
+            None => info.client_id.clone(),
+        };
+        Ok(Identity {
+            client_id,
+            username: info.username.clone(),
+            rrpc_ext: as_device.is_some() && claim.rrpc_ext,
+            device,
+        })
+    }
+}
+
+impl Acl for DeviceAccess {
+    fn publish(&self, identity: &Identity, topic: &Topic) -> bool {
+        if self.proof == Proof::None {
+            return AllowAll.publish(identity, topic);
+        }
+        let Some(device) = &identity.device else { return false };
+        match device_topics::own(topic.as_str(), device) {
+            Some(Own::System { publish, .. }) => publish,
+            Some(Own::Custom(short)) => self.class(device, short, |class| class.publishes()),
+            None => false,
+        }
+    }
+
+    fn subscribe(&self, identity: &Identity, filter: &TopicFilter) -> bool {
+        if self.proof == Proof::None {
+            return AllowAll.subscribe(identity, filter);
+        }
+        let Some(device) = &identity.device else { return false };
+        match device_topics::own(filter.as_str(), device) {
+            Some(Own::System { subscribe, .. }) => subscribe,
+            // No class has a wildcard: a filter with one would read more than any class allows.
+            Some(Own::Custom(short)) => self.class(device, short, |class| class.subscribes()),
+            None => false,
+        }
+    }
+
+    fn addressee(&self, topic: &Topic) -> Option<ByteString> {
+        let (product_key, device_name) = device_topics::addressee(topic.as_str())?;
+        Some(session_id(product_key, device_name).into())
+    }
+}
+
+impl DeviceAccess {
+    /// True when the device's product has a topic class that allows this.
+    fn class(
+        &self,
+        device: &Device,
+        short_name: &str,
+        allows: impl Fn(crate::registry::TopicOperation) -> bool,
+    ) -> bool {
+        let product = self.registry.product(&device.product_key);
+        product.is_some_and(|product| {
+            let mut classes = product.topics.iter();
+            classes.any(|class| class.short_name == short_name && allows(class.operation))
+        })
+    }
+}
+
+impl Lifecycle for DeviceAccess {
+    fn connected(&self, event: &Connected) -> Option<Message> {
+        if let Some(device) = &event.identity.device {
+            let from = event.peer.ip();
+            self.registry.came(&device.product_key, &device.device_name, event.at_ms, from);
+        }
+        self.status.connected(event)
+    }
+
+    fn disconnected(&self, event: &Disconnected) -> Option<Message> {
+        if let Some(device) = &event.identity.device {
+            self.registry.went(&device.product_key, &device.device_name);
+        }
+        self.status.disconnected(event)
+    }
+}
+
+/// What the client identifier of a device says: `{id}|{name}={value},…|`, the extensions in any order
+/// and with blanks around them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Claim<'a> {
+    /// What the device calls itself; only the signature is made of it.
+    id: &'a str,
+    /// There are extensions.
+    extended: bool,
+    method: Method<'a>,
+    timestamp: Option<&'a str>,
+    /// `ext=1`.
+    rrpc_ext: bool,
+}
+
+/// What the signature is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method<'a> {
+    Md5,
+    Sha1,
+    Sha256,
+    Unknown(&'a str),
+}
+
+impl<'a> Claim<'a> {
+    fn parse(client_id: &'a str) -> Self {
+        let (id, extensions) = match client_id.split_once('|') {
+            Some((id, rest)) => (id, Some(rest.split('|').next().unwrap_or(rest))),
+            None => (client_id, None),
+        };
+        let mut claim = Self {
+            id,
+            extended: extensions.is_some(),
+            method: Method::Md5,
+            timestamp: None,
+            rrpc_ext: false,
+        };
+        for pair in extensions.unwrap_or("").split(',') {
+            let Some((name, value)) = pair.split_once('=') else { continue };
+            let value = value.trim();
+            match name.trim() {
+                "signmethod" => claim.method = Method::parse(value),
+                "timestamp" => claim.timestamp = Some(value),
+                "ext" => claim.rrpc_ext = value == "1",
+                _ => {}
+            }
+        }
+        claim
+    }
+
+    /// True when the password is the signature, as hexadecimal digits of either case. The time it
+    /// takes does not tell how much of it is right; how old the timestamp is does not matter.
+    fn proves(&self, device: &Device, secret: &str, password: &[u8]) -> bool {
+        let Some(want) = self.signature(device, secret) else { return false };
+        let Ok(have) = hex::decode(password) else { return false };
+        want.ct_eq(&have).into()
+    }
+
+    fn signature(&self, device: &Device, secret: &str) -> Option<Vec<u8>> {
+        let mut content = format!(
+            "clientId{}deviceName{}productKey{}",
+            self.id, device.device_name, device.product_key
+        );
+        if let Some(timestamp) = self.timestamp {
+            content.push_str("timestamp");
+            content.push_str(timestamp);
+        }
+        let (key, content) = (secret.as_bytes(), content.as_bytes());
+        match self.method {
+            Method::Md5 => {
+                let mac = Hmac::<Md5>::new_from_slice(key).ok()?;
+                Some(mac.chain_update(content).finalize().into_bytes().to_vec())
+            }
+            Method::Sha1 => {
+                let mac = Hmac::<Sha1>::new_from_slice(key).ok()?;
+                Some(mac.chain_update(content).finalize().into_bytes().to_vec())
+            }
+            Method::Sha256 => {
+                let mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
+                Some(mac.chain_update(content).finalize().into_bytes().to_vec())
+            }
+            Method::Unknown(_) => None,
+        }
+    }
+}
+
+impl<'a> Method<'a> {
+    fn parse(text: &'a str) -> Self {
+        match text {
+            _ if text.eq_ignore_ascii_case("hmacmd5") => Self::Md5,
+            _ if text.eq_ignore_ascii_case("hmacsha1") => Self::Sha1,
+            _ if text.eq_ignore_ascii_case("hmacsha256") => Self::Sha256,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Content `clientId12345deviceNamedeviceproductKeypk[timestamp789]`, key `secret`.
+    #[test]
+    fn signatures_are_the_vendors() {
+        let device = Device { product_key: "pk".into(), device_name: "device".into() };
+        for (client_id, password) in [
+            (
+                "12345|securemode=3,signmethod=hmacsha1,timestamp=789|",
+                "fafd82a3d602b37fb0fa8b7892f24a477f851a14",
+            ),
+            (
+                "12345|timestamp=789,signmethod=hmacsha1,securemode=3|",
+                "FAFD82A3D602B37FB0FA8B7892F24A477F851A14",
+            ),
+            (
+                "12345|securemode=3,\n signmethod = hmacsha1 ,\n timestamp= 789 |",
+                "fafd82a3d602b37fb0fa8b7892f24a477f851a14",
+            ),
+            ("12345|securemode=3,timestamp=789|", "14b198324fe55e1d3c88f2e705e201ee"),
+            (
+                "12345|signmethod=hmacmd5,timestamp=789,ext=1,_ss=1|",
+                "14b198324fe55e1d3c88f2e705e201ee",
+            ),
+            (
+                "12345|signmethod=hmacsha256,timestamp=789|",
+                "6074a46a91b1ebb2cc4ea42790ad0e80202c9843859fc292e57c4eb19fad9e57",
+            ),
+            ("12345|signmethod=hmacsha1|", "3504e4df7ce4766d30f796ee973c9ce7fc5425cb"),
+        ] {
+            let claim = Claim::parse(client_id);
+            assert!(claim.proves(&device, "secret", password.as_bytes()), "{client_id}");
+            assert!(!claim.proves(&device, "other", password.as_bytes()), "{client_id}");
+            assert!(!claim.proves(&device, "secret", &password.as_bytes()[1..]), "{client_id}");
+        }
+        let claim = Claim::parse("12345|signmethod=hmacsha256|");
+        let text = hex::encode(claim.signature(&device, "secret").expect("signature"));
+        assert!(text.starts_with("c8cb3dcb") && text.ends_with("1090"), "{text}");
+        assert!(!Claim::parse("1|signmethod=none|").proves(&device, "secret", b""));
+        assert!(!claim.proves(&device, "secret", b""));
+        assert!(!claim.proves(&device, "secret", b"not hexadecimal"));
+    }
+
+    #[test]
+    fn extensions_are_a_set() {
+        let claim = Claim::parse("a1Pk&dev|securemode=2,ext=1,lan=Python,_v=1.2.13|");
+        assert_eq!((claim.id, claim.extended, claim.rrpc_ext), ("a1Pk&dev", true, true));
+        assert_eq!((claim.method, claim.timestamp), (Method::Md5, None));
+        let plain = Claim::parse("just-a-name");
+        assert_eq!((plain.id, plain.extended, plain.rrpc_ext), ("just-a-name", false, false));
+        assert!(!Claim::parse("x|ext=0|").rrpc_ext);
+    }
+}
