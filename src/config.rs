@@ -2,6 +2,7 @@
 
 mod api;
 mod promises;
+mod users;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,11 +18,13 @@ use serde_json::{Map, Value};
 use crate::broker;
 use crate::engine::spool::{SpoolLimits, WhenFull};
 use crate::problem::Problem;
+use crate::registry;
 use crate::sql;
 use crate::yaml::Document;
 
 pub use api::ApiBounds;
 pub use promises::{PromiseForm, Promises, SourceForm, in_force};
+pub use users::UserForm;
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "tidegate.yaml";
@@ -40,6 +43,9 @@ pub struct Config {
     pub time_zone: Option<String>,
     /// Who may connect.
     pub auth: Auth,
+    /// Clients with a user name and a password, for `auth.devices: password`, and for `required`
+    /// beside devices.
+    pub users: Vec<UserForm>,
     /// Access keys beside those that `tidegate keys create` makes.
     pub access_keys: Vec<AccessKey>,
     /// Named connections to other systems: each a map with the connector's name as its one key.
@@ -91,6 +97,8 @@ pub struct Auth {
 pub enum DeviceAuth {
     /// Not at all.
     None,
+    /// Not as devices: only `users` may connect.
+    Password,
     /// They are registered, and sign with their secret as the vendor's devices do.
     Required,
 }
@@ -186,6 +194,10 @@ pub struct Limits {
     pub action_records: usize,
     /// Bytes of their bodies.
     pub action_bytes: usize,
+    /// Products that may be registered.
+    pub products: u64,
+    /// Devices that may be registered, of all products together.
+    pub devices: u64,
     /// Dead letters that are kept; then the oldest make room.
     pub dead_letters: u64,
     /// Bytes that they may take.
@@ -205,6 +217,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let topic = TopicLimits::default();
+        let registry = registry::Limits::default();
         Self {
             payload: 1 << 20,
             hops: 8,
@@ -215,6 +228,8 @@ impl Default for Limits {
             queue_bytes: 64 << 20,
             action_records: 10_000,
             action_bytes: 64 << 20,
+            products: registry.products,
+            devices: registry.devices,
             dead_letters: 1_000_000,
             dead_letter_bytes: 4 << 30,
             shards: 0,
@@ -286,6 +301,7 @@ impl Default for Config {
             rules: PathBuf::from("rules"),
             time_zone: None,
             auth: Auth::default(),
+            users: Vec::new(),
             access_keys: Vec::new(),
             connections,
             sources: BTreeMap::new(),
@@ -341,6 +357,7 @@ impl Config {
         let spool = config.spool.limits(config.limits.payload).check();
         spool.map_err(|error| document.problem("spool", error.to_string()))?;
         config.zone().map_err(|message| document.problem("time_zone", message))?;
+        config.users().map_err(|(path, message)| document.problem(&path, message))?;
         config
             .check_exposure()
             .map_err(|problem| problem.in_file(path, document.position("listen")))?;
@@ -368,6 +385,14 @@ impl Config {
             }
             None => Problem::new(message),
         }
+    }
+
+    /// The users.
+    ///
+    /// # Errors
+    /// The setting that is wrong, and why.
+    pub fn users(&self) -> Result<broker::Users, (String, String)> {
+        users::read(&self.users, self.limits.topic())
     }
 
     /// The configured time zone.

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
-    ("config", &["api", "broker", "engine", "problem", "rule", "sql", "yaml"]),
+    ("config", &["api", "broker", "engine", "problem", "registry", "rule", "sql", "yaml"]),
     ("engine", &["problem", "rule", "sql"]),
     ("lib", &[]),
     ("main", &["cli"]),

@@ -1,7 +1,8 @@
 //! Devices of the registry as clients: the vendor's proof in CONNECT, one session for each device, and
-//! what the registry is told of them.
+//! what the registry is told of them. Beside them, users of the configuration.
 //!
-//! Which topics are a device's own stands beside. Devices are registered elsewhere.
+//! Which topics are a device's own, and how passwords are checked, stands beside. Devices are
+//! registered elsewhere.
 
 use bytestring::ByteString;
 use connectors::contract::{Device, Message, Topic, TopicFilter};
@@ -18,6 +19,7 @@ use super::hooks::{
     Refusal,
 };
 use super::status::StatusMessages;
+use super::users::Users;
 use crate::registry::{DeviceRef, Registry, session_id};
 
 /// Whether devices must prove who they are.
@@ -25,7 +27,10 @@ use crate::registry::{DeviceRef, Registry, session_id};
 pub enum Proof {
     /// Everybody may connect, publish and subscribe; only devices that are disabled may not.
     None,
-    /// A device must be registered, not disabled, and sign; it may use its own topics only.
+    /// Only users may connect, with their password.
+    Password,
+    /// A device must be registered, not disabled, and sign; it may use its own topics only. Users
+    /// may connect, too.
     Required,
 }
 
@@ -34,14 +39,41 @@ pub enum Proof {
 pub struct DeviceAccess {
     registry: Registry,
     proof: Proof,
+    users: Users,
     status: StatusMessages,
 }
 
 impl DeviceAccess {
-    /// Access for the devices of a registry.
+    /// Access for the devices of a registry, and for users unless nobody must prove anything.
     #[must_use]
-    pub fn new(registry: Registry, proof: Proof, status: StatusMessages) -> Self {
-        Self { registry, proof, status }
+    pub fn new(registry: Registry, proof: Proof, users: Users, status: StatusMessages) -> Self {
+        Self { registry, proof, users, status }
+    }
+
+    /// The name of the user that a client is; `None` for devices.
+    fn user<'a>(&self, username: Option<&'a ByteString>) -> Option<&'a str> {
+        let name = username.map(|name| &**name)?;
+        (self.proof != Proof::None && self.users.knows(name)).then_some(name)
+    }
+
+    async fn login(&self, info: &ConnectInfo, name: &str) -> Result<Identity, Refusal> {
+        let password = info.password.as_deref().unwrap_or_default();
+        if !self.users.verify(name, password).await {
+            return Err(Refusal::bad_credentials(format!(
+                "the password of user `{name}` is wrong"
+            )));
+        }
+        // A device's session is not for a user to take over.
+        if self.proof == Proof::Required && info.client_id.contains('&') {
+            let message = "a user's client identifier may not contain `&`".to_owned();
+            return Err(Refusal { reason: Reason::CLIENT_ID_NOT_VALID, message });
+        }
+        Ok(Identity {
+            client_id: info.client_id.clone(),
+            username: info.username.clone(),
+            device: None,
+            rrpc_ext: false,
+        })
     }
 
     async fn verify(
@@ -77,9 +109,15 @@ impl DeviceAccess {
 #[async_trait::async_trait]
 impl Authenticator for DeviceAccess {
     async fn authenticate(&self, info: &ConnectInfo) -> Result<Identity, Refusal> {
+        if let Some(name) = self.user(info.username.as_ref()) {
+            return self.login(info, name).await;
+        }
         let device = info.username.as_deref().and_then(Identity::device_in_username);
         let claim = Claim::parse(&info.client_id);
         match (self.proof, &device) {
+            (Proof::Password, _) => {
+                return Err(Refusal::bad_credentials("there is no user of that name"));
+            }
             (Proof::Required, Some(device)) => self.verify(info, device, &claim).await?,
             (Proof::Required, None) => {
                 let text = "the user name is not of the form {device name}&{product key}";
@@ -117,6 +155,9 @@ impl Acl for DeviceAccess {
         if self.proof == Proof::None {
             return AllowAll.publish(identity, topic);
         }
+        if let Some(name) = self.user(identity.username.as_ref()) {
+            return self.users.may_publish(name, topic);
+        }
         let Some(device) = &identity.device else { return false };
         match device_topics::own(topic.as_str(), device) {
             Some(Own::System { publish, .. }) => publish,
@@ -128,6 +169,9 @@ impl Acl for DeviceAccess {
     fn subscribe(&self, identity: &Identity, filter: &TopicFilter) -> bool {
         if self.proof == Proof::None {
             return AllowAll.subscribe(identity, filter);
+        }
+        if let Some(name) = self.user(identity.username.as_ref()) {
+            return self.users.may_subscribe(name, filter);
         }
         let Some(device) = &identity.device else { return false };
         match device_topics::own(filter.as_str(), device) {

@@ -25,6 +25,7 @@ mod session;
 mod sessions;
 mod status;
 mod trie;
+mod users;
 
 pub use counters::{Counters, Snapshot};
 pub use devices::{DeviceAccess, Proof};
@@ -37,3 +38,4 @@ pub use route::Delivered;
 pub use routes::Routed;
 pub use server::{Broker, BrokerHandle, ClientInfo, Clock, Config};
 pub use status::StatusMessages;
+pub use users::{PasswordHash, User, Users};

@@ -7,6 +7,7 @@ mod bench_mqtt;
 mod check;
 mod describe;
 mod dlq;
+mod hash_password;
 mod keys;
 mod publish;
 mod reference;
@@ -67,6 +68,8 @@ enum Verb {
     Spool(spool::Args),
     /// Make, list and revoke access keys of the API.
     Keys(keys::Args),
+    /// Hash a password from standard input, for `users` in the configuration.
+    HashPassword,
     /// Describe functions, sinks, sources, or the schema of rule files.
     Describe(describe::Args),
 }
@@ -105,6 +108,7 @@ impl Cli {
             Verb::Dlq(args) => dlq::run(&args, &config().map_err(refused)?),
             Verb::Spool(args) => spool::run(&args, &config().map_err(refused)?),
             Verb::Keys(args) => keys::run(&args, &config().map_err(refused)?),
+            Verb::HashPassword => hash_password::run(),
             Verb::Describe(args) => describe::run(&args),
         }
     }

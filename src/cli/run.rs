@@ -139,7 +139,7 @@ impl Daemon {
         let store = open_store(config).await?;
         let dead = Arc::new(open_dead_letters(config).await?);
 
-        let registry = Registry::open(store.clone(), registry::Limits::default()).await?;
+        let registry = Registry::open(store.clone(), registry_limits(config)).await?;
         let facts: Arc<dyn DeviceFacts> = Arc::new(registry.clone());
         let storage = open_storage(config, &facts, &dead)?;
         let engine = Engine::start(engine_limits(config), facts, storage, now_ms())?;
@@ -513,10 +513,16 @@ fn hooks(config: &Config, registry: &Registry) -> anyhow::Result<Hooks> {
     let status = StatusMessages::new(zone, config.limits.topic());
     let proof = match config.auth.devices {
         None | Some(DeviceAuth::None) => Proof::None,
+        Some(DeviceAuth::Password) => Proof::Password,
         Some(DeviceAuth::Required) => Proof::Required,
     };
-    let access = Arc::new(DeviceAccess::new(registry.clone(), proof, status));
+    let users = config.users().map_err(|(path, message)| anyhow::anyhow!("{path}: {message}"))?;
+    let access = Arc::new(DeviceAccess::new(registry.clone(), proof, users, status));
     Ok(Hooks { authenticator: access.clone(), acl: access.clone(), lifecycle: access })
+}
+
+fn registry_limits(config: &Config) -> registry::Limits {
+    registry::Limits { products: config.limits.products, devices: config.limits.devices }
 }
 
 fn engine_limits(config: &Config) -> EngineLimits {

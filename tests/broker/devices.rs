@@ -8,7 +8,8 @@ use sha1::Sha1;
 use tempfile::TempDir;
 use tidegate::broker::codec::{ConnAck, Connect, Packet, Reason, Version};
 use tidegate::broker::{
-    Broker, Config, DeviceAccess, Hooks, Limits, Proof, Routed, StatusMessages,
+    Broker, Config, DeviceAccess, Hooks, Limits, PasswordHash, Proof, Routed, StatusMessages, User,
+    Users,
 };
 use tidegate::registry::{
     self, Device, NewDevice, NewProduct, Registry, Route, TopicClass, TopicOperation,
@@ -43,6 +44,16 @@ fn product(name: &str) -> NewProduct {
     }
 }
 
+/// One that may read everything and write below `/orders`; its password is `password`.
+fn users() -> Users {
+    let hash = "$pbkdf2-sha256$i=4096$c2FsdA$xeR41ZKIyEGqUw22hFxMjZYok6ABzk4RpJY4c6qYE0o";
+    let hash = PasswordHash::parse(hash).unwrap();
+    let (publish, subscribe) = (["/orders/#".to_owned()], ["#".to_owned()]);
+    Users::new(vec![
+        User::new("operator", hash, &publish, &subscribe, TopicLimits::default()).unwrap(),
+    ])
+}
+
 impl Site {
     async fn new(proof: Proof) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -59,7 +70,7 @@ impl Site {
             devices.push(registry.register(new, 1).await.unwrap());
         }
         let status = StatusMessages::new(jiff::tz::TimeZone::UTC, TopicLimits::default());
-        let access = Arc::new(DeviceAccess::new(registry.clone(), proof, status));
+        let access = Arc::new(DeviceAccess::new(registry.clone(), proof, users(), status));
         let hooks = Hooks { authenticator: access.clone(), acl: access.clone(), lifecycle: access };
         let engine = Arc::new(Engine::default());
         let inner: Arc<dyn Ingress> = engine.clone();
@@ -365,4 +376,38 @@ async fn without_proof_everybody_may_but_devices_keep_their_one_session() {
     plain.quiet().await;
     assert!(site.rig.handle().is_online("of-my-own"));
     assert!(site.rig.handle().is_online(&site.session(0)));
+}
+
+#[tokio::test]
+async fn users_log_in_with_their_password() {
+    for proof in [Proof::Password, Proof::Required] {
+        let site = Site::new(proof).await;
+        let hello = |name: &str, password: &str| {
+            let mut hello = connect("desk", Version::V5);
+            hello.username = Some(name.into());
+            hello.password = Some(password.to_owned().into());
+            hello
+        };
+        for (name, password) in [("operator", "Password"), ("operator", ""), ("nobody", "password")]
+        {
+            let (_, ack) = site.try_connect(hello(name, password)).await;
+            assert_eq!(ack.reason, Reason::BAD_CREDENTIALS, "{name} {password}");
+        }
+        let (mut raw, ack) = site.try_connect(hello("operator", "password")).await;
+        assert_eq!(ack.reason, Reason::SUCCESS);
+        raw.publish("/orders/1", "x", 1).await;
+        raw.send(Packet::Publish(message("/other", "x", 1))).await;
+        assert_eq!(raw.ack().await.reason, Reason::NOT_AUTHORIZED);
+        assert_eq!(raw.subscribe("/as/mqtt/status/+/+", 1).await, Reason(1));
+        assert_eq!(raw.subscribe("$SYS/#", 1).await, Reason::NOT_AUTHORIZED);
+        let mut thief = hello("operator", "password");
+        thief.client_id = site.session(0).into();
+        let want = [Reason::SUCCESS, Reason::CLIENT_ID_NOT_VALID];
+        let want = want[usize::from(proof == Proof::Required)];
+        assert_eq!(site.try_connect(thief).await.1.reason, want);
+        let device = site.hello(&site.devices[0], "", Version::V5);
+        let want = [Reason::BAD_CREDENTIALS, Reason::SUCCESS];
+        let want = want[usize::from(proof == Proof::Required)];
+        assert_eq!(site.try_connect(device).await.1.reason, want);
+    }
 }

@@ -164,3 +164,39 @@ async fn fill(data: &std::path::Path, devices: u32) {
     .expect("devices");
     pool.close().await;
 }
+
+#[test]
+fn a_password_is_hashed_and_checked() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (code, _, error) = super::run(folder.path(), &["hash-password"], "");
+    assert_eq!(code, 2, "{error}");
+    let (code, hash, error) = super::run(folder.path(), &["hash-password"], "password\n");
+    assert_eq!(code, 0, "{error}");
+    let hash = hash.trim();
+    for (user, said) in [
+        (format!("{{ name: a, password_hash: \"{hash}\", subscribe: [\"a/#/b\"] }}"), "`a/#/b`"),
+        ("{ name: a, password_hash: secret }".to_owned(), "tidegate hash-password"),
+        (format!("{{ name: \"\", password_hash: \"{hash}\" }}"), "no other user has"),
+    ] {
+        std::fs::write(folder.path().join("tidegate.yaml"), format!("users:\n  - {user}\n"))
+            .expect("written");
+        let (code, text, error) = super::run(folder.path(), &["check"], "");
+        assert!(code != 0 && format!("{text}{error}").contains(said), "{user}: {text}{error}");
+        assert!(format!("{text}{error}").contains("tidegate.yaml:2:"), "{user}: {text}{error}");
+    }
+    let daemon = Daemon::start(
+        &format!(
+            "auth: {{ devices: password }}\nusers: [{{ name: desk, password_hash: \"{hash}\", publish: [\"/a/#\"] }}]\n"
+        ),
+        &[],
+    );
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut options = Options::new("desk");
+        options.username = Some("desk".into());
+        assert!(Client::connect(("127.0.0.1", daemon.mqtt), options.clone()).await.is_err());
+        options.password = Some("password".into());
+        let client = Client::connect(("127.0.0.1", daemon.mqtt), options).await.expect("let in");
+        client.disconnect().await.expect("goodbye");
+    });
+}
