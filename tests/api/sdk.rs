@@ -82,3 +82,15 @@ async fn the_typed_node_client_manages_rules() {
 async fn the_typed_node_client_manages_rules_with_the_older_signature() {
     node("@alicloud/iot20180120", "tea.js", &["v2"]).await;
 }
+
+#[tokio::test]
+async fn the_typed_python_client_manages_devices() {
+    python("alibabacloud_iot20180120", "devices.py", &[]).await;
+    python("alibabacloud_iot20180120", "devices.py", &["v2"]).await;
+}
+
+#[tokio::test]
+async fn the_typed_node_client_manages_devices() {
+    node("@alicloud/iot20180120", "devices.js", &[]).await;
+    node("@alicloud/iot20180120", "devices.js", &["v2"]).await;
+}
