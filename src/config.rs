@@ -53,6 +53,9 @@ pub struct Config {
     /// Named sources: each a map with the connector's name as key, and beside it what the source
     /// promises.
     pub sources: BTreeMap<String, SourceForm>,
+    /// The thing models of products, by product key: each a file in YAML or JSON. An imported model
+    /// of the same product does not count.
+    pub things: BTreeMap<String, PathBuf>,
     /// What the listeners promise about the messages that they take.
     pub promises: Promises,
     /// Which connection stands for a destination of the vendor; the first that fits counts.
@@ -305,6 +308,7 @@ impl Default for Config {
             access_keys: Vec::new(),
             connections,
             sources: BTreeMap::new(),
+            things: BTreeMap::new(),
             promises: Promises::default(),
             endpoints: Vec::new(),
             spool: Spool::default(),

@@ -255,6 +255,44 @@ codes! {
     DELETE_ROUTE = "iot.messagebroker.DeleteTopicRouteFailed", None, GUIDE, "the routes were not deleted: {}";
     LIST_ROUTES = "iot.messageborker.QueryTopicRouteTableListActionError", None, GUIDE, "the routes were not listed: {}";
     LIST_REVERSE_ROUTES = "iot.messageborker.QueryTopicReverseRouteTableListActionError", None, GUIDE, "the routes were not listed: {}";
+
+    // Messages to devices.
+    INVOKE = "iot.device.InvokeThingServiceFailed", None, GUIDE, "the service was not called: {}";
+    SET_PROPERTY = "iot.device.SetDevicePropertyFailed", None, GUIDE, "the properties were not set: {}";
+    ATTRIBUTE_STATUS = "iot.device.QueryDeviceAttrStatusFailed", None, GUIDE, "the values were not read: {}";
+    NULL_CONTENT = "iot.messagebroker.NullMessageContent", None, GUIDE, "{} is empty";
+    NOT_BASE64 = "iot.messagebroker.MessageContentIsNotBase64Encode", None, GUIDE, "the message is not in Base64: {}";
+    PUBLISH = "iot.messagebroker.PublishMessageFailed", None, GUIDE, "the message was not published: {}";
+    PUBLISHING = "iot.messagebroker.PublishMessageException", None, GUIDE, "the message was perhaps not published: {}";
+    TIMEOUT_VALUE = "iot.messagebroker.InvalidTimeoutValue", None, GUIDE, "invalid timeout: {}";
+    RRPC = "iot.messagebroker.RrpcFailed", None, GUIDE, "the request was not sent: {}";
+    OFFLINE = "iot.messagebroker.OFFLINE", None, GUIDE, "the device is offline";
+    HALF_OPEN = "iot.messagebroker.HALFCONN", None, GUIDE, "the connection of the device ended before it answered";
+    TIMEOUT = "iot.messagebroker.TIMEOUT", None, GUIDE, "the device did not answer within 5 seconds";
+    RATE_LIMIT = "iot.messagebroker.RateLimit", None, GUIDE, "too much at once: {}";
+
+    // Shadows.
+    QUERY_SHADOW = "iot.messagebroker.QueryDeviceShadowActionError", None, GUIDE, "the shadow was not read: {}";
+    UPDATE_SHADOW = "iot.messagebroker.UpdateDeviceShadowMessageFailed", None, GUIDE, "the shadow was not changed: {}";
+    NULL_SHADOW = "iot.messagebroker.NullShadowMessage", None, GUIDE, "ShadowMessage is empty";
+    SHADOW_LARGE = "iot.messagebroker.ShadowMessageLengthIsLarge", None, GUIDE, "the shadow would have more than {} bytes";
+    SHADOW_NOT_JSON = "iot.messagebroker.ShadowMessageIsNotJson", None, GUIDE, "ShadowMessage is no JSON object: {}";
+    SHADOW_NO_METHOD = "iot.messagebroker.NotFoundMethodInShadowMessage", None, GUIDE, "ShadowMessage has no `method`; expected `update`";
+    SHADOW_METHOD = "iot.messagebroker.MethodValueIsNotUpdate", None, GUIDE, "`method` is {}; expected `update`";
+    SHADOW_NO_STATE = "iot.messagebroker.NotFoundStateInShadowMessage", None, GUIDE, "ShadowMessage has no object `state`";
+    SHADOW_NO_DESIRED = "iot.messagebroker.NotFoundDesireInShadowMessage", None, GUIDE, "`state` is empty; expected `desired`";
+    SHADOW_NO_REPORTED = "iot.messagebroker.NotFoundReportInShadowMessage", None, GUIDE, "`state` has neither `desired` nor `reported`";
+    SHADOW_NO_VERSION = "iot.messagebroker.NotFoundVersionOrNullVersionValue", None, GUIDE, "ShadowMessage has no `version`";
+    SHADOW_VERSION = "iot.messagebroker.InvalidVersionValueInShadowMessage", None, GUIDE, "invalid `version`: {}";
+    DESIRED_NOT_JSON = "iot.messagebroker.DesireInfoInShadowMessageIsNotJson", None, GUIDE, "`{}` is no object";
+    DESIRED_NULL = "iot.messagebroker.DesireValueIsNullInShadowMessage", None, GUIDE, "`desired` is null; the text `null` clears it";
+    DESIRED_EMPTY = "iot.messagebroker.NoneElementInDesire", None, GUIDE, "`desired` is empty";
+    DESIRED_TOO_MANY = "iot.messagebroker.TooManyElementInDesire", None, GUIDE, "`desired` has more than {} attributes";
+    DESIRED_ELEMENT = "iot.messagebroker.ElementKeyOrValueIsNullInDesire", None, GUIDE, "an attribute of `desired` has no key or no value: {}";
+    REPORTED_NOT_JSON = "iot.messagebroker.ReportInShadowMessageIsNotJson", None, GUIDE, "`{}` is no object";
+    REPORTED_EMPTY = "iot.messagebroker.NoneElementInReport", None, GUIDE, "`reported` is empty";
+    REPORTED_TOO_MANY = "iot.messagebroker.TooManyElementInReport", None, GUIDE, "`reported` has more than {} attributes";
+    REPORTED_ELEMENT = "iot.messagebroker.ElementKeyOrValueIsNullInReport", None, GUIDE, "an attribute of `reported` has no key or no value: {}";
 }
 
 #[cfg(test)]

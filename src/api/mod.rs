@@ -14,18 +14,23 @@ mod explain;
 pub mod form;
 mod ingest;
 mod known;
+mod messages;
 mod nonces;
 mod operation;
 mod product_topics;
 mod products;
+mod properties;
 mod rate;
 mod registered;
 mod rpc;
 mod rules;
 mod running;
 mod server;
+mod services;
+mod shadows;
 pub mod signature;
 mod spool;
+mod target;
 mod topic_routes;
 mod topics;
 mod xml;
@@ -47,6 +52,7 @@ use crate::registry::Registry;
 use crate::rule::store::{AccessKey, Store};
 use crate::rule::{DataType, Rule};
 use crate::sql;
+use crate::thing::Things;
 
 /// The rules that run, as the API sees them. The engine implements it.
 pub trait Rules: Send + Sync + 'static {
@@ -118,6 +124,8 @@ pub struct ApiState {
     pub rules: Arc<dyn Rules>,
     /// Where `/ingest` puts messages.
     pub ingress: Arc<dyn Ingress>,
+    /// What devices are asked, and what is known of their state.
+    pub things: Things,
     /// What the vendor's destinations are here.
     pub destinations: Destinations,
     /// Access keys of the configuration, beside those in the store.

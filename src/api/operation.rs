@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 
 use super::rpc::{Answer, Call};
 use super::{
-    Api, actions, device_batches, device_tags, devices, product_topics, products, rules,
-    topic_routes,
+    Api, actions, device_batches, device_tags, devices, messages, product_topics, products,
+    properties, rules, services, shadows, topic_routes,
 };
 use crate::rule::store::Role;
 
@@ -21,6 +21,10 @@ const FAMILIES: &[&[Operation]] = &[
     device_tags::OPERATIONS,
     product_topics::OPERATIONS,
     topic_routes::OPERATIONS,
+    messages::OPERATIONS,
+    services::OPERATIONS,
+    properties::OPERATIONS,
+    shadows::OPERATIONS,
 ];
 
 /// An operation of the protocol.

@@ -18,6 +18,7 @@ mod sql;
 mod status;
 mod tap;
 mod test;
+mod things;
 
 pub use describe::{functions_summary, operations_table, rule_schema, sinks_table, sources_table};
 pub use reference::{connectors_reference, functions_reference, rules_reference};

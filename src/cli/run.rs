@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::status::Status;
-use super::{NamedSource, Outcome, cannot_start, compiler, install_tls, reload, sources};
+use super::{NamedSource, Outcome, cannot_start, compiler, install_tls, reload, sources, things};
 use crate::api;
 use crate::broker::{Broker, BrokerHandle, DeviceAccess, Hooks, Proof, Routed, StatusMessages};
 use crate::config::{Config, DeviceAuth, in_force};
@@ -28,7 +28,7 @@ use crate::engine::dead::{self, DeadLetters, DeadLimits};
 use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
 use crate::registry::{self, Registry};
 use crate::rule::store::{AccessKey, KEY_FILE, MASTER_KEY, Store};
-use crate::thing::Forwarder;
+use crate::thing::{Forwarder, Things};
 
 /// In the data folder; who has it locked runs there.
 const LOCK_FILE: &str = "lock";
@@ -143,21 +143,22 @@ impl Daemon {
         let facts: Arc<dyn DeviceFacts> = Arc::new(registry.clone());
         let storage = open_storage(config, &facts, &dead)?;
         let engine = Engine::start(engine_limits(config), facts, storage, now_ms())?;
-        let ingress: Arc<dyn Ingress> = Arc::new(Forwarder::new(engine.clone()));
+        let things = things::open(config, &store, &registry, engine.clone()).await?;
+        let ingress: Arc<dyn Ingress> = Arc::new(Forwarder::new(engine.clone(), things.clone()));
         let (broker, routed) = broker(config, &ingress, &registry)?;
+        things.connect(Arc::new(things::Line(broker.handle())));
         let publisher = Republisher { broker: broker.handle(), ingress: Arc::clone(&ingress) };
         let folder = config.path(&config.rules);
         let watch = reload::Watch::new(&folder);
         let (rules, env) = load_rules(config, &folder, &engine, publisher)?;
-        let data_dir = config.path(&config.data_dir);
-        store.first_key(&data_dir, now_ms()).await.context("cannot make the first access key")?;
-        let key_file = Some(data_dir.join(KEY_FILE)).filter(|file| file.exists());
+        let key_file = first_key(config, &store).await?;
         let status = Status {
             engine: Arc::clone(&engine),
             rules: Arc::clone(&rules),
             broker: broker.handle(),
             promises: in_force(&config.promises, &config.sources).into(),
             dead: Arc::clone(&dead),
+            things: things.clone(),
             started: Instant::now(),
         };
         let http_ingress = promised(&ingress, config.promises.http);
@@ -189,7 +190,7 @@ impl Daemon {
             }
         });
         daemon.tend_rules(watch, &stopped);
-        daemon.spawn("devices", registry.tend(stopped.clone()));
+        daemon.tend_devices(registry, things, &stopped);
         daemon.spawn("mqtt", async move {
             if let Err(error) = broker.serve(mqtt, stopped).await {
                 tracing::error!("the MQTT listener ended: {error}");
@@ -205,6 +206,12 @@ impl Daemon {
         self.spawn("replay", dead.replay(rules, stopped.clone()));
         self.spawn("cursors", tend(Arc::clone(&self.rules), stopped.clone()));
         self.spawn("rules", watch.run(Arc::clone(&self.rules), stopped.clone()));
+    }
+
+    /// What is known of devices, and what they send, as far as it has to be written.
+    fn tend_devices(&mut self, registry: Registry, things: Things, stopped: &Shutdown) {
+        self.spawn("devices", registry.tend(stopped.clone()));
+        self.spawn("things", things.run(stopped.clone()));
     }
 
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
@@ -424,6 +431,13 @@ pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
         .with_context(|| format!("cannot open the store in {}", folder.display()))
 }
 
+/// Makes the first access key, when there is none; the file with it, as long as it exists.
+async fn first_key(config: &Config, store: &Store) -> anyhow::Result<Option<PathBuf>> {
+    let data_dir = config.path(&config.data_dir);
+    store.first_key(&data_dir, now_ms()).await.context("cannot make the first access key")?;
+    Ok(Some(data_dir.join(KEY_FILE)).filter(|file| file.exists()))
+}
+
 async fn open_dead_letters(config: &Config) -> anyhow::Result<DeadLetters> {
     let path = config.path(&config.data_dir).join(dead::FILE);
     let limits =
@@ -464,6 +478,7 @@ fn api_state(
         }),
         rules,
         ingress,
+        things: status.things.clone(),
         destinations: api::Destinations {
             endpoints: config.endpoints.clone(),
             connections: Arc::clone(&env.connections),

@@ -12,6 +12,7 @@ use crate::engine::dead::DeadLetters;
 use crate::engine::{
     Engine, LaneCounts, METRICS, Metric, MetricsText, Reason, RuleReport, RuleSet, metrics, spool,
 };
+use crate::thing::Things;
 
 /// What an acknowledgement means with the log on disk.
 const PROMISE_DURABLE: &str = "an acknowledged message of QoS 1, or of a source that is `durable`, is on disk and reaches every action of every rule that matched it, or its error action, or the dead letters, at least once; sources with `ack: received` and QoS 0 are only in memory at first";
@@ -28,6 +29,7 @@ pub(super) struct Status {
     /// What each source promises, by its name.
     pub(super) promises: Arc<[(String, Promise)]>,
     pub(super) dead: Arc<DeadLetters>,
+    pub(super) things: Things,
     pub(super) started: Instant,
 }
 
@@ -163,12 +165,34 @@ impl Status {
                         text.add(*metric, &[("source", source), ("ack", ack), ("qos0", qos0)], 1);
                     }
                 }
+                metrics::DEVICE_CALLS | metrics::DEVICE_LOST => {
+                    self.device_metric(&mut text, *metric)
+                }
                 metrics::MEMORY => text.add(*metric, &[], resident_bytes()),
                 metrics::UPTIME => text.add(*metric, &[], self.started.elapsed().as_secs()),
                 _ => reports.iter().for_each(|report| rule_metric(&mut text, *metric, report)),
             }
         }
         text.finish()
+    }
+
+    fn device_metric(&self, text: &mut MetricsText, metric: Metric) {
+        let counts = self.things.counts();
+        let calls = counts.calls;
+        let calls = [
+            ("made", calls.made),
+            ("answered", calls.answered),
+            ("timed_out", calls.timed_out),
+            ("late", calls.late),
+        ];
+        let lost = [("value", counts.values_lost), ("message", counts.refused)];
+        let (label, values) = match metric {
+            metrics::DEVICE_CALLS => ("outcome", &calls[..]),
+            _ => ("what", &lost[..]),
+        };
+        for (value, count) in values {
+            text.add(metric, &[(label, value)], *count);
+        }
     }
 
     fn broker_metric(&self, text: &mut MetricsText, metric: Metric) {

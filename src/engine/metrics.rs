@@ -73,6 +73,8 @@ metrics! {
     BROKER_SENT = "counter" "tidegate_mqtt_sent_total": "MQTT messages sent to clients";
     BROKER_CLOSED = "counter" "tidegate_mqtt_closed_total": "MQTT connections and batches that the broker ended or refused, by reason";
     BROKER_DROPPED = "counter" "tidegate_mqtt_dropped_total": "MQTT messages dropped, by reason";
+    DEVICE_CALLS = "counter" "tidegate_device_calls_total": "requests to devices that somebody waits for, by outcome: made, answered, timed_out, late (answers that nobody waited for any more)";
+    DEVICE_LOST = "counter" "tidegate_device_lost_total": "what could not be kept of devices: value (last values of properties), message (shadows, tags and topology, when too much waited for the database)";
     SOURCE_PROMISE = "gauge" "tidegate_source_promise": "1, with the promise in force for each source: ack is durable (acknowledged when on disk) or received (when in memory: a crash loses what was not yet on disk); qos0 is memory or durable";
     MEMORY = "gauge" "tidegate_resident_memory_bytes": "memory of the process";
     UPTIME = "gauge" "tidegate_uptime_seconds": "time since the start";

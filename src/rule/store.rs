@@ -72,6 +72,7 @@ const STEPS: &[&str] = &[
     ) STRICT;
 ",
     include_str!("store/registry.sql"),
+    include_str!("store/things.sql"),
 ];
 
 /// Why the store could not do what it was asked for.

@@ -125,7 +125,7 @@ async fn off_loopback_a_message_needs_a_key() {
 #[tokio::test]
 async fn a_post_of_the_thing_model_arrives_as_a_document() {
     let server = Server::with(|state| {
-        state.ingress = Arc::new(Forwarder::new(state.ingress.clone()));
+        state.ingress = Arc::new(Forwarder::new(state.ingress.clone(), state.things.clone()));
     })
     .await;
     let target = "/ingest/sys/a1Pk/dev1/thing/event/property/post";

@@ -52,7 +52,7 @@ fn at<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
     json.pointer(&format!("/{}", path.trim().replace('.', "/")))
 }
 
-async fn run(name: &str, text: &str, server: &Server, format: &str) {
+pub(super) async fn run(name: &str, text: &str, server: &Server, format: &str) {
     let client = server.client();
     let mut kept: BTreeMap<String, String> = BTreeMap::new();
     for step in parse(text) {
@@ -174,6 +174,7 @@ async fn scenarios_answer_as_they_say_and_leave_no_code_out() {
     super::gateway::produce_all(&codes).await;
     super::registered::produce_all(&codes).await;
     super::store_fails::produce_all(&codes).await;
+    super::things::produce_all(&codes).await;
     let seen = codes.lock().unwrap();
     let missing: Vec<_> = CODES
         .iter()

@@ -15,11 +15,13 @@ use tidegate::api::{
 use tidegate::registry::{self, Registry};
 use tidegate::rule::store::{AccessKey, Role, Store};
 use tidegate::rule::{DataType, Owner, Rule, Statement};
-use tidegate::sql::Options;
+use tidegate::sql;
+use tidegate::thing::{Clock, Forwarder, Options, Things};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::client::Client;
+use super::line::Line;
 
 /// The clock of all servers: 2019-02-28T06:14:33Z.
 pub const NOW_MS: u64 = 1_551_334_473_000;
@@ -92,8 +94,8 @@ impl Rules for Engine {
         running.values().find(|rule| rule.name == name).cloned().map(Arc::new)
     }
 
-    fn options(&self, data_type: DataType) -> Options {
-        Options { data_type, ..Options::default() }
+    fn options(&self, data_type: DataType) -> sql::Options {
+        sql::Options { data_type, ..sql::Options::default() }
     }
 }
 
@@ -140,6 +142,7 @@ pub struct Server {
     pub registry: Registry,
     /// Sessions that were ended.
     pub cut: Arc<Mutex<Vec<String>>>,
+    pub line: Arc<Line>,
     pub folder: PathBuf,
     stop: ShutdownHandle,
     task: JoinHandle<std::io::Result<()>>,
@@ -154,11 +157,24 @@ impl Server {
 
     /// A server in a fresh folder whose state a test may change.
     pub async fn with(change: impl FnOnce(&mut ApiState)) -> Self {
+        Self::wired(Options::default(), change).await
+    }
+
+    /// The same, with devices that are treated so.
+    pub async fn wired(options: Options, change: impl FnOnce(&mut ApiState)) -> Self {
         let folder = std::env::temp_dir().join(format!("tidegate-api-{}", uuid::Uuid::new_v4()));
-        Self::open(folder, change).await
+        Self::furnished(folder, options, change).await
     }
 
     pub async fn open(folder: PathBuf, change: impl FnOnce(&mut ApiState)) -> Self {
+        Self::furnished(folder, Options::default(), change).await
+    }
+
+    async fn furnished(
+        folder: PathBuf,
+        options: Options,
+        change: impl FnOnce(&mut ApiState),
+    ) -> Self {
         let store = Store::open(&folder).await.unwrap();
         let engine = Arc::new(Engine::default());
         let inbox = Arc::new(Inbox {
@@ -169,9 +185,17 @@ impl Server {
         let registry = Registry::open(store.clone(), REGISTRY).await.unwrap();
         let cut: Arc<Mutex<Vec<String>>> = Arc::default();
         let cuts = cut.clone();
+        let clock: Clock = Arc::new(|| NOW_MS);
+        let things = Things::open(&store, registry.clone(), inbox.clone(), clock, options).await;
+        let things = things.unwrap();
+        let line = Arc::new(Line::default());
+        things.connect(line.clone());
+        let forwarder = Forwarder::new(inbox.clone(), things.clone());
+        assert!(line.forwarder.set(forwarder).is_ok());
         let mut state = ApiState {
             store: store.clone(),
             registry: registry.clone(),
+            things,
             cut: Arc::new(move |session| cuts.lock().unwrap().push(session.to_owned())),
             rules: engine.clone(),
             ingress: inbox.clone(),
@@ -196,7 +220,7 @@ impl Server {
         let limits = state.limits;
         let task = tokio::spawn(serve(listener, router(state), limits, signal));
         let codes = Arc::default();
-        Self { address, engine, inbox, store, registry, cut, folder, stop, task, codes }
+        Self { address, engine, inbox, store, registry, cut, line, folder, stop, task, codes }
     }
 
     pub fn client(&self) -> Client {

@@ -7,6 +7,7 @@ mod master_key;
 mod reload;
 mod spool_status;
 mod systems;
+mod things;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

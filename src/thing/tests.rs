@@ -1,0 +1,119 @@
+//! For tests: device messages of three registered devices, and what rules and devices get.
+
+use std::sync::{Arc, Mutex};
+
+use connectors::contract::{Batch, Ingress, Message, Origin, Topic, TopicLimits};
+use serde_json::Value;
+
+use super::tsl::Model;
+use super::{Connection, Downlink, Forwarder, Options, Things};
+use crate::registry::{Limits, NewDevice, NewProduct, Registry};
+use crate::rule::store::Store;
+
+pub(super) const NOW_MS: u64 = 1_510_799_670_074;
+
+/// What rules and devices got.
+#[derive(Default)]
+pub(super) struct Got {
+    pub(super) rules: Mutex<Vec<Message>>,
+    pub(super) devices: Mutex<Vec<Message>>,
+    pub(super) full: Mutex<bool>,
+}
+
+#[async_trait::async_trait]
+impl Ingress for Got {
+    fn try_submit(&self, batch: Batch) -> Result<(), Batch> {
+        if *self.full.lock().expect("lock") {
+            return Err(batch);
+        }
+        self.rules.lock().expect("lock").extend(batch.messages);
+        batch.ack.accept();
+        Ok(())
+    }
+
+    async fn ready(&self) {}
+}
+
+impl Downlink for Got {
+    fn publish(&self, message: &Message) -> bool {
+        self.devices.lock().expect("lock").push(message.clone());
+        true
+    }
+
+    fn connection(&self, _: &str, device_name: &str) -> Option<Connection> {
+        (device_name != "absent").then(Connection::default)
+    }
+}
+
+/// Topics and payloads.
+pub(super) type Short = Vec<(String, Value)>;
+
+pub(super) struct Rig {
+    pub(super) got: Arc<Got>,
+    pub(super) things: Things,
+    pub(super) registry: Registry,
+    pub(super) forwarder: Forwarder,
+    pub(super) pk: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    /// A product with the devices `dn`, `sub` and `absent`, and perhaps a model.
+    pub(super) async fn new(model: Option<Value>) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = Store::open(folder.path()).await.expect("store");
+        let registry = Registry::open(store.clone(), Limits::default()).await.expect("registry");
+        let product = NewProduct {
+            name: "product".into(),
+            description: String::new(),
+            node_type: 1,
+            data_format: 1,
+            senior: true,
+            category_key: Some("Ammeter".into()),
+            net_type: None,
+            protocol_type: None,
+            validate_type: 1,
+        };
+        let pk = registry.create_product(product, 0).await.expect("product").key.clone();
+        for name in ["dn", "sub", "absent"] {
+            let (product_key, device_name) = (pk.clone(), Some(name.to_owned()));
+            let device = NewDevice { product_key, device_name, nickname: None };
+            registry.register(device, 0).await.expect("device");
+        }
+        let got = Arc::new(Got::default());
+        let mut options = Options { strict: true, ..Options::default() };
+        if let Some(model) = model {
+            options.models.insert(pk.clone(), Model::read(&model).expect("model"));
+        }
+        let rules: Arc<dyn Ingress> = got.clone();
+        let clock: crate::thing::Clock = Arc::new(|| NOW_MS);
+        let things = Things::open(&store, registry.clone(), rules.clone(), clock, options).await;
+        let things = things.expect("things");
+        things.connect(got.clone());
+        let forwarder = Forwarder::new(rules, things.clone());
+        Self { got, things, registry, forwarder, pk, _folder: folder }
+    }
+
+    pub(super) fn send(&self, topic: &str, payload: &str) -> Result<(), Batch> {
+        let topic = Topic::parse(topic, TopicLimits::default()).expect("topic");
+        let mut message = Message::new(topic, payload.to_owned(), NOW_MS);
+        message.origin = Arc::new(Origin { source: Some("mqtt".into()), ..Origin::default() });
+        self.forwarder.try_submit(Batch::unacknowledged(vec![message]))
+    }
+
+    /// Sends to `/sys/{pk}/dn/{tail}`; what rules got for it, and what devices were told.
+    pub(super) fn sys(&self, tail: &str, payload: &str) -> (Short, Short) {
+        self.send(&format!("/sys/{}/dn/{tail}", self.pk), payload).expect("room");
+        (self.take(&self.got.rules), self.take(&self.got.devices))
+    }
+
+    /// Topics without the product key, and payloads.
+    pub(super) fn take(&self, from: &Mutex<Vec<Message>>) -> Short {
+        let messages = std::mem::take(&mut *from.lock().expect("lock"));
+        let short = |message: &Message| {
+            let topic = message.topic.as_str().replace(&self.pk, "PK");
+            (topic, serde_json::from_slice(&message.payload).unwrap_or(Value::Null))
+        };
+        messages.iter().map(short).collect()
+    }
+}
