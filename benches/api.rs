@@ -246,7 +246,9 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let key = runtime.block_on(fill(&folder, running, rules));
+    let began = Instant::now();
     let daemon = start(&folder);
+    let started = began.elapsed().as_secs_f64();
     let mut wires: Vec<_> =
         (0..CONNECTIONS).map(|name| Wire::connect(daemon.http, &key, name)).collect();
     let span = Duration::from_secs_f64(seconds);
@@ -270,6 +272,7 @@ fn main() {
         println!("quick run: it works, and there are no figures");
         return;
     }
+    println!("api: a start with {running} rules that run {started:.2} s");
     println!("api: signed GetRule {signed:.0} per second (promise: >= 5000), /healthz {health:.0}");
     println!("ratio GetRule / healthz = {:.2}", signed / health);
     println!(

@@ -227,9 +227,11 @@ pub(super) async fn stop(api: &Api, call: &Call) -> Answer {
 /// What the store says.
 pub async fn restore(state: &ApiState) -> Result<Vec<(String, RuleProblem)>, StoreError> {
     let mut failed = Vec::new();
+    let actions = state.store.running_actions().await?;
     for rule in state.store.running_rules().await? {
-        let actions = state.store.actions(rule.id).await?;
-        let problem = match compile(state, &rule, &actions) {
+        let from = actions.partition_point(|action| action.rule_id < rule.id);
+        let end = actions.partition_point(|action| action.rule_id <= rule.id);
+        let problem = match compile(state, &rule, &actions[from..end]) {
             Ok(compiled) => state.rules.put(compiled).err(),
             Err(error) => Some(RuleProblem { message: error.to_string(), sql: false }),
         };

@@ -205,8 +205,10 @@ impl Store {
         let path = data_dir.join(FILE);
         create_private(data_dir, &path)
             .map_err(|source| StoreError::File { path: path.clone(), source })?;
-        // One connection: writes come one by one anyway, and nothing here is read often.
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(durable(&path)).await?;
+        // One connection: writes come one by one anyway. A file can't hang up as a server can, so there is
+        // nothing to test before each use.
+        let options = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false);
+        let pool = options.connect_with(durable(&path)).await?;
         migrate(&pool, &path, STEPS).await?;
         let seal = unlock(&pool, &path, master).await?.map(Arc::new);
         Ok(Self { pool, seal })
@@ -419,6 +421,20 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         row.as_ref().map(read_action).transpose()
+    }
+
+    /// The actions of all rules that were started and not stopped, the oldest of each rule first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn running_actions(&self) -> Result<Vec<StoredAction>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT actions.* FROM actions JOIN rules ON rules.id = actions.rule_id
+             WHERE rules.running ORDER BY actions.rule_id, actions.id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read_action).collect()
     }
 
     /// All actions of a rule, the oldest first.

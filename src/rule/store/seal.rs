@@ -3,7 +3,7 @@
 //! The master key never gets into the store; whether it is the right one, an encrypted text tells.
 //! AES-256-GCM with a random nonce per secret and the id of the access key as what goes with it, so that
 //! nobody can exchange two of them. The key is PBKDF2-HMAC-SHA256 of the master key, with [`ROUNDS`]
-//! rounds and a random salt of the store.
+//! rounds and a random salt; the store keeps both.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -25,8 +25,9 @@ pub const MASTER_KEY: &str = "TIDEGATE_MASTER_KEY";
 /// The shortest master key that is taken, in bytes.
 pub const MASTER_KEY_MIN: usize = 16;
 
-/// Rounds of the derivation: some tenths of a second, once per start.
-const ROUNDS: NonZeroU32 = NonZeroU32::new(600_000).expect("invariant: not zero");
+/// Rounds of the derivation for a new store: some tenths of a second, once per start. The program
+/// without optimisation takes many times as long for each.
+const ROUNDS: u32 = if cfg!(debug_assertions) { 20_000 } else { 600_000 };
 
 /// What an encrypted secret starts with; a plain one is made of hexadecimal digits.
 const PREFIX: &str = "v1:";
@@ -44,9 +45,10 @@ impl fmt::Debug for Seal {
 }
 
 impl Seal {
-    fn derive(master: &str, salt: &[u8]) -> Self {
+    fn derive(master: &str, rounds: u32, salt: &[u8]) -> Self {
         let mut key = [0; 32];
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, salt, master.as_bytes(), &mut key);
+        let rounds = NonZeroU32::new(rounds).unwrap_or(NonZeroU32::MIN);
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, master.as_bytes(), &mut key);
         let key = UnboundKey::new(&AES_256_GCM, &key).expect("invariant: the key has 32 bytes");
         Self(LessSafeKey::new(key))
     }
@@ -117,7 +119,9 @@ pub(super) async fn unlock(
     }
     let seal = match known {
         Some((salt, check)) => {
-            let seal = Seal::derive(master, &STANDARD.decode(salt).unwrap_or_default());
+            let (rounds, salt) = salt.split_once(':').unwrap_or_default();
+            let salt = STANDARD.decode(salt).unwrap_or_default();
+            let seal = Seal::derive(master, rounds.parse().unwrap_or(ROUNDS), &salt);
             if seal.open(CHECK.0, &check).as_deref() != Some(CHECK.1) {
                 return Err(StoreError::WrongMasterKey { path: path.to_owned() });
             }
@@ -125,9 +129,10 @@ pub(super) async fn unlock(
         }
         None => {
             let salt: [u8; 16] = random()?;
-            let seal = Seal::derive(master, &salt);
+            let seal = Seal::derive(master, ROUNDS, &salt);
             let check = seal.seal(CHECK.0, CHECK.1)?;
-            seal_all(pool, &seal, &STANDARD.encode(salt), &check).await?;
+            let salt = format!("{ROUNDS}:{}", STANDARD.encode(salt));
+            seal_all(pool, &seal, &salt, &check).await?;
             seal
         }
     };

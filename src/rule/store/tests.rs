@@ -64,11 +64,13 @@ async fn rules_survive_and_ids_are_never_used_again() {
     let mut want = StoredRule { id: second, ..rule("second") };
     assert_eq!(store.rule(second).await.unwrap(), Some(want.clone()));
     assert_eq!(store.running_rules().await.unwrap(), [want.clone()]);
+    assert_eq!(store.running_actions().await.unwrap(), store.actions(second).await.unwrap());
     want.running = false;
     want.filter = Some("a > 1".to_owned());
     store.update_rule(&want).await.unwrap();
     assert_eq!(store.rule_named("second").await.unwrap(), Some(want));
     assert_eq!(store.running_rules().await.unwrap(), []);
+    assert_eq!(store.running_actions().await.unwrap(), []);
     assert_eq!(store.actions(second).await.unwrap()[0].configuration, r#"{"a": 1.10}"#);
 }
 
