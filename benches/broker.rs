@@ -2,6 +2,9 @@
 //!
 //! Promise: one publisher, one subscriber, QoS 0 and 1, no rule that matches: at least 60 % of what
 //! Mosquitto passes through in the same run. Also reported: the same with one matching republish rule.
+//!
+//! Promise: 10,000 connected idle devices, each with a kept session and three subscriptions, take at most
+//! 20 KiB each.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,6 +19,8 @@ const ROUNDS: usize = 5;
 const PAYLOAD: [u8; 200] = [b'x'; 200];
 /// Messages on their way at the same time; no broker drops any then.
 const WINDOW: u64 = 1_000;
+/// Devices that are connected and do nothing.
+const IDLE: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server process that ends with the bench.
@@ -60,7 +65,8 @@ fn mosquitto(folder: &Path) -> Option<Server> {
 
 fn tidegate(folder: &Path) -> Server {
     std::fs::create_dir_all(folder.join("rules")).expect("folder");
-    let config = "listen: { mqtt: \"127.0.0.1:0\", http: \"127.0.0.1:0\" }\n";
+    let config = "listen: { mqtt: \"127.0.0.1:0\", http: \"127.0.0.1:0\" }\n\
+                  limits: { mqtt: { connections: 20000 } }\n";
     std::fs::write(folder.join("tidegate.yaml"), config).expect("configuration");
     let rule = "rules:\n  - name: answer\n    sql: SELECT * FROM \"ask\"\n    data_type: binary\n    actions: [{ republish: { topic: answer, qos: 0 } }]\n";
     std::fs::write(folder.join("rules/answer.yaml"), rule).expect("rule");
@@ -113,6 +119,37 @@ async fn pass(address: SocketAddr, to: &str, from: &str, qos: QoS, count: u64) -
     count as f64 / elapsed.as_secs_f64()
 }
 
+/// Resident memory of a process in KiB.
+fn resident(server: &Server) -> u64 {
+    let path = format!("/proc/{}/status", server.child.id());
+    let status = std::fs::read_to_string(path).expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a size");
+    line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
+}
+
+/// KiB of memory for each connected device that does nothing.
+async fn idle(server: &Server, count: usize) -> f64 {
+    let before = resident(server);
+    let mut clients = Vec::with_capacity(count);
+    for n in 0..count {
+        let mut options = Options::new(format!("device-{n:05}"));
+        options.version = tidegate::broker::codec::Version::V311;
+        options.clean_start = false;
+        let mut client = Client::connect(server.address, options).await.expect("connects");
+        for end in ["service/property/set", "rrpc/request/+", "event/+/post_reply"] {
+            let text = format!("/sys/a1Pk/device-{n:05}/thing/{end}");
+            let filter = TopicFilter::parse(text, TopicLimits::default()).expect("filter");
+            client.subscribe(&filter, QoS::AtLeastOnce).await.expect("subscribes");
+        }
+        clients.push(client);
+    }
+    // The sessions are written meanwhile; what that takes counts too.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let after = resident(server);
+    drop(clients);
+    after.saturating_sub(before) as f64 / count as f64
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -160,5 +197,13 @@ fn main() {
         }
     }
     drop(ours);
+    let folder_of_idle = folder.join("idle");
+    let server = tidegate(&folder_of_idle);
+    let count = if test { 100 } else { IDLE };
+    let each = runtime.block_on(idle(&server, count));
+    if !test {
+        println!("idle device, {count} connected: {each:.1} KiB (promise: <= 20)");
+    }
+    drop(server);
     std::fs::remove_dir_all(&folder).ok();
 }

@@ -20,7 +20,7 @@ const BATCH_MAX: usize = 100;
 pub struct RepublishSettings {
     /// The topic, such as `/a1Pk/${device}/user/alert`; a value may not hold `/`, `+` or `#`.
     topic: Template,
-    /// The quality of service: 0 or 1.
+    /// The quality of service: 0, 1 or 2.
     #[serde(default = "at_least_once")]
     qos: QoS,
     /// Whether the broker keeps the message as the topic's last value.

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tidegate::api::form::{self, Parameters};
 use tidegate::api::signature::acs3::{Authorization, HeaderMap};
 use tidegate::api::signature::{Claim, string_to_sign};
-use tidegate::broker::codec::{Version, decode, decode_in, encode, frame_len};
+use tidegate::broker::codec::{Packet, Properties, Version, decode, decode_in, encode, frame_len};
 use tidegate::sql::functions::FUNCTIONS;
 use tidegate::sql::peers::{self, Peer};
 use tidegate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
@@ -312,6 +312,8 @@ fn mqtt_packet(data: &[u8]) {
     if len > bytes.len() {
         return;
     }
+    // What is written of a message's properties is read back from a file that others may have touched.
+    Properties::from_bytes(&bytes).ok();
     for version in [Version::V311, Version::V5] {
         if let Ok(packet) = decode_in(&bytes, 0, len, version) {
             let mut out = Vec::new();
@@ -319,6 +321,10 @@ fn mqtt_packet(data: &[u8]) {
             let out = Bytes::from(out);
             assert_eq!(frame_len(&out, usize::MAX), Ok(Some(out.len())));
             assert_eq!(decode(&out, version).as_ref(), Ok(&packet));
+            if let Packet::Publish(publish) = &packet {
+                let kept = Bytes::from(publish.properties.to_bytes());
+                assert_eq!(Properties::from_bytes(&kept).as_ref(), Ok(&publish.properties));
+            }
         }
     }
 }

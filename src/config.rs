@@ -35,6 +35,8 @@ pub const DEFAULT_FILE: &str = "tidegate.yaml";
 pub struct Config {
     /// Where the daemon listens.
     pub listen: Listen,
+    /// The certificate of the listeners `mqtts` and `wss`; read again when the files change.
+    pub tls: Option<broker::TlsFiles>,
     /// The folder of the store and of what actions write by default.
     pub data_dir: PathBuf,
     /// The folder of rule files.
@@ -80,6 +82,18 @@ pub struct Listen {
     #[schemars(with = "String")]
     #[serde(deserialize_with = "address")]
     pub mqtt: SocketAddr,
+    /// MQTT over TLS, such as `0.0.0.0:8883`; needs `tls`. Not there by default.
+    #[schemars(with = "Option<String>")]
+    #[serde(deserialize_with = "optional_address")]
+    pub mqtts: Option<SocketAddr>,
+    /// MQTT over WebSocket at the path `/mqtt`, such as `127.0.0.1:8083`. Not there by default.
+    #[schemars(with = "Option<String>")]
+    #[serde(deserialize_with = "optional_address")]
+    pub ws: Option<SocketAddr>,
+    /// MQTT over WebSocket and TLS; needs `tls`. Not there by default.
+    #[schemars(with = "Option<String>")]
+    #[serde(deserialize_with = "optional_address")]
+    pub wss: Option<SocketAddr>,
     /// The API, `/ingest`, `/healthz`, `/readyz` and `/metrics`.
     #[schemars(with = "String")]
     #[serde(deserialize_with = "address")]
@@ -282,10 +296,17 @@ fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     })
 }
 
+fn optional_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(from).map(Some)
+}
+
 impl Default for Listen {
     fn default() -> Self {
         Self {
             mqtt: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            mqtts: None,
+            ws: None,
+            wss: None,
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
         }
     }
@@ -300,6 +321,7 @@ impl Default for Config {
         };
         Self {
             listen: Listen::default(),
+            tls: None,
             data_dir: PathBuf::from("data"),
             rules: PathBuf::from("rules"),
             time_zone: None,
@@ -360,6 +382,13 @@ impl Config {
         config.limits.check().map_err(|(path, message)| document.problem(path, message))?;
         let spool = config.spool.limits(config.limits.payload).check();
         spool.map_err(|error| document.problem("spool", error.to_string()))?;
+        let secure = [("listen.mqtts", config.listen.mqtts), ("listen.wss", config.listen.wss)];
+        if let Some((path, _)) = secure.iter().find(|(_, wanted)| wanted.is_some())
+            && config.tls.is_none()
+        {
+            let message = "TLS needs a certificate; add `tls: { cert: FILE, key: FILE }`";
+            return Err(document.problem(path, message));
+        }
         config.zone().map_err(|message| document.problem("time_zone", message))?;
         config.users().map_err(|(path, message)| document.problem(&path, message))?;
         config
@@ -415,7 +444,9 @@ impl Config {
     /// True when every listener is on loopback.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.listen.mqtt.ip().is_loopback() && self.listen.http.ip().is_loopback()
+        let Listen { mqtt, http, mqtts, ws, wss } = &self.listen;
+        let all = [Some(mqtt), Some(http), mqtts.as_ref(), ws.as_ref(), wss.as_ref()];
+        all.into_iter().flatten().all(|address| address.ip().is_loopback())
     }
 
     /// Deny by default: on a public address somebody must have said who may connect.

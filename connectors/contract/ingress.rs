@@ -64,7 +64,7 @@ impl Batch {
 /// What a source promises about the messages that it brings in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Promise {
-    /// Messages of QoS 0 are written to the log, too. Messages of QoS 1 always are.
+    /// Messages of QoS 0 are written to the log, too. Those of QoS 1 and 2 always are.
     pub durable: bool,
     /// When a batch counts as accepted.
     pub ack: AckWhen,

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 
 use super::Topic;
 
-/// MQTT's quality of service, as far as Tidegate keeps it. In settings it is the number 0 or 1.
+/// MQTT's quality of service. In settings it is the number 0, 1 or 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, serde::Deserialize)]
 #[serde(try_from = "u8")]
 pub enum QoS {
@@ -18,16 +18,25 @@ pub enum QoS {
     AtMostOnce,
     /// At least once.
     AtLeastOnce,
+    /// Exactly once between an MQTT client and the broker; for rules it is as [`QoS::AtLeastOnce`].
+    ExactlyOnce,
 }
 
 impl QoS {
-    /// The level as MQTT numbers it: 0 or 1.
+    /// The level as MQTT numbers it: 0, 1 or 2.
     #[must_use]
     pub fn level(self) -> u8 {
         match self {
             Self::AtMostOnce => 0,
             Self::AtLeastOnce => 1,
+            Self::ExactlyOnce => 2,
         }
+    }
+
+    /// True when the sender waits for an acknowledgement.
+    #[must_use]
+    pub fn is_acknowledged(self) -> bool {
+        self > Self::AtMostOnce
     }
 }
 
@@ -38,7 +47,8 @@ impl TryFrom<u8> for QoS {
         match level {
             0 => Ok(Self::AtMostOnce),
             1 => Ok(Self::AtLeastOnce),
-            _ => Err("a quality of service is 0 or 1"),
+            2 => Ok(Self::ExactlyOnce),
+            _ => Err("a quality of service is 0, 1 or 2"),
         }
     }
 }
@@ -53,7 +63,7 @@ impl schemars::JsonSchema for QoS {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "enum": [0, 1] })
+        schemars::json_schema!({ "enum": [0, 1, 2] })
     }
 }
 

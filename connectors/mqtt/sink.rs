@@ -38,6 +38,7 @@ pub struct MqttSinkSettings {
     topic: Template,
     /// The quality of service: 0 or 1.
     #[serde(default = "at_least_once")]
+    #[schemars(extend("enum" = [0, 1]))]
     qos: QoS,
     /// Whether the broker keeps the message as the topic's last value.
     #[serde(default)]
@@ -55,6 +56,10 @@ impl SinkConfig for MqttSinkSettings {
         r#"{ connection: floor, topic: "plant/${device}/alert", qos: 1 }"#;
 
     fn build(self, env: &Env) -> Result<Arc<dyn Sink>, ConfigError> {
+        if self.qos == QoS::ExactlyOnce {
+            let text = "expected 0 or 1: what is tried again comes twice at QoS 2, too";
+            return Err(ConfigError::new("qos", text));
+        }
         if let Some(topic) = self.topic.literal() {
             Topic::parse(topic, TOPIC_LIMITS)
                 .map_err(|error| ConfigError::new("topic", error.to_string()))?;
@@ -150,7 +155,7 @@ impl MqttSink {
         }
         let qos = match self.settings.qos {
             QoS::AtMostOnce => rumqttc::QoS::AtMostOnce,
-            QoS::AtLeastOnce => rumqttc::QoS::AtLeastOnce,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => rumqttc::QoS::AtLeastOnce,
         };
         let mut options = PublishOptions::new(qos).retain(self.settings.retain);
         if let Some(key) = key {

@@ -63,6 +63,7 @@ pub struct MqttSourceSettings {
     filters: Vec<String>,
     /// The quality of service: 0, or 1 for messages that are not lost when the daemon stops.
     #[serde(default = "at_least_once")]
+    #[schemars(extend("enum" = [0, 1]))]
     qos: QoS,
     /// A group whose members share the messages (`$share/GROUP/FILTER`).
     share: Option<String>,
@@ -82,6 +83,10 @@ impl SourceConfig for MqttSourceSettings {
     const EXAMPLE: &'static str = r##"{ connection: floor, filters: ["/#"], qos: 1 }"##;
 
     fn build(self, name: &str, env: &Env) -> Result<Box<dyn Source>, ConfigError> {
+        if self.qos == QoS::ExactlyOnce {
+            let text = "expected 0 or 1: QoS 1 loses nothing, and rules work at least once";
+            return Err(ConfigError::new("qos", text));
+        }
         if self.filters.is_empty() {
             return Err(ConfigError::new("filters", "name at least one topic filter"));
         }
@@ -238,7 +243,7 @@ impl MqttSource {
     fn subscriptions(&self) -> Vec<SubscribeFilterInput> {
         let qos = match self.qos {
             QoS::AtMostOnce => rumqttc::QoS::AtMostOnce,
-            QoS::AtLeastOnce => rumqttc::QoS::AtLeastOnce,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => rumqttc::QoS::AtLeastOnce,
         };
         let input = |filter: &TopicFilter| {
             let text = match &self.share {

@@ -1,8 +1,8 @@
 //! A small MQTT client over plain TCP, for the command line, load tests and the broker's own tests.
 //!
-//! It does not reconnect, keeps no session state between connections, and speaks QoS 0 and 1 only.
+//! It does not reconnect, keeps no session state between connections, and forgets QoS 2 messages that it was in the middle of with the connection.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::Instant;
 
 use super::codec::{
-    self, Connect, DecodeError, Name, Packet, Properties, Publish, PublishHead, Reason, Subscribe,
-    SubscribeTo, Value, Version,
+    self, AckKind, Connect, DecodeError, Name, Packet, Properties, Publish, PublishHead, Reason,
+    Subscribe, SubscribeTo, Value, Version,
 };
 
 /// How a client connects.
@@ -35,7 +35,7 @@ pub struct Options {
     pub clean_start: bool,
     /// Seconds that the broker is to keep the session for; MQTT 5 only.
     pub session_expiry_s: u32,
-    /// QoS 1 messages that may be unacknowledged at the same time.
+    /// QoS 1 and 2 messages that may be unacknowledged at the same time.
     pub window: usize,
     /// Bytes of a packet from the broker at most.
     pub packet_bytes: usize,
@@ -94,6 +94,8 @@ pub struct Client {
     chunk: Bytes,
     output: Vec<u8>,
     inbox: VecDeque<Publish>,
+    /// QoS 2 messages of the broker that it has not released.
+    received: HashSet<u16>,
     unacknowledged: usize,
     next_id: u16,
     last_write: Instant,
@@ -120,6 +122,7 @@ impl Client {
             chunk: Bytes::new(),
             output: Vec::new(),
             inbox: VecDeque::new(),
+            received: HashSet::new(),
             unacknowledged: 0,
             next_id: 0,
             last_write: Instant::now(),
@@ -161,8 +164,8 @@ impl Client {
         self.session_present
     }
 
-    /// Publishes a message. It may stay in a buffer until [`Client::flush`]; with QoS 1 it waits
-    /// only while the window of unacknowledged messages is full.
+    /// Publishes a message. It may stay in a buffer until [`Client::flush`]; with QoS 1 and 2 it
+    /// waits only while the window of unacknowledged messages is full.
     ///
     /// # Errors
     /// [`ClientError`], also for a message published before that the broker refused.
@@ -180,7 +183,7 @@ impl Client {
                 self.take_in().await?;
             }
         }
-        let reliable = qos == QoS::AtLeastOnce;
+        let reliable = qos.is_acknowledged();
         let packet_id = if reliable { self.packet_id() } else { 0 };
         self.unacknowledged += usize::from(reliable);
         let properties = &Properties::default();
@@ -190,7 +193,7 @@ impl Client {
         if self.output.len() >= OUTPUT_HIGH { self.write().await } else { Ok(()) }
     }
 
-    /// Writes what is in the buffer and waits until every QoS 1 message is acknowledged.
+    /// Writes what is in the buffer and waits until every message of QoS 1 and 2 is acknowledged.
     ///
     /// # Errors
     /// [`ClientError`], also when the broker refused a message.
@@ -198,6 +201,8 @@ impl Client {
         self.write().await?;
         while self.unacknowledged > 0 {
             self.take_in().await?;
+            // What came may want an answer: PUBREL follows PUBREC.
+            self.write().await?;
         }
         Ok(())
     }
@@ -223,6 +228,7 @@ impl Client {
             Packet::SubAck(ack) => match ack.reasons.first() {
                 Some(Reason(0)) => Ok(QoS::AtMostOnce),
                 Some(Reason(1)) => Ok(QoS::AtLeastOnce),
+                Some(Reason(2)) => Ok(QoS::ExactlyOnce),
                 other => Err(ClientError::Refused {
                     what: "SUBSCRIBE",
                     reason: other.copied().unwrap_or(Reason::UNSPECIFIED),
@@ -264,6 +270,11 @@ impl Client {
     fn packet_id(&mut self) -> u16 {
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
         self.next_id
+    }
+
+    fn ack(&mut self, kind: AckKind, packet_id: u16) {
+        let version = self.options.version;
+        codec::encode_ack(kind, packet_id, Reason::SUCCESS, version, &mut self.output);
     }
 
     fn send(&mut self, packet: &Packet) {
@@ -343,14 +354,29 @@ impl Client {
     fn sort_packet(&mut self, packet: Packet) -> Result<(), ClientError> {
         match packet {
             Packet::Publish(publish) => {
-                if publish.qos == 1 {
-                    let version = self.options.version;
-                    let (id, output) = (publish.packet_id, &mut self.output);
-                    codec::encode_puback(id, Reason::SUCCESS, version, output);
+                let is_new = match publish.qos {
+                    0 => true,
+                    1 => {
+                        self.ack(AckKind::PubAck, publish.packet_id);
+                        true
+                    }
+                    _ => {
+                        self.ack(AckKind::PubRec, publish.packet_id);
+                        self.received.insert(publish.packet_id)
+                    }
+                };
+                if is_new {
+                    self.inbox.push_back(publish);
                 }
-                self.inbox.push_back(publish);
             }
-            Packet::PubAck(ack) => {
+            Packet::PubRec(ack) if !ack.reason.is_error() => {
+                self.ack(AckKind::PubRel, ack.packet_id);
+            }
+            Packet::PubRel(ack) => {
+                self.received.remove(&ack.packet_id);
+                self.ack(AckKind::PubComp, ack.packet_id);
+            }
+            Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => {
                 self.unacknowledged = self.unacknowledged.saturating_sub(1);
                 if ack.reason.is_error() {
                     return Err(ClientError::Refused { what: "PUBLISH", reason: ack.reason });

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,17 +14,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use connectors::contract::{Batch, Message, Nacked, Origin, QoS};
+use connectors::contract::{Batch, Message, Origin, QoS};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::codec::{self, Disconnect, Packet, Properties, Reason, Version};
+use super::codec::{self, AckKind, Disconnect, Packet, Properties, Reason, Version};
 use super::core::Core;
 use super::counters::add;
 use super::handshake::Greeted;
 use super::hooks::{Connected, Disconnected, Identity};
+use super::outbox::Sending;
+use super::owed::{self, Answer, AnswerKind, Owed, Waiting};
 use super::route::Publication;
-use super::session::{Sending, Session};
+use super::session::Session;
 use super::sessions::Leave;
 
 /// Bytes that one read takes at most, and one turn of writing about at most.
@@ -52,16 +54,6 @@ pub(super) enum Close {
 const NOT_ACCEPTED: Close =
     Close::Broker(Reason::IMPLEMENTATION, "the engine did not accept the messages");
 
-/// Something that the engine will say.
-type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Acknowledgements that wait for the engine's decision about one batch.
-pub(super) struct Owed {
-    /// `None` when nothing of the batch went to the engine.
-    pub decision: Option<Waiting<Result<(), Nacked>>>,
-    pub answers: Vec<(u16, Reason)>,
-}
-
 /// A batch that the engine had no room for.
 pub(super) struct Refused {
     batch: Batch,
@@ -86,10 +78,15 @@ pub(super) struct Connection<IO> {
     pub sending: Vec<Sending>,
     /// Messages of the present read, for the engine.
     pub batch: Vec<Message>,
-    pub answers: Vec<(u16, Reason)>,
+    pub answers: Vec<Answer>,
+    /// QoS 2 messages of the present read that an earlier connection has brought, and that the engine
+    /// has not decided about.
+    pub repeated: Vec<u16>,
     pub owed: VecDeque<Owed>,
-    /// QoS 1 messages of the client that are not acknowledged, those of the present read included.
+    /// QoS 1 and 2 messages of the client that are not answered, those of the present read included.
     pub unacknowledged: usize,
+    /// QoS 2 messages that were answered with PUBREC and not released with PUBREL.
+    pub unreleased: usize,
     pub refused: Option<Refused>,
     last_seen: Instant,
     /// One and a half times the keep-alive interval.
@@ -118,8 +115,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             sending: Vec::new(),
             batch: Vec::new(),
             answers: Vec::new(),
+            repeated: Vec::new(),
             owed: VecDeque::new(),
             unacknowledged: 0,
+            unreleased: 0,
             refused: None,
             last_seen: Instant::now(),
             patience,
@@ -229,23 +228,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         }
     }
 
-    /// Turns the engine's decisions into PUBACKs, in the order of the messages (MQTT-4.6.0-2).
+    /// Turns the engine's decisions into PUBACKs and PUBRECs, in the order of the messages
+    /// (MQTT-4.6.0-2, MQTT-4.6.0-3).
     fn settle_owed(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         let mut moved = false;
         while let Some(owed) = self.owed.front_mut() {
-            match owed.decision.as_mut().map(|decision| decision.as_mut().poll(cx)) {
-                Some(Poll::Pending) => break,
-                Some(Poll::Ready(Err(Nacked))) => {
-                    add(&self.core.counters.batches_refused, 1);
-                    return Err(NOT_ACCEPTED);
-                }
-                None | Some(Poll::Ready(Ok(()))) => {}
+            let decided = match owed.poll(&self.session, &self.core, cx) {
+                Poll::Pending => break,
+                Poll::Ready(decided) => decided,
+            };
+            let Some(owed) = self.owed.pop_front() else { break };
+            if decided.is_err() {
+                add(&self.core.counters.batches_refused, 1);
+                return Err(NOT_ACCEPTED);
             }
-            for &(id, reason) in &owed.answers {
-                codec::encode_puback(id, reason, self.version, &mut self.output);
+            for &Answer { kind, packet_id, reason } in &owed.answers {
+                let exactly_once = kind != AnswerKind::Once;
+                self.unreleased += usize::from(exactly_once && !reason.is_error());
+                let kind = if exactly_once { AckKind::PubRec } else { AckKind::PubAck };
+                self.answer(kind, packet_id, reason);
             }
             self.unacknowledged -= owed.answers.len();
-            self.owed.pop_front();
             moved = true;
         }
         if moved && self.owed.is_empty() {
@@ -313,8 +316,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         // Messages that were read are the engine's, even when the client has gone meanwhile.
         if let Some(Refused { mut batch, .. }) = self.refused.take() {
             if close == NOT_ACCEPTED {
-                // These come again behind the ones that were refused.
+                // The others come again behind the ones that were refused: their promise is dropped.
                 batch.messages.retain(|message| message.qos == QoS::AtMostOnce);
+                batch = Batch::unacknowledged(batch.messages);
             }
             if !batch.messages.is_empty() {
                 self.core.ingress.submit(batch).await;
@@ -329,6 +333,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 (*reason, Leave::default())
             }
         };
+        if reason != Reason::SERVER_SHUTTING_DOWN {
+            self.leave_undecided();
+        }
         // The session first: what follows may wait for the network.
         let left = self.core.detach(&self.session, self.generation, leave);
         if let Some(will) = left {
@@ -349,6 +356,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             }
             self.say_why(reason, timeout).await;
         }
+        self.leave_undecided();
+    }
+
+    /// The session learns all the same what the engine decides about messages of QoS 2.
+    fn leave_undecided(&mut self) {
+        owed::follow(std::mem::take(&mut self.owed), &self.session, &self.core);
     }
 
     async fn report_end(&mut self, reason: Reason) {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::counters::Counters;
 use super::hooks::Hooks;
+use super::journal::Journal;
 use super::limits::Limits;
 use super::retained::Retained;
 use super::route::Publication;
@@ -36,6 +37,8 @@ pub(super) struct Core {
     pub counters: Counters,
     pub trie: RwLock<Trie>,
     pub retained: RwLock<Retained>,
+    /// What is to be written, when sessions and retained messages are kept over a restart.
+    pub journal: Option<Journal>,
     pub sessions: Mutex<Sessions>,
     pub next_session: AtomicU64,
     /// What is to happen to absent clients' sessions, by time and session number.

@@ -45,6 +45,8 @@ counters! {
     retained,
     /// Bytes that wait for clients now.
     queued_bytes,
+    /// Sessions with changes that are not on disk yet; the retained messages count as one.
+    unsaved,
     /// Connections accepted from the listener.
     connections_accepted,
     /// Connections closed because there were too many.
@@ -53,6 +55,8 @@ counters! {
     connects_refused,
     /// Connections that sent no complete CONNECT in time.
     connect_timeouts,
+    /// Connections whose TLS or WebSocket handshake failed or took too long.
+    handshakes_failed,
     /// Connections closed because of what the client sent.
     protocol_errors,
     /// Connections closed because nothing was heard from the client.
@@ -77,17 +81,15 @@ counters! {
     refused_acl,
     /// PUBLISH packets whose payload is larger than the daemon takes.
     refused_payload,
-    /// PUBLISH packets with QoS 2.
-    refused_qos2,
     /// Retained messages not kept because there are too many.
     refused_retained,
     /// QoS 0 messages dropped because a client's queue was full.
     dropped_qos0,
-    /// QoS 1 messages dropped because a client's queue was full.
+    /// QoS 1 and 2 messages dropped because a client's queue was full.
     dropped_qos1,
     /// QoS 0 messages dropped because the client of a kept session was or became absent.
     dropped_offline,
-    /// QoS 1 messages dropped with the session that they waited in.
+    /// QoS 1 and 2 messages dropped with the session that they waited in.
     dropped_session,
     /// Messages dropped because their message expiry interval ended.
     dropped_expired,

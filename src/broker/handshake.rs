@@ -17,6 +17,7 @@ use super::connection::{close_gently, read_some, write_all};
 use super::core::Core;
 use super::counters::add;
 use super::hooks::{ConnectInfo, Identity, Refusal};
+use super::outbox::Window;
 use super::route::Publication;
 use super::session::{Online, Testament};
 use super::sessions::{Attached, Wish};
@@ -220,13 +221,10 @@ fn check(core: &Core, connect: &Connect) -> Result<(), (Reason, &'static str)> {
     if connect.properties.get(Name::AuthMethod).is_some() {
         return Err((Reason::BAD_AUTH_METHOD, "enhanced authentication is not offered"));
     }
-    if connect.version == Version::V5 && connect.will.as_ref().is_some_and(|will| will.qos == 2) {
-        return Err((Reason::QOS_NOT_SUPPORTED, "the will has QoS 2"));
-    }
     Ok(())
 }
 
-/// The will as it will be published. QoS 2, which MQTT 3.1.1 cannot be told about, becomes 1.
+/// The will as it will be published.
 fn testament(
     core: &Core,
     will: &Will,
@@ -238,7 +236,7 @@ fn testament(
         return Err(Reason::NOT_AUTHORIZED);
     }
     let mut message = Message::new(topic, Bytes::copy_from_slice(&will.payload), core.now_ms());
-    message.qos = if will.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+    message.qos = QoS::try_from(will.qos).unwrap_or(QoS::ExactlyOnce);
     message.retain = will.retain;
     message.device.clone_from(&identity.device);
     message.origin = Arc::clone(origin);
@@ -263,16 +261,19 @@ fn online(core: &Core, connect: &Connect, identity: &Arc<Identity>, peer: Socket
     Online {
         identity: Arc::clone(identity),
         peer,
-        version: connect.version,
         connected_ms: core.now_ms(),
-        inflight: number(Name::ReceiveMaximum)
-            .unwrap_or(usize::from(u16::MAX))
-            .min(usize::from(core.limits.inflight.max(1))),
-        packet_bytes: number(Name::MaximumPacket).unwrap_or(usize::MAX),
+        window: Window {
+            messages: number(Name::ReceiveMaximum)
+                .unwrap_or(usize::from(u16::MAX))
+                .min(usize::from(core.limits.inflight.max(1))),
+            packet_bytes: number(Name::MaximumPacket).unwrap_or(usize::MAX),
+            version: connect.version,
+        },
     }
 }
 
-/// The properties of CONNACK (MQTT 5.0 §3.2.2.3). Topic aliases are not offered: the default is 0.
+/// The properties of CONNACK (MQTT 5.0 §3.2.2.3). What is left out is at its default:
+/// QoS 2, no topic aliases.
 fn greeting(
     core: &Core,
     connect: &Connect,
@@ -282,7 +283,6 @@ fn greeting(
 ) -> Properties {
     let mut properties = Properties::default()
         .with(Name::ReceiveMaximum, Value::Short(core.limits.receive_max.max(1)))
-        .with(Name::MaximumQoS, Value::Byte(1))
         .with(Name::MaximumPacket, Value::Long(core.limits.packet_bytes));
     if expiry_s != connect.properties.number(Name::SessionExpiry).unwrap_or(0) {
         properties.push(Name::SessionExpiry, Value::Long(expiry_s));

@@ -10,22 +10,25 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::codec::{
-    self, DecodeError, Disconnect, Name, Packet, Properties, Publish, Reason, SubAck, Subscribe,
-    SubscribeTo, Unsubscribe, Version,
+    self, AckKind, DecodeError, Disconnect, Name, Packet, Properties, Publish, Reason, SubAck,
+    Subscribe, SubscribeTo, Unsubscribe, Version,
 };
-use super::connection::{Close, Connection, Owed};
+use super::connection::{Close, Connection};
 use super::counters::add;
+use super::outbox::{Acked, Outgoing};
+use super::owed::{Answer, AnswerKind, Decision, Owed};
+use super::received::Receipt;
 use super::route::Publication;
-use super::session::{Outgoing, Wakers};
+use super::session::Wakers;
 use super::sessions::Leave;
-use super::trie::{Subscription, Wanted};
+use super::trie::{Subscription, Terms, Wanted};
 
 /// What one read has led to beside the state of the connection.
 #[derive(Default)]
 struct Round {
     wakers: Wakers,
-    /// PUBACKs of the client.
-    acknowledged: SmallVec<[u16; 16]>,
+    /// What the client says about messages that it got.
+    acknowledged: SmallVec<[Acked; 16]>,
     /// Messages for the engine.
     received: usize,
 }
@@ -72,23 +75,34 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             waker.wake();
         }
         if !round.acknowledged.is_empty() {
-            self.session.acknowledge(self.generation, &round.acknowledged, &self.core);
+            let (generation, mut releases) = (self.generation, Vec::new());
+            self.session.acknowledge(generation, &round.acknowledged, &self.core, &mut releases);
+            for (packet_id, reason) in releases {
+                self.answer(AckKind::PubRel, packet_id, reason);
+            }
         }
         let answers = std::mem::take(&mut self.answers);
         let messages = std::mem::take(&mut self.batch);
-        if messages.is_empty() {
-            if !answers.is_empty() {
-                self.owed.push_back(Owed { decision: None, answers });
+        add(&self.core.counters.messages_received, round.received);
+        if answers.is_empty() {
+            if !messages.is_empty() {
+                self.offer(Batch::unacknowledged(messages));
             }
             return;
         }
-        add(&self.core.counters.messages_received, round.received);
-        if answers.is_empty() {
-            return self.offer(Batch::unacknowledged(messages));
+        let (batch, accepted) = match messages.is_empty() {
+            true => (None, None),
+            false => {
+                let (batch, accepted) = Batch::awaited(messages);
+                (Some(batch), Some(accepted))
+            }
+        };
+        let decision = accepted.map(|accepted| Box::pin(accepted.wait()) as Decision);
+        let repeated = std::mem::take(&mut self.repeated);
+        self.owed.push_back(Owed { decision, repeated, answers });
+        if let Some(batch) = batch {
+            self.offer(batch);
         }
-        let (batch, decision) = Batch::awaited(messages);
-        self.owed.push_back(Owed { decision: Some(Box::pin(decision.wait())), answers });
-        self.offer(batch);
     }
 
     fn broken(&self, error: DecodeError) -> Close {
@@ -109,7 +123,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         match packet {
             Packet::Publish(publish) => self.publish(publish, round),
             Packet::PubAck(ack) => {
-                round.acknowledged.push(ack.packet_id);
+                round.acknowledged.push(Acked::Ack(ack.packet_id));
+                Ok(())
+            }
+            Packet::PubRec(ack) => {
+                round.acknowledged.push(Acked::Received(ack.packet_id, ack.reason));
+                Ok(())
+            }
+            Packet::PubComp(ack) => {
+                round.acknowledged.push(Acked::Complete(ack.packet_id));
+                Ok(())
+            }
+            Packet::PubRel(ack) => {
+                self.unreleased = self.unreleased.saturating_sub(1);
+                let known = self.session.release(self.generation, ack.packet_id, &self.core);
+                let reason = if known { Reason::SUCCESS } else { Reason::PACKET_ID_NOT_FOUND };
+                self.answer(AckKind::PubComp, ack.packet_id, reason);
                 Ok(())
             }
             Packet::Subscribe(subscribe) => self.subscribe(subscribe),
@@ -119,21 +148,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 Ok(())
             }
             Packet::Disconnect(end) => Err(self.goodbye(&end)),
-            // QoS 2 was never agreed on, so that PUBREC, PUBREL and PUBCOMP have no place either.
             _ => Err(self.wrong(Reason::PROTOCOL_ERROR, "a client may not send this packet now")),
         }
     }
 
     fn publish(&mut self, publish: Publish, round: &mut Round) -> Result<(), Close> {
         let Publish { qos, retain, topic, packet_id, payload, properties, .. } = publish;
-        if qos == 2 {
-            add(&self.core.counters.refused_qos2, 1);
-            return Err(self.wrong(Reason::QOS_NOT_SUPPORTED, "QoS 2 is not offered"));
-        }
-        if qos == 1 {
+        if qos > 0 {
             self.unacknowledged += 1;
             let window = usize::from(self.core.limits.receive_max.max(1));
-            if self.unacknowledged > window && self.version == Version::V5 {
+            let open = self.unacknowledged + self.unreleased;
+            if open > window && self.version == Version::V5 {
                 return Err(self.wrong(Reason::RECEIVE_MAXIMUM, "more than the receive maximum"));
             }
         }
@@ -148,13 +173,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         } else {
             None
         };
+        let mut is_routed = false;
+        if qos == 2 {
+            match self.session.receive(self.generation, packet_id, refusal.is_some()) {
+                Receipt::New => {}
+                Receipt::Routed => is_routed = true,
+                receipt => {
+                    self.answer_again(packet_id, receipt);
+                    return Ok(());
+                }
+            }
+        }
         if let Some((counter, reason)) = refusal {
             add(counter, 1);
             tracing::debug!(client = &*self.identity.client_id, %topic, ?reason, "a message is refused");
             // MQTT-3.3.5-2 of MQTT 3.1.1: acknowledge or close. A closed client would only repeat.
-            if qos == 1 {
-                self.answers.push((packet_id, reason));
-            }
+            self.owe(qos, packet_id, reason, false);
             return Ok(());
         }
         let publication = Publication::new(
@@ -164,7 +198,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 id: 0,
                 received_ms: self.core.now_ms(),
                 device: self.identity.device.clone(),
-                qos: if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+                qos: QoS::try_from(qos).unwrap_or(QoS::ExactlyOnce),
                 retain,
                 properties: None,
                 headers: None,
@@ -174,15 +208,44 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             },
             properties,
         );
-        let delivered = self.core.route(&publication, self.session.number, &mut round.wakers);
-        if qos == 1 {
-            let reason =
-                if delivered.not_retained { Reason::QUOTA_EXCEEDED } else { Reason::SUCCESS };
-            self.answers.push((packet_id, reason));
+        let mut reason = Reason::SUCCESS;
+        if !is_routed {
+            let from = self.session.number;
+            let delivered = self.core.route(&publication, from, &mut round.wakers);
+            if delivered.not_retained {
+                reason = Reason::QUOTA_EXCEEDED;
+            }
         }
+        self.owe(qos, packet_id, reason, true);
         self.batch.push(publication.message);
         round.received += 1;
         Ok(())
+    }
+
+    /// Remembers what a message is to be answered with. `asked`: the engine has it.
+    fn owe(&mut self, qos: u8, packet_id: u16, reason: Reason, asked: bool) {
+        let kind = match (qos, asked) {
+            (0, _) => return,
+            (1, _) => AnswerKind::Once,
+            (_, true) => AnswerKind::ExactlyOnce,
+            (_, false) => AnswerKind::Again,
+        };
+        self.answers.push(Answer { kind, packet_id, reason });
+    }
+
+    /// Answers a message of QoS 2 that was taken before.
+    fn answer_again(&mut self, packet_id: u16, receipt: Receipt) {
+        if receipt == Receipt::Stale {
+            // Another connection has the session: nothing is answered here any more.
+            return;
+        }
+        let of_this_read = |answer: &Answer| {
+            answer.kind == AnswerKind::ExactlyOnce && answer.packet_id == packet_id
+        };
+        if receipt == Receipt::Undecided && !self.answers.iter().any(of_this_read) {
+            self.repeated.push(packet_id);
+        }
+        self.owe(2, packet_id, Reason::SUCCESS, false);
     }
 
     /// What a client may not say in PUBLISH (MQTT 5.0 §3.3.2.3).
@@ -207,8 +270,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// A topic name that is not acceptable: refused where the protocol can say so, else the end.
     fn refuse_topic(&mut self, qos: u8, packet_id: u16) -> Result<(), Close> {
         add(&self.core.counters.refused_topic, 1);
-        if qos == 1 && self.version == Version::V5 {
-            self.answers.push((packet_id, Reason::TOPIC_INVALID));
+        if qos > 0 && self.version == Version::V5 {
+            self.owe(qos, packet_id, Reason::TOPIC_INVALID, false);
             return Ok(());
         }
         Err(Close::Broker(Reason::TOPIC_INVALID, "the topic name is not acceptable"))
@@ -250,14 +313,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         if !self.core.hooks.acl.subscribe(&self.identity, &wanted.filter) {
             return Ok(Err(Reason::NOT_AUTHORIZED));
         }
-        let qos = if to.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-        let subscription = Subscription {
-            session: Arc::clone(&self.session),
-            qos,
-            id,
-            no_local: to.no_local,
-            retain_as_published: to.retain_as_published,
-        };
+        let qos = QoS::try_from(to.qos).unwrap_or(QoS::ExactlyOnce);
+        let (no_local, retain_as_published) = (to.no_local, to.retain_as_published);
+        let terms = Terms { qos, id, no_local, retain_as_published };
+        let subscription = Subscription { session: Arc::clone(&self.session), terms };
         let is_new = match self.core.subscribe(self.generation, &to.filter, &wanted, subscription) {
             Ok(is_new) => is_new,
             Err(reason) => return Ok(Err(reason)),
@@ -283,7 +342,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let mut wakers = Wakers::new();
         for routed in found {
             let ids = id.into_iter().collect();
-            let outgoing = Outgoing { qos: qos.min(routed.qos), routed, retain: true, ids };
+            let qos = qos.min(routed.qos);
+            let outgoing = Outgoing { qos, routed, retain: true, ids, shared: None };
             self.session.push(outgoing, &self.core, &mut wakers);
         }
         wakers.into_iter().for_each(std::task::Waker::wake);

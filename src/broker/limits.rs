@@ -19,10 +19,11 @@ pub struct Limits {
     pub packet_bytes: u32,
     /// Bytes of a client identifier.
     pub client_id_bytes: usize,
-    /// QoS 1 messages of one client that wait for the engine. MQTT 5 clients are told (Receive
-    /// Maximum); from MQTT 3.1.1 clients nothing more is read until the engine has accepted some.
+    /// QoS 1 and 2 messages of one client that wait for the engine; from MQTT 3.1.1 clients nothing
+    /// more is read until it has accepted some. MQTT 5 clients are told (Receive Maximum), and for them
+    /// QoS 2 messages count until they are completed.
     pub receive_max: u16,
-    /// QoS 1 messages sent to one client and not yet acknowledged by it.
+    /// QoS 1 and 2 messages sent to one client and not yet acknowledged by it.
     pub inflight: u16,
     /// Messages that wait for one client. What arrives when the queue is full is dropped and counted.
     pub queue_messages: usize,

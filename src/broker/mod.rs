@@ -1,9 +1,10 @@
-//! The embedded MQTT broker: MQTT 3.1.1 and 5.0 on one port, QoS 0 and 1, sessions in memory.
+//! The embedded MQTT broker: MQTT 3.1.1 and 5.0 on one port, QoS 0 to 2.
 //!
-//! A connection hands what it reads to the contract's `Ingress` and sends PUBACK only when the
-//! engine has accepted it; beside that, messages go from topic to subscribers without the engine.
-//! The broker knows no rule, keeps nothing on disk, and speaks no TLS and no WebSocket: whoever has
-//! such a stream passes it to [`Broker::serve_stream`].
+//! A connection hands what it reads to the contract's `Ingress` and sends PUBACK or PUBREC
+//! only when the engine has accepted it; beside that, messages go from topic to subscribers without the engine.
+//! Sessions and retained messages are in memory, and written behind to a file that the next run reads.
+//! The broker knows no rule. It speaks over TCP, TLS and WebSocket; whoever has
+//! another stream passes it to [`Broker::serve_stream`].
 
 pub mod client;
 pub mod codec;
@@ -15,8 +16,13 @@ mod devices;
 mod handshake;
 mod hooks;
 mod inbound;
+mod journal;
 mod limits;
 mod outbound;
+mod outbox;
+mod owed;
+mod received;
+mod restore;
 mod retained;
 mod route;
 mod routes;
@@ -24,8 +30,11 @@ mod server;
 mod session;
 mod sessions;
 mod status;
+mod store;
+mod tls;
 mod trie;
 mod users;
+mod websocket;
 
 pub use counters::{Counters, Snapshot};
 pub use devices::{DeviceAccess, Proof};
@@ -36,6 +45,8 @@ pub use hooks::{
 pub use limits::Limits;
 pub use route::Delivered;
 pub use routes::Routed;
-pub use server::{Broker, BrokerHandle, ClientInfo, Clock, Config};
+pub use server::{Broker, BrokerHandle, ClientInfo, Clock, Config, Listener};
 pub use status::StatusMessages;
+pub use store::{FILE, KeptError};
+pub use tls::{Tls, TlsError, TlsFiles};
 pub use users::{PasswordHash, User, Users};

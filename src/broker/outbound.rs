@@ -2,13 +2,13 @@
 
 use std::task::Context;
 
-use connectors::contract::QoS;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::codec::{self, PublishHead};
+use super::codec::{self, AckKind, PublishHead, Reason};
 use super::connection::{Close, Connection};
 use super::counters::add;
-use super::session::{Sending, Turn};
+use super::outbox::{Outgoing, Sending};
+use super::session::Turn;
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// Encodes about `room` bytes of what the session has for the client; true when there was some.
@@ -21,11 +21,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         if sending.is_empty() {
             return Ok(false);
         }
-        let bytes: usize = sending.iter().map(|next| next.outgoing.routed.size).sum();
+        let (mut bytes, mut messages) = (0, 0);
+        for next in &sending {
+            if let Sending::Message { outgoing, .. } = next {
+                bytes += outgoing.routed.size;
+                messages += 1;
+            }
+        }
         self.output.reserve(bytes);
-        add(&self.core.counters.messages_sent, sending.len());
+        add(&self.core.counters.messages_sent, messages);
         for next in sending.drain(..) {
-            self.encode(&next);
+            match next {
+                Sending::Message { outgoing, packet_id, dup } => {
+                    self.encode(&outgoing, packet_id, dup);
+                }
+                Sending::Release { packet_id } => {
+                    self.answer(AckKind::PubRel, packet_id, Reason::SUCCESS);
+                }
+            }
         }
         // The list is kept while there is traffic of some size, and costs an idle client nothing.
         if sending.capacity() <= 64 && bytes > 4_096 {
@@ -34,16 +47,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         Ok(true)
     }
 
-    fn encode(&mut self, next: &Sending) {
-        let outgoing = &next.outgoing;
+    /// Encodes a packet that consists of an identifier and a reason.
+    pub(super) fn answer(&mut self, kind: AckKind, packet_id: u16, reason: Reason) {
+        codec::encode_ack(kind, packet_id, reason, self.version, &mut self.output);
+    }
+
+    fn encode(&mut self, outgoing: &Outgoing, packet_id: u16, dup: bool) {
         let routed = &outgoing.routed;
         let now_ms = if routed.expires_ms.is_some() { self.core.now_ms() } else { 0 };
         let properties = routed.properties_for(&outgoing.ids, now_ms);
         let head = PublishHead {
-            dup: next.dup && outgoing.qos == QoS::AtLeastOnce,
+            dup: dup && outgoing.qos.is_acknowledged(),
             qos: outgoing.qos.level(),
             retain: outgoing.retain,
-            packet_id: next.packet_id,
+            packet_id,
             properties: &properties,
         };
         let topic = routed.topic.as_str();

@@ -3,7 +3,8 @@
 //! It holds copies, so that a small message does not keep the large buffer it was read from.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -30,11 +31,27 @@ impl Borrow<str> for Key {
     }
 }
 
+#[derive(Debug)]
+struct Entry {
+    message: Arc<Routed>,
+    /// The store has a message of the topic.
+    stored: bool,
+}
+
 /// All retained messages, sorted by topic.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
-    by_topic: BTreeMap<Key, Arc<Routed>>,
+    by_topic: BTreeMap<Key, Entry>,
     bytes: usize,
+    /// Topics of which the store has not the last message: only such as are kept or in the store.
+    changed: BTreeSet<Key>,
+}
+
+/// A difference between the retained messages and what the store has of them.
+#[derive(Debug)]
+pub(super) enum Retention {
+    Keep(Arc<Routed>),
+    Clear(Topic),
 }
 
 impl Retained {
@@ -46,21 +63,65 @@ impl Retained {
     pub(super) fn keep(&mut self, message: Arc<Routed>, limits: &Limits, now_ms: u64) -> Kept {
         if !self.has_room(&message, limits) {
             // Expired messages are not looked for before somebody needs their room.
-            self.by_topic.retain(|_, old| is_alive(old, now_ms));
-            self.bytes = self.by_topic.values().map(|old| old.size).sum();
+            let dead: Vec<Topic> = self
+                .by_topic
+                .values()
+                .filter(|old| !is_alive(&old.message, now_ms))
+                .map(|old| old.message.topic.clone())
+                .collect();
+            dead.iter().for_each(|topic| self.clear(topic));
             if !self.has_room(&message, limits) {
                 return Kept::Full;
             }
         }
-        self.bytes += message.size;
-        if let Some(old) = self.by_topic.insert(Key(message.topic.clone()), message) {
-            self.bytes -= old.size;
-        }
+        self.changed.insert(Key(message.topic.clone()));
+        self.insert(message, false);
         Kept::Yes
     }
 
+    /// A message of the store.
+    pub(super) fn restore(&mut self, message: Arc<Routed>, limits: &Limits) -> Kept {
+        if !self.has_room(&message, limits) {
+            return Kept::Full;
+        }
+        self.insert(message, true);
+        Kept::Yes
+    }
+
+    /// A message of the store is not to be kept.
+    pub(super) fn drop_stored(&mut self, topic: &Topic) {
+        self.changed.insert(Key(topic.clone()));
+    }
+
+    fn insert(&mut self, message: Arc<Routed>, stored: bool) {
+        self.bytes += message.size;
+        let key = Key(message.topic.clone());
+        match self.by_topic.entry(key) {
+            MapEntry::Vacant(place) => {
+                place.insert(Entry { message, stored });
+            }
+            MapEntry::Occupied(mut place) => {
+                let old = std::mem::replace(&mut place.get_mut().message, message);
+                self.bytes -= old.size;
+            }
+        }
+    }
+
+    /// Tells what the store does not know, and takes it for known.
+    pub(super) fn differences(&mut self) -> Vec<Retention> {
+        let changed = std::mem::take(&mut self.changed);
+        let one = |key: Key| match self.by_topic.get_mut(&key) {
+            Some(entry) => {
+                entry.stored = true;
+                Retention::Keep(Arc::clone(&entry.message))
+            }
+            None => Retention::Clear(key.0),
+        };
+        changed.into_iter().map(one).collect()
+    }
+
     fn has_room(&self, message: &Routed, limits: &Limits) -> bool {
-        let old = self.by_topic.get(message.topic.as_str()).map_or(0, |old| old.size);
+        let old = self.by_topic.get(message.topic.as_str()).map_or(0, |old| old.message.size);
         let count = self.by_topic.len() + usize::from(old == 0);
         let bytes = self.bytes - old + message.size;
         count <= limits.retained_messages && bytes <= limits.retained_bytes
@@ -69,7 +130,12 @@ impl Retained {
     /// Forgets the message of a topic.
     pub(super) fn clear(&mut self, topic: &Topic) {
         if let Some(old) = self.by_topic.remove(topic.as_str()) {
-            self.bytes -= old.size;
+            self.bytes -= old.message.size;
+            if old.stored {
+                self.changed.insert(Key(old.message.topic.clone()));
+            } else {
+                self.changed.remove(topic.as_str());
+            }
         }
     }
 
@@ -87,9 +153,8 @@ impl Retained {
         self.by_topic
             .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(|(topic, _)| topic.0.as_str().starts_with(prefix))
-            .filter(|(topic, message)| filter.matches(&topic.0) && is_alive(message, now_ms))
-            .map(|(_, message)| message)
-            .cloned()
+            .filter(|(topic, kept)| filter.matches(&topic.0) && is_alive(&kept.message, now_ms))
+            .map(|(_, kept)| Arc::clone(&kept.message))
             .collect()
     }
 }

@@ -13,8 +13,9 @@ use connectors::contract::{Headers, Message, QoS, Topic};
 use super::codec::{Name, Properties, Value};
 use super::core::Core;
 use super::counters::add;
+use super::outbox::Outgoing;
 use super::retained::Kept;
-use super::session::{Outgoing, Pushed, Session, Wakers};
+use super::session::{Pushed, Session, Wakers};
 use super::trie::Target;
 
 /// What became of a published message.
@@ -119,19 +120,9 @@ impl Publication {
     }
 
     fn routed(&self) -> Routed {
-        let message = &self.message;
-        let size = OVERHEAD
-            + message.topic.as_str().len()
-            + message.payload.len()
-            + self.properties.encoded_len();
-        Routed {
-            topic: message.topic.clone(),
-            payload: message.payload.clone(),
-            properties: self.properties.clone(),
-            expires_ms: self.expires_ms,
-            qos: message.qos,
-            size,
-        }
+        let Message { topic, payload, qos, .. } = &self.message;
+        let properties = self.properties.clone();
+        Routed::new(topic.clone(), payload.clone(), properties, self.expires_ms, *qos)
     }
 
     /// The same in memory of its own: a small message must not keep the buffer of up to 64 KiB that
@@ -149,6 +140,17 @@ impl Publication {
 }
 
 impl Routed {
+    pub(super) fn new(
+        topic: Topic,
+        payload: Bytes,
+        properties: Properties,
+        expires_ms: Option<u64>,
+        qos: QoS,
+    ) -> Self {
+        let size = OVERHEAD + topic.as_str().len() + payload.len() + properties.encoded_len();
+        Self { topic, payload, properties, expires_ms, qos, size }
+    }
+
     /// The properties of the PUBLISH to a subscriber: what was published, what is left of the
     /// expiry at `now_ms`, and the identifiers of the subscriptions.
     pub(super) fn properties_for(&self, ids: &[u32], now_ms: u64) -> Cow<'_, Properties> {
@@ -204,7 +206,7 @@ impl Core {
         let (mut shared, mut copied) = (None, None);
         for target in targets {
             let qos = target.qos.min(message.qos);
-            let needs_copy = qos == QoS::AtLeastOnce || target.session.is_backlogged();
+            let needs_copy = qos.is_acknowledged() || target.session.is_backlogged();
             let routed = if needs_copy {
                 copied.get_or_insert_with(|| Arc::new(publication.copied(self)))
             } else {
@@ -215,6 +217,7 @@ impl Core {
                 qos,
                 retain: message.retain && target.retain_as_published,
                 ids: target.ids,
+                shared: target.shared,
             };
             match target.session.push(outgoing, self, wakers) {
                 Pushed::Queued => delivered.queued += 1,
@@ -244,6 +247,24 @@ impl Core {
         delivered
     }
 
+    /// Gives messages of a session that has ended to another member of their shared subscription each
+    /// (MQTT 5.0 §4.8.2).
+    pub(super) fn hand_on(&self, back: Vec<Outgoing>) {
+        let mut wakers = Wakers::new();
+        for outgoing in back {
+            let trie = self.trie.read().unwrap_or_else(PoisonError::into_inner);
+            let member = outgoing.shared.as_ref().and_then(|wanted| trie.member(wanted));
+            drop(trie);
+            let Some((session, qos)) = member else {
+                add(&self.counters.dropped_session, 1);
+                continue;
+            };
+            let outgoing = Outgoing { qos: qos.min(outgoing.routed.qos), ..outgoing };
+            session.push(outgoing, self, &mut wakers);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Keeps a retained message, or forgets the topic's when the payload is empty.
     fn keep(&self, publication: &Publication) -> Kept {
         let message = &publication.message;
@@ -256,6 +277,9 @@ impl Core {
             }
             Some(fresh) => retained.keep(fresh, &self.limits, message.received_ms),
         };
+        if let Some(journal) = &self.journal {
+            journal.note_retained(&self.counters);
+        }
         self.counters.retained.store(retained.len() as u64, std::sync::atomic::Ordering::Relaxed);
         drop(retained);
         if kept == Kept::Full {

@@ -4,18 +4,21 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
 use connectors::contract::{Ingress, Message, Shutdown, TopicLimits};
+use futures_util::future::join_all;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
 
 use super::codec::{Reason, Version};
-use super::connection::Connection;
+use super::connection::{CHUNK, Connection};
 use super::core::Core;
 use super::counters::{Counters, Snapshot, add, sub};
 use super::handshake::handshake;
@@ -23,6 +26,9 @@ use super::hooks::{Hooks, Identity};
 use super::limits::Limits;
 use super::route::{Delivered, Publication};
 use super::session::Session;
+use super::store::{KeptError, Store};
+use super::tls::Tls;
+use super::websocket;
 
 /// Tells the time in milliseconds since 1970-01-01T00:00:00Z.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -72,14 +78,42 @@ pub struct ClientInfo {
     pub subscriptions: usize,
 }
 
+/// Where clients connect.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub tcp: TcpListener,
+    /// The certificate; `None` without TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// MQTT over WebSocket, at the path `/mqtt`.
+    pub websocket: bool,
+}
+
+impl Listener {
+    /// MQTT over TCP.
+    #[must_use]
+    pub fn plain(tcp: TcpListener) -> Self {
+        Self { tcp, tls: None, websocket: false }
+    }
+}
+
+/// Any stream; one type for all, so that a connection's code is there twice and not once for each.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Wire for IO {}
+
 /// How long accepting pauses after an error such as "too many open files".
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Broker {
-    /// A broker without connections. Messages of clients go to `ingress`.
+    /// A broker without connections, which keeps nothing on disk. Messages of clients go to `ingress`.
     #[must_use]
     pub fn new(config: Config, hooks: Hooks, ingress: Arc<dyn Ingress>, clock: Clock) -> Self {
-        let core = Core {
+        Self { core: Arc::new(Self::core(config, hooks, ingress, clock)) }
+    }
+
+    fn core(config: Config, hooks: Hooks, ingress: Arc<dyn Ingress>, clock: Clock) -> Core {
+        Core {
             limits: config.limits,
             topics: config.topics,
             payload_max: config.payload_max,
@@ -90,14 +124,32 @@ impl Broker {
             counters: Counters::default(),
             trie: RwLock::default(),
             retained: RwLock::default(),
+            journal: None,
             sessions: Mutex::default(),
             next_session: 1.into(),
             deadlines: Mutex::default(),
             deadline_added: Notify::new(),
             live: 0.into(),
             none_live: Notify::new(),
-        };
-        Self { core: Arc::new(core) }
+        }
+    }
+
+    /// A broker that goes on where the last run with this file has stopped, and keeps sessions and
+    /// retained messages there. Changes are written in groups, some 200 ms after they happen, and all of
+    /// them when the broker stops.
+    ///
+    /// # Errors
+    /// A [`KeptError`] when the file cannot be read, or a newer version has written it.
+    pub async fn open(
+        config: Config,
+        hooks: Hooks,
+        ingress: Arc<dyn Ingress>,
+        clock: Clock,
+        file: &Path,
+    ) -> Result<Self, KeptError> {
+        let mut core = Self::core(config, hooks, ingress, clock);
+        core.restore(Store::open(file).await?).await?;
+        Ok(Self { core: Arc::new(core) })
     }
 
     /// A handle for other parts of the daemon.
@@ -106,35 +158,53 @@ impl Broker {
         BrokerHandle { core: Arc::clone(&self.core) }
     }
 
+    /// Accepts MQTT clients over TCP until told to stop, as [`Broker::serve_all`] does.
+    ///
+    /// # Errors
+    /// Only when the listener has no local address; errors of single connections are counted.
+    pub async fn serve(&self, tcp: TcpListener, shutdown: Shutdown) -> io::Result<()> {
+        self.serve_all(vec![Listener::plain(tcp)], shutdown).await
+    }
+
     /// Accepts MQTT clients until told to stop. Then tells the connected ones (DISCONNECT 0x8B for
     /// MQTT 5) and returns when they are gone or [`Limits::close_timeout_ms`] has passed. A broker
     /// that has stopped takes no more clients.
     ///
     /// # Errors
-    /// Only when the listener has no local address; errors of single connections are counted.
-    pub async fn serve(&self, listener: TcpListener, shutdown: Shutdown) -> io::Result<()> {
-        let address = listener.local_addr()?;
-        tracing::debug!(%address, "mqtt broker listens");
+    /// Only when a listener has no local address; errors of single connections are counted.
+    pub async fn serve_all(&self, listeners: Vec<Listener>, shutdown: Shutdown) -> io::Result<()> {
+        for listener in &listeners {
+            let address = listener.tcp.local_addr()?;
+            let (tls, websocket) = (listener.tls.is_some(), listener.websocket);
+            tracing::debug!(%address, tls, websocket, "mqtt broker listens");
+        }
         let accepting = async {
             let mut stop = shutdown.clone();
+            let all = listeners.iter().map(|listener| self.accept(listener, &shutdown));
             tokio::select! {
-                () = self.accept(&listener, &shutdown) => {}
+                _ = join_all(all) => {}
                 () = stop.wait() => {}
             }
         };
+        let (end, ended) = connectors::contract::shutdown();
+        let writing = tokio::spawn(Arc::clone(&self.core).write_behind(ended));
         tokio::join!(accepting, self.tend(shutdown.clone()));
-        drop(listener);
+        drop(listeners);
         self.stop().await;
+        end.stop();
+        if writing.await.is_err() {
+            tracing::error!("what was to be written of MQTT sessions is lost");
+        }
         Ok(())
     }
 
-    /// Publishes delayed wills and ends old sessions until told to stop. [`Broker::serve`] does this
-    /// itself; only who passes all connections to [`Broker::serve_stream`] calls it.
+    /// Publishes delayed wills and ends old sessions until told to stop. [`Broker::serve_all`] does
+    /// this itself; only who passes all connections to [`Broker::serve_stream`] calls it.
     pub async fn tend(&self, shutdown: Shutdown) {
         self.core.tend(shutdown).await;
     }
 
-    /// Serves one client over any stream, such as TLS, until its connection ends.
+    /// Serves one client over any stream until its connection ends.
     pub async fn serve_stream<IO>(&self, io: IO, peer: SocketAddr, shutdown: Shutdown)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -144,10 +214,10 @@ impl Broker {
         }
     }
 
-    async fn accept(&self, listener: &TcpListener, shutdown: &Shutdown) {
+    async fn accept(&self, listener: &Listener, shutdown: &Shutdown) {
         let mut failing = false;
         loop {
-            let (io, peer) = match listener.accept().await {
+            let (io, peer) = match listener.tcp.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     if !failing {
@@ -162,8 +232,13 @@ impl Broker {
             add(&self.core.counters.connections_accepted, 1);
             // Without TCP_NODELAY it still works, only with delays.
             io.set_nodelay(true).ok();
-            if let Some(live) = Live::enter(&self.core) {
-                tokio::spawn(serve_client(live, io, peer, shutdown.clone()));
+            let Some(live) = Live::enter(&self.core) else { continue };
+            let shutdown = shutdown.clone();
+            if listener.tls.is_none() && !listener.websocket {
+                tokio::spawn(serve_client(live, io, peer, shutdown));
+            } else {
+                let tls = listener.tls.as_ref().map(|tls| tls.acceptor());
+                tokio::spawn(serve_wrapped(live, io, peer, tls, listener.websocket, shutdown));
             }
         }
     }
@@ -261,7 +336,7 @@ impl ClientInfo {
         Some(Self {
             identity: Arc::clone(&online.identity),
             peer: online.peer,
-            version: online.version,
+            version: online.window.version,
             connected_ms: online.connected_ms,
             subscriptions: state.subscriptions.len(),
         })
@@ -311,4 +386,49 @@ where
         let connection = Connection::new(Arc::clone(&live.0), io, greeted);
         Box::pin(connection.run(will)).await;
     }
+}
+
+/// Serves a client over TLS, WebSocket or both, once their handshakes are done.
+async fn serve_wrapped(
+    live: Live,
+    io: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    websocket: bool,
+    mut shutdown: Shutdown,
+) {
+    let limits = &live.0.limits;
+    // In a box of its own: an idle connection does not keep the room that the handshakes needed.
+    let wrapping = Box::pin(tokio::time::timeout(
+        limits.connect_timeout(),
+        wrap(io, tls, websocket, limits.packet_bytes as usize),
+    ));
+    let wrapped = tokio::select! {
+        wrapped = wrapping => wrapped,
+        () = shutdown.wait() => return,
+    };
+    let why = match wrapped {
+        Ok(Ok(io)) => return serve_client(live, io, peer, shutdown).await,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it took too long".to_owned(),
+    };
+    add(&live.0.counters.handshakes_failed, 1);
+    tracing::debug!(%peer, "the TLS or WebSocket handshake failed: {why}");
+}
+
+async fn wrap(
+    io: TcpStream,
+    tls: Option<TlsAcceptor>,
+    websocket: bool,
+    message_bytes: usize,
+) -> io::Result<Box<dyn Wire>> {
+    let io: Box<dyn Wire> = match tls {
+        Some(tls) => Box::new(tls.accept(io).await?),
+        None => Box::new(io),
+    };
+    if !websocket {
+        return Ok(io);
+    }
+    let accepted = websocket::accept(io, message_bytes.max(CHUNK)).await;
+    accepted.map(|io| Box::new(io) as Box<dyn Wire>).map_err(io::Error::other)
 }

@@ -1,58 +1,40 @@
-//! One client's session: what waits for it, what it has not acknowledged, and who is connected to it.
+//! One client's session: who is connected to it, what it subscribed to, and what is to be remembered.
 //!
 //! Locks here are held for moves of a few words only; packets are encoded by the connection. The
 //! order of locks is: the map of sessions, then a session, then the subscriptions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
-use connectors::contract::QoS;
+use connectors::contract::{Nacked, QoS};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::codec::{PublishHead, Reason, Version, publish_len};
+use super::codec::Reason;
 use super::core::Core;
 use super::counters::{add, sub};
 use super::hooks::Identity;
-use super::route::{Publication, Routed};
-use super::trie::Wanted;
+use super::outbox::{Acked, Outbox, Outgoing, Sending, Window};
+use super::received::{Receipt, Received};
+use super::route::Publication;
+use super::trie::{Terms, Wanted};
 
 /// Wake-ups that are owed once a batch of messages has been routed, so that a subscriber is woken
 /// once per batch and not once per message.
 pub(super) type Wakers = SmallVec<[Waker; 4]>;
-
-/// A message for one client.
-#[derive(Debug, Clone)]
-pub(super) struct Outgoing {
-    pub routed: Arc<Routed>,
-    pub qos: QoS,
-    pub retain: bool,
-    pub ids: SmallVec<[u32; 2]>,
-}
-
-/// A message that is to be written now.
-#[derive(Debug)]
-pub(super) struct Sending {
-    pub outgoing: Outgoing,
-    pub packet_id: u16,
-    pub dup: bool,
-}
 
 /// The connection of a session.
 #[derive(Debug, Clone)]
 pub(super) struct Online {
     pub identity: Arc<Identity>,
     pub peer: SocketAddr,
-    pub version: Version,
     pub connected_ms: u64,
-    /// Unacknowledged QoS 1 messages that the client takes at the same time.
-    pub inflight: usize,
-    /// Bytes of a packet that the client takes.
-    pub packet_bytes: usize,
+    /// What the client takes.
+    pub window: Window,
 }
 
 /// A will and when it is due.
@@ -85,8 +67,39 @@ pub(super) struct Session {
     /// Unique among all sessions of the process; 0 is nobody.
     pub number: u64,
     pub client_id: ByteString,
+    /// The session itself, to be listed when it has changed.
+    me: Weak<Self>,
     online: AtomicBool,
     state: Mutex<State>,
+}
+
+/// What a session leaves behind.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Its subscriptions, which are to be removed.
+    pub orphans: Vec<Wanted>,
+    /// Messages for other members of shared subscriptions.
+    pub back: Vec<Outgoing>,
+}
+
+/// A subscription of a session.
+#[derive(Debug, Clone)]
+pub(super) struct Subscribed {
+    pub wanted: Wanted,
+    pub terms: Terms,
+}
+
+/// What the store has of a session.
+#[derive(Debug, Default)]
+pub(super) struct Saved {
+    /// It has the session.
+    pub exists: bool,
+    /// The session is listed among those that have changed.
+    pub listed: bool,
+    /// More has changed than messages.
+    pub changed: bool,
+    /// When the client left, in milliseconds since 1970; `None` while it is there.
+    pub left_ms: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -98,13 +111,9 @@ pub(super) struct State {
     pub ended: bool,
     pub kick: Option<Reason>,
     waker: Option<Waker>,
-    queue: VecDeque<Outgoing>,
-    inflight: VecDeque<(u64, Outgoing)>,
-    /// How many of `inflight`, from the front, were sent over the present connection.
-    sent: usize,
-    next_seq: u64,
-    bytes: usize,
-    pub subscriptions: HashMap<ByteString, Wanted, foldhash::fast::RandomState>,
+    pub outbox: Outbox,
+    pub received: Received,
+    pub subscriptions: HashMap<ByteString, Subscribed, foldhash::fast::RandomState>,
     pub expiry_s: u32,
     /// When the session of the absent client ends.
     pub expires: Option<Instant>,
@@ -112,11 +121,14 @@ pub(super) struct State {
     pub will_due: Option<Instant>,
     /// Where the session stands among the deadlines.
     pub deadline: Option<Instant>,
+    pub saved: Saved,
 }
 
 impl Session {
-    pub(super) fn new(number: u64, client_id: ByteString) -> Self {
-        Self { number, client_id, online: AtomicBool::new(false), state: Mutex::default() }
+    pub(super) fn new(number: u64, client_id: ByteString) -> Arc<Self> {
+        let online = AtomicBool::new(false);
+        let state = Mutex::default();
+        Arc::new_cyclic(|me| Self { number, client_id, me: me.clone(), online, state })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -129,13 +141,15 @@ impl Session {
     }
 
     /// Makes `online` the connection of the session and returns its generation.
-    pub(super) fn attach(&self, state: &mut State, online: Online) -> u64 {
+    pub(super) fn attach(&self, state: &mut State, online: Online, core: &Core) -> u64 {
         state.generation += 1;
         state.online = Some(online);
         state.kick = None;
-        state.sent = 0;
+        state.outbox.rewind();
         state.expires = None;
         state.will_due = None;
+        state.saved.left_ms = None;
+        self.touch_all(state, core);
         self.online.store(true, Ordering::Relaxed);
         if let Some(old) = state.waker.take() {
             old.wake();
@@ -150,37 +164,35 @@ impl Session {
         state.online = None;
         state.kick = None;
         state.waker = None;
-        state.sent = 0;
-        let (mut count, mut bytes) = (0, 0);
-        state.queue.retain(|outgoing| {
-            let keep = outgoing.qos == QoS::AtLeastOnce;
-            if !keep {
-                count += 1;
-                bytes += outgoing.routed.size;
-            }
-            keep
-        });
-        state.queue.shrink_to_fit();
-        state.bytes -= bytes;
+        state.outbox.rewind();
+        let (count, bytes) = state.outbox.drop_unreliable();
         sub(&core.counters.queued_bytes, bytes);
         add(&core.counters.dropped_offline, count);
+        state.saved.left_ms = Some(core.now_ms());
+        self.touch_all(state, core);
     }
 
-    /// Ends the session: drops what waits and returns its subscriptions, which the caller removes.
-    pub(super) fn end(&self, state: &mut State, core: &Core) -> Vec<Wanted> {
+    /// Ends the session: drops what waits and returns what outlives it, which the caller settles.
+    pub(super) fn end(&self, state: &mut State, core: &Core) -> Left {
         if let Some(waker) = state.waker.take() {
             waker.wake();
         }
-        self.leave(state, core);
         state.ended = true;
+        self.leave(state, core);
         state.generation += 1;
-        add(&core.counters.dropped_session, state.queue.len() + state.inflight.len());
-        sub(&core.counters.queued_bytes, state.bytes);
+        sub(&core.counters.queued_bytes, state.outbox.bytes());
+        let (back, lost) = state.outbox.clear();
+        add(&core.counters.dropped_session, lost);
         sub(&core.counters.subscriptions, state.subscriptions.len());
-        state.queue = VecDeque::new();
-        state.inflight = VecDeque::new();
-        state.bytes = 0;
-        std::mem::take(&mut state.subscriptions).into_values().collect()
+        if let Some(journal) = &core.journal
+            && state.saved.exists
+        {
+            journal.note_end(self.number, &core.counters);
+        }
+        state.received.clear();
+        let subscriptions = std::mem::take(&mut state.subscriptions);
+        let orphans = subscriptions.into_values().map(|subscribed| subscribed.wanted).collect();
+        Left { orphans, back }
     }
 
     /// Closes the connection of the session, if there is one.
@@ -206,26 +218,28 @@ impl Session {
             add(&counters.dropped_offline, 1);
             return Pushed::Dropped;
         }
-        let full = state.queue.len() >= limits.queue_messages
-            || state.bytes + size > limits.queue_bytes
+        let full = state.outbox.waiting() >= limits.queue_messages
+            || state.outbox.bytes() + size > limits.queue_bytes
             || !reserve(&counters.queued_bytes, size, limits.queue_bytes_total);
         if full {
             let counter = match qos {
                 QoS::AtMostOnce => &counters.dropped_qos0,
-                QoS::AtLeastOnce => &counters.dropped_qos1,
+                QoS::AtLeastOnce | QoS::ExactlyOnce => &counters.dropped_qos1,
             };
             add(counter, 1);
             return Pushed::Dropped;
         }
-        state.bytes += size;
-        state.queue.push_back(outgoing);
+        state.outbox.push(outgoing);
+        if qos.is_acknowledged() {
+            self.touch(&mut state, core);
+        }
         wakers.extend(state.waker.take());
         Pushed::Queued
     }
 
     /// True when a message for the client may wait long, so that it needs memory of its own.
     pub(super) fn is_backlogged(&self) -> bool {
-        self.lock().bytes > BACKLOG
+        self.lock().outbox.bytes() > BACKLOG
     }
 
     /// Hands out what can be sent now, about `room` bytes of it. When nothing is left, the connection
@@ -245,8 +259,13 @@ impl Session {
         if let Some(reason) = state.kick {
             return Turn::End(reason);
         }
-        let released = state.hand_out(room, core, batch);
-        state.bytes -= released;
+        let Some(window) = state.online.as_ref().map(|online| online.window) else {
+            return Turn::Go;
+        };
+        let (released, changed) = state.outbox.hand_out(window, room, core, batch);
+        if changed {
+            self.touch(&mut state, core);
+        }
         if batch.is_empty() && !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
@@ -255,24 +274,92 @@ impl Session {
         Turn::Go
     }
 
-    /// Takes acknowledgements of the client.
-    pub(super) fn acknowledge(&self, generation: u64, ids: &[u16], core: &Core) {
+    /// Takes acknowledgements of the client, and adds the PUBRELs that they call for to `releases`.
+    pub(super) fn acknowledge(
+        &self,
+        generation: u64,
+        acks: &[Acked],
+        core: &Core,
+        releases: &mut Vec<(u16, Reason)>,
+    ) {
         let mut state = self.lock();
         if state.generation != generation {
             return;
         }
-        let mut released = 0;
-        for &id in ids {
-            let sent = state.sent;
-            let found = state.inflight.iter().take(sent).position(|(seq, _)| packet_id(*seq) == id);
-            if let Some((_, outgoing)) = found.and_then(|at| state.inflight.remove(at)) {
-                state.sent -= 1;
-                released += outgoing.routed.size;
-            }
-        }
-        state.bytes -= released;
+        let released = acks.iter().map(|&ack| state.outbox.acknowledge(ack, releases)).sum();
+        self.touch(&mut state, core);
         drop(state);
         sub(&core.counters.queued_bytes, released);
+    }
+
+    /// Tells what a PUBLISH of QoS 2 is, and notes a new one unless it is refused.
+    pub(super) fn receive(&self, generation: u64, id: u16, refused: bool) -> Receipt {
+        let mut state = self.lock();
+        if state.generation != generation {
+            return Receipt::Stale;
+        }
+        let receipt = state.received.look(id);
+        if matches!(receipt, Receipt::New | Receipt::Routed) && !refused {
+            state.received.note(id);
+        }
+        receipt
+    }
+
+    /// The engine has decided about messages of QoS 2, whoever is connected by now.
+    pub(super) fn decide(&self, ids: impl Iterator<Item = u16>, accepted: bool, core: &Core) {
+        let mut state = self.lock();
+        let mut changed = false;
+        for id in ids {
+            changed |= state.received.decide(id, accepted);
+        }
+        if changed && !state.ended {
+            self.touch_all(&mut state, core);
+        }
+    }
+
+    /// Messages of QoS 2 are answered with an error.
+    pub(super) fn forget(&self, ids: impl Iterator<Item = u16>) {
+        let mut state = self.lock();
+        ids.for_each(|id| state.received.forget(id));
+    }
+
+    /// The client's PUBREL; false when there is no such message.
+    pub(super) fn release(&self, generation: u64, id: u16, core: &Core) -> bool {
+        let mut state = self.lock();
+        let released = state.generation == generation && state.received.release(id);
+        if released {
+            self.touch_all(&mut state, core);
+        }
+        released
+    }
+
+    /// Messages have changed: a session that is kept is written soon.
+    pub(super) fn touch(&self, state: &mut State, core: &Core) {
+        let Some(journal) = &core.journal else { return };
+        let is_kept = state.expiry_s > 0 || state.saved.exists;
+        if is_kept && !state.saved.listed && !state.ended {
+            state.saved.listed = true;
+            journal.note_session(self.me.clone(), &core.counters);
+        }
+    }
+
+    /// More than messages has changed.
+    pub(super) fn touch_all(&self, state: &mut State, core: &Core) {
+        state.saved.changed = true;
+        self.touch(state, core);
+    }
+
+    /// Waits until the engine has decided about a message that an earlier connection brought.
+    pub(super) fn decided(&self, id: u16, cx: &Context<'_>) -> Poll<Result<(), Nacked>> {
+        let mut state = self.lock();
+        match state.received.look(id) {
+            Receipt::Undecided => {
+                state.received.wait(cx.waker());
+                Poll::Pending
+            }
+            Receipt::Accepted => Poll::Ready(Ok(())),
+            Receipt::New | Receipt::Routed | Receipt::Stale => Poll::Ready(Err(Nacked)),
+        }
     }
 }
 
@@ -280,87 +367,8 @@ impl Session {
 /// which has up to 64 KiB.
 const BACKLOG: usize = 8 << 10;
 
-impl State {
-    /// Moves messages to `batch` and returns the bytes that no longer wait.
-    fn hand_out(&mut self, room: usize, core: &Core, batch: &mut Vec<Sending>) -> usize {
-        let Some(online) = &self.online else { return 0 };
-        let (window, packet_bytes, version) =
-            (online.inflight, online.packet_bytes, online.version);
-        let (mut taken, mut released) = (0, 0);
-        while taken < room && self.sent < self.inflight.len() && self.sent < window {
-            let (seq, outgoing) = &self.inflight[self.sent];
-            taken += outgoing.routed.size;
-            let packet_id = packet_id(*seq);
-            batch.push(Sending { outgoing: outgoing.clone(), packet_id, dup: true });
-            self.sent += 1;
-        }
-        while taken < room && self.sent == self.inflight.len() {
-            let Some(next) = self.queue.front() else { break };
-            let reliable = next.qos == QoS::AtLeastOnce;
-            if reliable && !self.may_send(window) {
-                break;
-            }
-            let Some(outgoing) = self.queue.pop_front() else { break };
-            let size = outgoing.routed.size;
-            let expires = outgoing.routed.expires_ms;
-            if expires.is_some_and(|at| at <= (core.clock)()) {
-                add(&core.counters.dropped_expired, 1);
-                released += size;
-                continue;
-            }
-            if is_larger(&outgoing, version, packet_bytes) {
-                add(&core.counters.dropped_too_large, 1);
-                released += size;
-                continue;
-            }
-            taken += size;
-            let mut id = 0;
-            if reliable {
-                id = packet_id(self.next_seq);
-                self.inflight.push_back((self.next_seq, outgoing.clone()));
-                self.next_seq += 1;
-                self.sent += 1;
-            } else {
-                released += size;
-            }
-            batch.push(Sending { outgoing, packet_id: id, dup: false });
-        }
-        released
-    }
-
-    /// False while the client has enough unacknowledged messages, or the next packet identifier is
-    /// still in use because the client has left out one message for a whole turn of identifiers.
-    fn may_send(&self, window: usize) -> bool {
-        let oldest = self.inflight.front().map_or(self.next_seq, |(seq, _)| *seq);
-        self.inflight.len() < window && self.next_seq - oldest < IDS
-    }
-}
-
-/// How many packet identifiers there are.
-const IDS: u64 = 65_535;
-
-fn packet_id(seq: u64) -> u16 {
-    u16::try_from(seq % IDS + 1).unwrap_or(u16::MAX)
-}
-
-fn is_larger(outgoing: &Outgoing, version: Version, most: usize) -> bool {
-    // 64 bytes are more than the header and the subscription identifiers add in the usual case.
-    if most == usize::MAX || outgoing.routed.size + 64 <= most {
-        return false;
-    }
-    let properties = outgoing.routed.properties_for(&outgoing.ids, 0);
-    let head = PublishHead {
-        dup: false,
-        qos: outgoing.qos.level(),
-        retain: false,
-        packet_id: 1,
-        properties: &properties,
-    };
-    publish_len(head, outgoing.routed.topic.as_str(), &outgoing.routed.payload, version) > most
-}
-
 /// Adds to an amount unless it would pass the limit.
-fn reserve(amount: &AtomicU64, size: usize, most: usize) -> bool {
+pub(super) fn reserve(amount: &AtomicU64, size: usize, most: usize) -> bool {
     let size = size as u64;
     let before = amount.fetch_add(size, Ordering::Relaxed);
     let fits = before + size <= most as u64;

@@ -1,6 +1,6 @@
 //! Who has a session: taking it up, taking it over, leaving it, and its end when its time is over.
 //!
-//! Everything is in memory and ends with the process.
+//! What is written of it is the journal's.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -14,7 +14,7 @@ use super::codec::Reason;
 use super::core::{Core, Sessions};
 use super::counters::{add, sub};
 use super::route::Publication;
-use super::session::{Online, Session, State, Testament};
+use super::session::{Left, Online, Session, State, Subscribed, Testament};
 use super::trie::{Subscription, Wanted};
 
 /// What a CONNECT asks for.
@@ -65,23 +65,23 @@ impl Core {
         if old.is_none() && sessions.by_client.len() >= self.limits.sessions {
             return Err(Reason::QUOTA_EXCEEDED);
         }
-        let (will, orphans) = match &old {
+        let (will, left) = match &old {
             Some(session) => self.discard(session),
-            None => (None, Vec::new()),
+            None => (None, Left::default()),
         };
         let number = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let session = Arc::new(Session::new(number, wish.client_id.clone()));
+        let session = Session::new(number, wish.client_id.clone());
         let generation = {
             let mut state = session.lock();
             state.expiry_s = wish.expiry_s;
             state.will = wish.will;
-            session.attach(&mut state, wish.online)
+            session.attach(&mut state, wish.online, self)
         };
         sessions.by_client.insert(wish.client_id, Arc::clone(&session));
         self.count_sessions(&sessions);
         drop(sessions);
         if let Some(old) = old {
-            self.forget(&orphans, old.number);
+            self.settle_left(left, old.number);
         }
         Ok(Attached { session, generation, present: false, will })
     }
@@ -108,12 +108,12 @@ impl Core {
             .filter(|will| taken_over && will.delay_s == 0)
             .map(|will| self.due(*will));
         state.expiry_s = wish.expiry_s;
-        let generation = session.attach(&mut state, wish.online);
+        let generation = session.attach(&mut state, wish.online, self);
         drop(state);
         Attached { session: Arc::clone(session), generation, present: true, will }
     }
 
-    fn discard(&self, session: &Arc<Session>) -> (Option<Publication>, Vec<Wanted>) {
+    fn discard(&self, session: &Arc<Session>) -> (Option<Publication>, Left) {
         let mut state = session.lock();
         self.cancel_deadline(session, &mut state);
         if state.online.is_some() {
@@ -145,12 +145,12 @@ impl Core {
         let now = Instant::now();
         if state.expiry_s == 0 {
             let will = state.will.take().map(|will| self.due(*will));
-            let orphans = session.end(&mut state, self);
+            let left = session.end(&mut state, self);
             drop(state);
             sessions.by_client.remove(&session.client_id);
             self.count_sessions(&sessions);
             drop(sessions);
-            self.forget(&orphans, session.number);
+            self.settle_left(left, session.number);
             return Some(will);
         }
         session.leave(&mut state, self);
@@ -179,13 +179,23 @@ impl Core {
         if state.generation != generation {
             return Err(Reason::UNSPECIFIED);
         }
-        let is_new = !state.subscriptions.contains_key(text);
-        if is_new {
-            if state.subscriptions.len() >= self.limits.subscriptions {
+        let terms = subscription.terms;
+        let known = state.subscriptions.get_mut(text);
+        let known = known.map(|known| std::mem::replace(&mut known.terms, terms));
+        let (is_new, changed) = match known {
+            Some(before) => (false, before != terms),
+            None if state.subscriptions.len() >= self.limits.subscriptions => {
                 return Err(Reason::QUOTA_EXCEEDED);
             }
-            state.subscriptions.insert(text.into(), wanted.clone());
-            add(&self.counters.subscriptions, 1);
+            None => {
+                let subscribed = Subscribed { wanted: wanted.clone(), terms };
+                state.subscriptions.insert(text.into(), subscribed);
+                add(&self.counters.subscriptions, 1);
+                (true, true)
+            }
+        };
+        if changed {
+            session.touch_all(&mut state, self);
         }
         // Under the session's lock, so that the end of the session cannot come in between.
         self.trie.write().unwrap_or_else(PoisonError::into_inner).insert(wanted, subscription);
@@ -198,10 +208,18 @@ impl Core {
         if state.generation != generation {
             return false;
         }
-        let Some(wanted) = state.subscriptions.remove(text) else { return false };
+        let Some(subscribed) = state.subscriptions.remove(text) else { return false };
         sub(&self.counters.subscriptions, 1);
-        self.forget(&[wanted], session.number);
+        session.touch_all(&mut state, self);
+        self.forget(&[subscribed.wanted], session.number);
         true
+    }
+
+    /// Removes the subscriptions of a session that has ended, and gives its messages to others that
+    /// share them.
+    fn settle_left(&self, left: Left, number: u64) {
+        self.forget(&left.orphans, number);
+        self.hand_on(left.back);
     }
 
     /// Removes subscriptions of a session from the tree.
@@ -215,11 +233,11 @@ impl Core {
         }
     }
 
-    fn count_sessions(&self, sessions: &Sessions) {
+    pub(super) fn count_sessions(&self, sessions: &Sessions) {
         self.counters.sessions.store(sessions.by_client.len() as u64, Ordering::Relaxed);
     }
 
-    fn set_deadline(&self, session: &Arc<Session>, state: &mut State) {
+    pub(super) fn set_deadline(&self, session: &Arc<Session>, state: &mut State) {
         let next = state.will_due.into_iter().chain(state.expires).min();
         state.deadline = next;
         let Some(at) = next else { return };
@@ -291,12 +309,12 @@ impl Core {
             will = state.will.take().map(|will| self.due(*will));
         }
         if over {
-            let orphans = session.end(&mut state, self);
+            let left = session.end(&mut state, self);
             drop(state);
             sessions.by_client.remove(&session.client_id);
             self.count_sessions(&sessions);
             drop(sessions);
-            self.forget(&orphans, session.number);
+            self.settle_left(left, session.number);
         } else {
             self.set_deadline(session, &mut state);
         }

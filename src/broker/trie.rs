@@ -39,14 +39,20 @@ impl Wanted {
     }
 }
 
-/// One subscription of one session.
-#[derive(Debug, Clone)]
-pub(super) struct Subscription {
-    pub session: Arc<Session>,
+/// How a session wants messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
     pub qos: QoS,
     pub id: Option<u32>,
     pub no_local: bool,
     pub retain_as_published: bool,
+}
+
+/// One subscription of one session.
+#[derive(Debug, Clone)]
+pub(super) struct Subscription {
+    pub session: Arc<Session>,
+    pub terms: Terms,
 }
 
 /// A session that gets a message, with what its matching subscriptions say together.
@@ -56,13 +62,16 @@ pub(super) struct Target {
     pub qos: QoS,
     pub ids: SmallVec<[u32; 2]>,
     pub retain_as_published: bool,
+    /// The shared subscription that chose the session.
+    pub shared: Option<Arc<Wanted>>,
 }
 
 impl Target {
     /// A session that gets a message which is for it, without having asked.
     pub(super) fn without_subscription(session: Arc<Session>) -> Self {
         let ids = SmallVec::new();
-        Self { session, qos: QoS::AtLeastOnce, ids, retain_as_published: false }
+        let qos = QoS::AtLeastOnce;
+        Self { session, qos, ids, retain_as_published: false, shared: None }
     }
 }
 
@@ -87,6 +96,8 @@ struct Leaf {
 #[derive(Debug)]
 struct Group {
     name: ByteString,
+    /// What all members subscribed to.
+    wanted: Arc<Wanted>,
     members: Vec<Subscription>,
     next: AtomicUsize,
 }
@@ -119,12 +130,32 @@ impl Trie {
         let leaf = if to_rest { &mut node.rest } else { &mut node.here };
         let list = match &wanted.group {
             None => &mut leaf.single,
-            Some(name) => leaf.group(name),
+            Some(name) => leaf.group(name, wanted),
         };
         match list.iter_mut().find(|known| known.session.number == subscription.session.number) {
             Some(known) => *known = subscription,
             None => list.push(subscription),
         }
+    }
+
+    /// The member of a shared subscription whose turn it is, with the QoS that it wants.
+    pub(super) fn member(&self, wanted: &Wanted) -> Option<(Arc<Session>, QoS)> {
+        let mut node = &self.root;
+        let mut leaf = None;
+        for part in wanted.filter.as_str().split('/') {
+            node = match part {
+                "#" => {
+                    leaf = Some(&node.rest);
+                    break;
+                }
+                "+" => node.plus.as_deref()?,
+                part => node.children.get(part)?,
+            };
+        }
+        let groups = &leaf.unwrap_or(&node.here).groups;
+        let group = groups.iter().find(|group| Some(&group.name) == wanted.group.as_ref())?;
+        let chosen = group.choose()?;
+        Some((Arc::clone(&chosen.session), chosen.terms.qos))
     }
 
     /// Removes the subscription of a session to a filter, and the nodes that only it needed.
@@ -153,12 +184,14 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, subscription: &Subscription) {
+    fn add(&mut self, subscription: &Subscription, shared: Option<&Arc<Wanted>>) {
+        let Subscription { session, terms } = subscription;
         self.targets.push(Target {
-            session: Arc::clone(&subscription.session),
-            qos: subscription.qos,
-            ids: subscription.id.into_iter().collect(),
-            retain_as_published: subscription.retain_as_published,
+            session: Arc::clone(session),
+            qos: terms.qos,
+            ids: terms.id.into_iter().collect(),
+            retain_as_published: terms.retain_as_published,
+            shared: shared.cloned(),
         });
     }
 
@@ -171,6 +204,7 @@ impl Found {
                     kept.qos = kept.qos.max(next.qos);
                     kept.ids.append(&mut next.ids);
                     kept.retain_as_published |= next.retain_as_published;
+                    kept.shared = kept.shared.take().or(next.shared.take());
                 }
                 same
             });
@@ -241,12 +275,12 @@ impl Leaf {
         self.single.is_empty() && self.groups.is_empty()
     }
 
-    fn group(&mut self, name: &ByteString) -> &mut Vec<Subscription> {
+    fn group(&mut self, name: &ByteString, wanted: &Wanted) -> &mut Vec<Subscription> {
         let at = match self.groups.iter().position(|group| group.name == *name) {
             Some(at) => at,
             None => {
-                let next = AtomicUsize::new(0);
-                self.groups.push(Group { name: name.clone(), members: Vec::new(), next });
+                let (next, wanted) = (AtomicUsize::new(0), Arc::new(wanted.clone()));
+                self.groups.push(Group { name: name.clone(), wanted, members: Vec::new(), next });
                 self.groups.len() - 1
             }
         };
@@ -276,13 +310,13 @@ impl Leaf {
     fn collect(&self, found: &mut Found) {
         found.leaves += usize::from(!self.single.is_empty()) + self.groups.len();
         for subscription in &self.single {
-            if !(subscription.no_local && subscription.session.number == found.from) {
-                found.add(subscription);
+            if !(subscription.terms.no_local && subscription.session.number == found.from) {
+                found.add(subscription, None);
             }
         }
         for group in &self.groups {
             if let Some(subscription) = group.choose() {
-                found.add(subscription);
+                found.add(subscription, Some(&group.wanted));
             }
         }
     }

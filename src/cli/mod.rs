@@ -9,6 +9,7 @@ mod describe;
 mod dlq;
 mod hash_password;
 mod keys;
+mod listen;
 mod publish;
 mod reference;
 mod reload;

@@ -21,8 +21,8 @@ pub struct Args {
     /// One message from a file's bytes.
     #[arg(long, value_name = "FILE", conflicts_with = "payload")]
     payload_file: Option<PathBuf>,
-    /// Quality of service; with 1 the broker's acknowledgement is awaited.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    /// Quality of service; with 1 or 2 the broker's acknowledgement is awaited.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
     /// Let the broker keep the message as the topic's last value.
     #[arg(long)]
@@ -75,7 +75,7 @@ pub(super) fn single_thread<T>(work: impl Future<Output = anyhow::Result<T>>) ->
 
 async fn publish(args: &Args, config: &Config, topic: &Topic) -> anyhow::Result<()> {
     let mut client = args.login.connect(config).await?;
-    let qos = if args.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+    let qos = QoS::try_from(args.qos).map_err(anyhow::Error::msg)?;
     if let Some(payload) = &args.payload {
         client.publish(topic, payload.as_bytes(), qos, args.retain).await?;
     } else if let Some(path) = &args.payload_file {

@@ -4,7 +4,6 @@
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,11 +13,12 @@ use connectors::contract::{
     Batch, DeliveryError, DeviceFacts, Env, FailureKind, Ingress, Message, Nacked, Promise,
     Promised, Publisher, Shutdown, ShutdownHandle, shutdown,
 };
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
+pub use super::listen::Ports;
+use super::listen::Sockets;
 use super::status::Status;
 use super::{NamedSource, Outcome, cannot_start, compiler, install_tls, reload, sources, things};
 use crate::api;
@@ -55,15 +55,6 @@ pub struct Daemon {
 
 /// How often the cursors of the log move on.
 const TEND_EVERY: Duration = Duration::from_millis(20);
-
-/// The addresses of the listeners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
-    /// MQTT.
-    pub mqtt: SocketAddr,
-    /// The API and everything else over HTTP.
-    pub http: SocketAddr,
-}
 
 /// Publishes from within the daemon: to the broker's subscribers, and to the rules again.
 struct Republisher {
@@ -132,9 +123,7 @@ impl Daemon {
     /// What keeps the daemon from starting: a port in use, a bad configuration, an unusable store.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let (stop, stopped) = shutdown();
-        let mqtt = listen(config.listen.mqtt, "MQTT", "listen.mqtt").await?;
-        let http = listen(config.listen.http, "HTTP", "listen.http").await?;
-        let ports = Ports { mqtt: mqtt.local_addr()?, http: http.local_addr()? };
+        let Sockets { ports, mqtt, http } = Sockets::open(config).await?;
         let lock = take_folder(&config.path(&config.data_dir))?;
         let store = open_store(config).await?;
         let dead = Arc::new(open_dead_letters(config).await?);
@@ -145,7 +134,7 @@ impl Daemon {
         let engine = Engine::start(engine_limits(config), facts, storage, now_ms())?;
         let things = things::open(config, &store, &registry, engine.clone()).await?;
         let ingress: Arc<dyn Ingress> = Arc::new(Forwarder::new(engine.clone(), things.clone()));
-        let (broker, routed) = broker(config, &ingress, &registry)?;
+        let (broker, routed) = broker(config, &ingress, &registry).await?;
         things.connect(Arc::new(things::Line(broker.handle())));
         let publisher = Republisher { broker: broker.handle(), ingress: Arc::clone(&ingress) };
         let folder = config.path(&config.rules);
@@ -192,8 +181,8 @@ impl Daemon {
         daemon.tend_rules(watch, &stopped);
         daemon.tend_devices(registry, things, &stopped);
         daemon.spawn("mqtt", async move {
-            if let Err(error) = broker.serve(mqtt, stopped).await {
-                tracing::error!("the MQTT listener ended: {error}");
+            if let Err(error) = broker.serve_all(mqtt, stopped).await {
+                tracing::error!("the MQTT listeners ended: {error}");
             }
             routed.attach(None);
         });
@@ -243,12 +232,13 @@ impl Daemon {
     }
 
     fn write_greeting(&self, config: &Config, out: &mut impl Write) -> std::io::Result<()> {
-        let Ports { mqtt, http } = self.ports;
         let rules = self.rules.report();
         let running = rules.iter().filter(|report| report.rule.enabled).count();
         writeln!(out, "Tidegate {} is ready", env!("CARGO_PKG_VERSION"))?;
-        writeln!(out, "  MQTT   {mqtt}  (3.1.1 and 5)")?;
-        writeln!(out, "  HTTP   http://{http}  (API, /ingest, /healthz, /readyz, /metrics)")?;
+        for line in self.ports.lines() {
+            writeln!(out, "{line}")?;
+        }
+        let mqtt = self.ports.mqtt;
         writeln!(
             out,
             "  rules  {running} running, from {} and the API",
@@ -386,18 +376,6 @@ fn load_rules(
     Ok((rules, env))
 }
 
-async fn listen(address: SocketAddr, what: &str, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                format!("another program uses the port; stop it, or set `{setting}` in the configuration")
-            }
-            _ => format!("check `{setting}` in the configuration"),
-        };
-        anyhow::anyhow!("cannot listen for {what} on {address}: {error}; {hint}")
-    })
-}
-
 /// Takes the data folder for this daemon: two of them would mix up their rules and keys. The system
 /// gives it back when the process ends, however it ends.
 fn take_folder(folder: &Path) -> anyhow::Result<File> {
@@ -506,7 +484,7 @@ fn api_state(
     })
 }
 
-fn broker(
+async fn broker(
     config: &Config,
     ingress: &Arc<dyn Ingress>,
     registry: &Registry,
@@ -518,7 +496,15 @@ fn broker(
     };
     let ingress = promised(ingress, config.promises.mqtt);
     let routed = Arc::new(Routed::new(ingress, registry.clone(), config.limits.hops));
-    let broker = Broker::new(bounds, hooks(config, registry)?, routed.clone(), Arc::new(now_ms));
+    let hooks = hooks(config, registry)?;
+    let file = config.path(&config.data_dir).join(crate::broker::FILE);
+    let opened = Broker::open(bounds, hooks, routed.clone(), Arc::new(now_ms), &file).await;
+    let broker = opened.with_context(|| {
+        format!(
+            "cannot read the MQTT sessions in {}; to start without them, move the file away",
+            file.display()
+        )
+    })?;
     routed.attach(Some(broker.handle()));
     Ok((broker, routed))
 }

@@ -206,6 +206,7 @@ impl Status {
                     ("too_many", counts.connections_refused),
                     ("connect_refused", counts.connects_refused),
                     ("connect_timeout", counts.connect_timeouts),
+                    ("handshake", counts.handshakes_failed),
                     ("protocol_error", counts.protocol_errors),
                     ("keep_alive", counts.keep_alive_timeouts),
                     ("takeover", counts.takeovers),

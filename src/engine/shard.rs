@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use connectors::contract::{Ack, AckWhen, Batch, DeviceFacts, Ingress, Message, MessageIds, QoS};
+use connectors::contract::{Ack, AckWhen, Batch, DeviceFacts, Ingress, Message, MessageIds};
 use tokio::sync::Notify;
 
 use super::Dispatcher;
@@ -285,7 +285,7 @@ impl Core {
 
 /// Whether the log has the message.
 fn is_kept(message: &Message, all: bool) -> bool {
-    all || message.qos == QoS::AtLeastOnce
+    all || message.qos.is_acknowledged()
 }
 
 #[async_trait::async_trait]

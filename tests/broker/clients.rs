@@ -5,12 +5,15 @@
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::broker::Tls;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use super::daemon::listening;
+use super::tls::{Server, file, files};
 use crate::services::service;
 
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -36,12 +39,12 @@ async fn mosquitto() -> bool {
 }
 
 /// Subscribes with mosquitto_sub, publishes with mosquitto_pub, and compares.
-async fn exchange(address: SocketAddr, version: &str, qos: &str) {
+async fn exchange(address: SocketAddr, version: &str, qos: &str, more: &[&str]) {
     let port = address.port().to_string();
-    let common = ["-h", "127.0.0.1", "-p", &port, "-V", version, "-q", qos];
+    let common = [&["-h", "127.0.0.1", "-p", &port, "-V", version, "-q", qos], more].concat();
     let mut subscriber = Command::new("stdbuf")
         .args(["-oL", "mosquitto_sub", "-d", "-t", "车间/#", "-F", "%t|%q|%p", "-C", "3"])
-        .args(common)
+        .args(&common)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -71,12 +74,23 @@ async fn mosquitto_clients_exchange_messages() {
     }
     let (address, engine, end) = listening().await;
     for version in ["mqttv311", "mqttv5"] {
-        for qos in ["0", "1"] {
-            exchange(address, version, qos).await;
+        for qos in ["0", "1", "2"] {
+            exchange(address, version, qos, &[]).await;
         }
     }
-    engine.until(12).await;
+    engine.until(18).await;
     end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mosquitto_clients_exchange_messages_over_tls() {
+    if !mosquitto().await {
+        return;
+    }
+    let server = Server::start(Some(Arc::new(Tls::load(files()).unwrap())), false).await;
+    let authority = file("ca.pem").display().to_string();
+    exchange(server.address, "mqttv5", "2", &["--cafile", &authority]).await;
+    server.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,9 +108,21 @@ async fn mqtt_js_clients_exchange_messages() {
     if service("MQTT.js", "TIDEGATE_TEST_NODE_MODULES").is_none() {
         return;
     }
-    let (address, _, end) = listening().await;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/clients/mqttjs.cjs");
-    let said = run("node", &[script, &format!("mqtt://127.0.0.1:{}", address.port())]).await;
-    assert_eq!(said.trim(), "ok");
-    end().await;
+    let tls = Arc::new(Tls::load(files()).unwrap());
+    for (tls, websocket, scheme, path) in [
+        (None, false, "mqtt", ""),
+        (Some(tls.clone()), false, "mqtts", ""),
+        (None, true, "ws", "/mqtt"),
+        (Some(tls), true, "wss", "/mqtt"),
+    ] {
+        let server = Server::start(tls, websocket).await;
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/clients/mqttjs.cjs");
+        let url = format!("{scheme}://localhost:{}{path}", server.address.port());
+        let authority = format!("NODE_EXTRA_CA_CERTS={}", file("ca.pem").display());
+        // Node resolves `localhost` to ::1 first where there is one.
+        let order = "NODE_OPTIONS=--dns-result-order=ipv4first";
+        let said = run("env", &[&authority, order, "node", script, &url]).await;
+        assert_eq!(said.trim(), "ok", "{url}");
+        server.end().await;
+    }
 }

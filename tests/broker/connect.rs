@@ -136,14 +136,19 @@ async fn mqtt_1_5_5_remaining_length_has_at_most_four_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn mqtt_3_2_2_12_will_with_qos_2_is_refused() {
-    let mut wish = connect("a", Version::V5);
-    wish.will = Some(will("gone", "x"));
-    wish.will.as_mut().unwrap().qos = 2;
-    let mut raw = Rig::new().raw(Version::V5);
-    raw.send(Packet::Connect(Box::new(wish))).await;
-    assert_eq!(raw.conn_ack().await.reason, Reason::QOS_NOT_SUPPORTED);
-    raw.is_closed().await;
+async fn mqtt_3_1_2_6_a_will_may_have_qos_2() {
+    for version in BOTH {
+        let rig = Rig::new();
+        let mut witness = rig.client("w", version).await;
+        witness.subscribe("gone", 2).await;
+        let mut wish = connect("a", version);
+        wish.will = Some(will("gone", "x"));
+        wish.will.as_mut().unwrap().qos = 2;
+        let mut raw = rig.raw(version);
+        raw.hello(wish).await;
+        raw.hang_up().await;
+        assert_eq!(witness.brief().await, ("gone".into(), "x".into(), 2, false));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +162,7 @@ async fn mqtt_3_2_2_9_connack_announces_what_is_offered() {
     wish.properties.push(Name::SessionExpiry, Value::Long(u32::MAX));
     let ack = rig.raw(Version::V5).hello(wish).await;
     let number = |name| ack.properties.number(name);
-    assert_eq!(number(Name::MaximumQoS), Some(1));
+    assert_eq!(number(Name::MaximumQoS), None, "MQTT-3.2.2-9: QoS 2 is offered");
     assert_eq!(number(Name::ReceiveMaximum), Some(7));
     assert_eq!(number(Name::MaximumPacket), Some(5_000));
     assert_eq!(number(Name::SessionExpiry), Some(60));
@@ -282,7 +287,7 @@ async fn connections_and_sessions_are_limited() {
 #[tokio::test(start_paused = true)]
 async fn packets_that_only_a_broker_sends_are_protocol_errors() {
     let rig = Rig::new();
-    for packet in [Packet::PingResp, Packet::PubRel(super::rig::puback(1))] {
+    for packet in [Packet::PingResp, super::rig::sub_ack()] {
         let mut raw = rig.client("a", Version::V5).await;
         raw.send(packet).await;
         raw.ends_with(Reason::PROTOCOL_ERROR).await;

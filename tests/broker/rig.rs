@@ -15,7 +15,7 @@ use tidegate::broker::codec::{
     Subscribe, SubscribeTo, Unsubscribe, Value, Version, Will,
 };
 use tidegate::broker::{Broker, BrokerHandle, Config, Hooks, Limits, Snapshot};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 
 pub const BOTH: [Version; 2] = [Version::V311, Version::V5];
@@ -166,7 +166,7 @@ impl Rig {
         let (broker, stopped) = (self.broker.clone(), self.stopped.clone());
         let peer = "10.0.0.7:5000".parse().unwrap();
         tokio::spawn(async move { broker.serve_stream(theirs, peer, stopped).await });
-        Raw { io: mine, input: BytesMut::new(), version, _rig: self.stop.clone() }
+        Raw::over(mine, version, self.stop.clone())
     }
 
     /// A client with a clean session.
@@ -232,6 +232,12 @@ pub fn puback(packet_id: u16) -> Ack {
     Ack { packet_id, reason: Reason::SUCCESS, properties: Properties::default() }
 }
 
+/// A packet that only brokers send.
+pub fn sub_ack() -> Packet {
+    let reasons = vec![Reason::SUCCESS];
+    Packet::SubAck(SubAck { packet_id: 1, reasons, properties: Properties::default() })
+}
+
 pub fn to(filter: &str, qos: u8) -> SubscribeTo {
     SubscribeTo {
         filter: filter.into(),
@@ -250,9 +256,14 @@ pub fn text(bytes: &Bytes) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
+/// Any stream.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Wire for IO {}
+
 /// One end of a connection, without a client's manners.
 pub struct Raw {
-    io: DuplexStream,
+    io: Box<dyn Wire>,
     input: BytesMut,
     pub version: Version,
     /// The broker stops when the last one who has this is gone.
@@ -260,6 +271,11 @@ pub struct Raw {
 }
 
 impl Raw {
+    /// A peer at the end of a stream; the broker stops when the last one who has `stop` is gone.
+    pub fn over(io: impl Wire + 'static, version: Version, stop: Arc<ShutdownHandle>) -> Self {
+        Self { io: Box::new(io), input: BytesMut::new(), version, _rig: stop }
+    }
+
     pub async fn bytes(&mut self, bytes: &[u8]) {
         // The broker may have closed already; what it said is what the test looks at.
         self.io.write_all(bytes).await.ok();
@@ -339,14 +355,25 @@ impl Raw {
         self.send(Packet::PubAck(puback(packet_id))).await;
     }
 
-    /// Publishes and, with QoS 1, takes the PUBACK.
+    /// Publishes and takes the acknowledgements of QoS 1 and 2.
     pub async fn publish(&mut self, topic: &str, payload: &str, qos: u8) {
         self.send(Packet::Publish(message(topic, payload, qos))).await;
-        if qos > 0 {
-            assert_eq!(self.ack().await.reason, Reason::SUCCESS);
-        } else {
-            self.quiet().await;
+        match qos {
+            0 => self.quiet().await,
+            1 => assert_eq!(self.ack().await.reason, Reason::SUCCESS),
+            _ => {
+                assert_eq!(self.recv().await, Packet::PubRec(puback(1)));
+                self.send(Packet::PubRel(puback(1))).await;
+                assert_eq!(self.recv().await, Packet::PubComp(puback(1)));
+            }
         }
+    }
+
+    /// Takes a message of QoS 2 to its end.
+    pub async fn complete(&mut self, packet_id: u16) {
+        self.send(Packet::PubRec(puback(packet_id))).await;
+        assert_eq!(self.recv().await, Packet::PubRel(puback(packet_id)));
+        self.send(Packet::PubComp(puback(packet_id))).await;
     }
 
     pub async fn publish_retained(&mut self, topic: &str, payload: &str, qos: u8) {
@@ -409,6 +436,12 @@ impl Raw {
     pub async fn hang_up(mut self) {
         self.io.shutdown().await.ok();
         while self.try_recv().await.is_some() {}
+    }
+
+    /// Closes and waits until the broker has closed too, whatever it says.
+    pub async fn hang_up_rudely(mut self) {
+        self.io.shutdown().await.ok();
+        self.io.read_to_end(&mut Vec::new()).await.ok();
     }
 
     pub async fn goodbye(self, reason: Reason) {

@@ -94,6 +94,9 @@ fn bad_configurations_are_explained_with_their_place() {
         ("limits: { queue_messages: 0 }\n", "1:27", "expected 1 or more"),
         ("limits: { shards: 1000000 }\n", "1:19", "256 threads"),
         ("listen: { mqtt: \"localhost:1883\" }\n", "1:17", "`127.0.0.1:1883`"),
+        ("listen: { mqtts: \"127.0.0.1:8883\" }\n", "1:18", "`tls: { cert: FILE, key: FILE }`"),
+        ("listen: { wss: 8084 }\n", "1:16", "expected a string"),
+        ("tls: { cert: a.pem }\n", "1:1", "`key`"),
     ] {
         let folder = tempfile::tempdir().expect("folder");
         std::fs::create_dir(folder.path().join("rules")).expect("rules");

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod devices;
+mod listeners;
 mod main_job;
 mod master_key;
 mod reload;
@@ -9,6 +10,7 @@ mod spool_status;
 mod systems;
 mod things;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -26,6 +28,8 @@ pub(crate) struct Daemon {
     child: Child,
     pub(crate) mqtt: u16,
     pub(crate) http: u16,
+    /// The ports of further listeners, by their names in the greeting.
+    pub(crate) more: BTreeMap<String, u16>,
     pub(crate) folder: TempDir,
 }
 
@@ -62,6 +66,7 @@ impl Daemon {
             .expect("the program starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
         let (mut mqtt, mut http) = (0, 0);
+        let mut more = BTreeMap::new();
         for line in lines.by_ref().map_while(Result::ok) {
             let word = |n: usize| line.split_whitespace().nth(n).unwrap_or_default().to_owned();
             let port = |address: String| address.rsplit(':').next().and_then(|p| p.parse().ok());
@@ -69,6 +74,11 @@ impl Daemon {
                 "MQTT" => mqtt = port(word(1)).expect("a port"),
                 "HTTP" => http = port(word(1)).expect("a port"),
                 "Try," => break,
+                name @ ("MQTTS" | "WS" | "WSS") => {
+                    let address = word(1);
+                    let address = address.trim_end_matches("/mqtt").to_owned();
+                    more.insert(name.to_owned(), port(address).expect("a port"));
+                }
                 _ => {}
             }
         }
@@ -79,7 +89,7 @@ impl Daemon {
         );
         // Keep reading, so that the daemon never waits for its output.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, mqtt, http, folder }
+        Self { child, mqtt, http, more, folder }
     }
 
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {

@@ -225,7 +225,7 @@ async fn serve_mqtt(
                         publish.properties.user().find(|(name, _)| &***name == "idempotency-key");
                     seen.take(&publish.payload, key.map_or("", |(_, key)| key));
                     let (id, ok) = (publish.packet_id, Reason::SUCCESS);
-                    codec::encode_puback(id, ok, Version::V5, &mut output);
+                    codec::encode_ack(codec::AckKind::PubAck, id, ok, Version::V5, &mut output);
                 }
                 _ => return Ok(()),
             }

@@ -274,6 +274,12 @@ pub(super) struct Reader<'a> {
     end: usize,
 }
 
+impl<'a> Reader<'a> {
+    pub(super) fn of(chunk: &'a Bytes) -> Self {
+        Self { chunk, at: 0, end: chunk.len() }
+    }
+}
+
 impl Reader<'_> {
     pub(super) fn is_empty(&self) -> bool {
         self.at >= self.end

@@ -78,13 +78,33 @@ pub fn encode(packet: &Packet, version: Version, out: &mut Vec<u8>) {
     out.extend_from_slice(&body);
 }
 
-/// Appends a PUBACK (MQTT 5.0 §3.4).
-pub fn encode_puback(packet_id: u16, reason: Reason, version: Version, out: &mut Vec<u8>) {
-    let [high, low] = packet_id.to_be_bytes();
+/// The packets that consist of a packet identifier and a reason, by their first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AckKind {
+    /// QoS 1.
+    PubAck = 0x40,
+    /// QoS 2, part 1.
+    PubRec = 0x50,
+    /// QoS 2, part 2.
+    PubRel = 0x62,
+    /// QoS 2, part 3.
+    PubComp = 0x70,
+}
+
+/// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP (MQTT 5.0 §3.4 to §3.7).
+pub fn encode_ack(
+    kind: AckKind,
+    packet_id: u16,
+    reason: Reason,
+    version: Version,
+    out: &mut Vec<u8>,
+) {
+    let ([high, low], first) = (packet_id.to_be_bytes(), kind as u8);
     if version == Version::V311 || reason == Reason::SUCCESS {
-        out.extend_from_slice(&[0x40, 2, high, low]);
+        out.extend_from_slice(&[first, 2, high, low]);
     } else {
-        out.extend_from_slice(&[0x40, 3, high, low, reason.0]);
+        out.extend_from_slice(&[first, 3, high, low, reason.0]);
     }
 }
 

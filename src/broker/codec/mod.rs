@@ -10,7 +10,7 @@ mod properties;
 mod tests;
 
 pub use decode::{DecodeError, decode, decode_in, frame_len};
-pub use encode::{PublishHead, encode, encode_puback, encode_publish, publish_len};
+pub use encode::{AckKind, PublishHead, encode, encode_ack, encode_publish, publish_len};
 pub use packet::{
     Ack, ConnAck, Connect, Disconnect, Packet, Publish, Reason, SubAck, Subscribe, SubscribeTo,
     Unsubscribe, Version, Will,

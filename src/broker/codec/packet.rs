@@ -59,6 +59,8 @@ impl Reason {
     pub const FILTER_INVALID: Self = Self(0x8f);
     /// The topic name is not acceptable.
     pub const TOPIC_INVALID: Self = Self(0x90);
+    /// There is no message in flight with this packet identifier.
+    pub const PACKET_ID_NOT_FOUND: Self = Self(0x92);
     /// More unacknowledged messages than the receiver announced.
     pub const RECEIVE_MAXIMUM: Self = Self(0x93);
     /// The topic alias is out of range.
@@ -69,7 +71,7 @@ impl Reason {
     pub const QUOTA_EXCEEDED: Self = Self(0x97);
     /// An administrator closed the connection.
     pub const ADMINISTRATIVE: Self = Self(0x98);
-    /// QoS 2 is not offered.
+    /// The QoS is not offered.
     pub const QOS_NOT_SUPPORTED: Self = Self(0x9b);
 
     /// True for a refusal or failure.

@@ -231,6 +231,23 @@ impl Properties {
         self.0.iter().map(|property| 1 + value_len(&property.value)).sum()
     }
 
+    /// The properties as they stand in a PUBLISH of MQTT 5.0, with their length before them.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode::put_var(&mut out, u32::try_from(self.encoded_len()).unwrap_or(u32::MAX));
+        self.encode(&mut out);
+        out
+    }
+
+    /// Reads what [`Properties::to_bytes`] has written.
+    ///
+    /// # Errors
+    /// A [`DecodeError`] that names what is wrong.
+    pub fn from_bytes(bytes: &Bytes) -> Result<Self, DecodeError> {
+        Self::decode(&mut Reader::of(bytes), Place::Publish)
+    }
+
     /// Writes the properties without the length before them.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         for property in &self.0 {

@@ -210,7 +210,8 @@ impl StoredLetter {
         message.id = row.try_get::<Option<i64>, _>("message_id")?.unwrap_or(0).cast_unsigned();
         message.qos = match number("qos")? {
             0 => QoS::AtMostOnce,
-            _ => QoS::AtLeastOnce,
+            1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
         };
         let context: Context = serde_json::from_str(row.try_get("context")?)
             .map_err(|error| wrong(format!("the context: {error}")))?;

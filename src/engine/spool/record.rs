@@ -3,7 +3,7 @@
 //! | part | holds |
 //! | --- | --- |
 //! | version | 1 byte: [`RECORD_VERSION`] |
-//! | flags | 2 bytes: QoS 1, retain, and which optional parts follow |
+//! | flags | 2 bytes: QoS 1 or 2, retain, and which optional parts follow |
 //! | bound | text, if flagged: the one cursor that the record is for |
 //! | topic | text |
 //! | id | 8 bytes |
@@ -15,7 +15,7 @@
 //! | peer | 4 or 16 bytes, if flagged: the address |
 //! | headers | 1 byte that says which, then a text each, if flagged |
 //! | hops | 1 byte, if flagged |
-//! | extension | varint length and that many bytes, if flagged: for later versions; skipped here |
+//! | extension | varint length and that many bytes, if flagged: 1 byte of flags (QoS 2), and what later versions add; skipped here |
 //! | payload | the rest |
 //!
 //! A text is a varint length and UTF-8; varints are LEB128; numbers are little-endian. What decides who
@@ -49,6 +49,9 @@ const HOPS: u16 = 1 << 11;
 const BOUND: u16 = 1 << 12;
 const EXTENSION: u16 = 1 << 13;
 const KNOWN: u16 = (1 << 14) - 1;
+
+/// In the extension: QoS 2. A program that knows no extension reads such a record as one of QoS 1.
+const QOS_2: u8 = 1;
 
 const CONTENT_TYPE: u8 = 1;
 const RESPONSE_TOPIC: u8 = 1 << 1;
@@ -120,6 +123,9 @@ pub fn encode(message: &Message, bound: Option<&str>, out: &mut Vec<u8>) {
     if message.hops > 0 {
         out.push(message.hops);
     }
+    if message.qos == QoS::ExactlyOnce {
+        put_bytes(&[QOS_2], out);
+    }
     out.extend_from_slice(&message.payload);
 }
 
@@ -128,7 +134,8 @@ fn flags(message: &Message, bound: Option<&str>) -> u16 {
     let origin = &message.origin;
     let from_broker = origin.source.as_deref() == Some(&**BROKER);
     [
-        (message.qos == QoS::AtLeastOnce, QOS_1),
+        (message.qos.is_acknowledged(), QOS_1),
+        (message.qos == QoS::ExactlyOnce, EXTENSION),
         (message.retain, RETAIN),
         (message.device.is_some(), DEVICE),
         (message.properties.as_deref().is_some_and(|pairs| !pairs.is_empty()), PROPERTIES),
@@ -225,13 +232,16 @@ pub fn decode(body: &Bytes) -> Result<(Message, Option<ByteString>), RecordError
         }));
     }
     let hops = if has(HOPS) { rest.array::<1>()?[0] } else { 0 };
-    if has(EXTENSION) {
-        rest.bytes()?;
-    }
+    let extension = if has(EXTENSION) { rest.bytes()? } else { &[] };
+    let qos = match extension.first() {
+        Some(flags) if flags & QOS_2 != 0 => QoS::ExactlyOnce,
+        _ if has(QOS_1) => QoS::AtLeastOnce,
+        _ => QoS::AtMostOnce,
+    };
     let message = Message {
         id,
         device,
-        qos: if has(QOS_1) { QoS::AtLeastOnce } else { QoS::AtMostOnce },
+        qos,
         retain: has(RETAIN),
         properties,
         headers,
@@ -348,7 +358,7 @@ mod tests {
     fn message() -> impl Strategy<Value = Message> {
         let text = "[a-z漢 0-9]{0,12}";
         let pairs = of(vec((text, text), 1..5));
-        let numbers = (any::<u64>(), any::<u64>(), any::<u8>(), any::<bool>(), any::<bool>());
+        let numbers = (any::<u64>(), any::<u64>(), any::<u8>(), any::<bool>(), 0_u8..3);
         let payload = vec(any::<u8>(), 0..300);
         ("[a-z漢/]{1,30}", payload, numbers, of((text, text)), pairs, origin(), headers()).prop_map(
             |(
@@ -367,7 +377,7 @@ mod tests {
                         let product_key = product_key.into();
                         Arc::new(Device { product_key, device_name: device_name.into() })
                     }),
-                    qos: if qos { QoS::AtLeastOnce } else { QoS::AtMostOnce },
+                    qos: QoS::try_from(qos).expect("a level"),
                     retain,
                     properties: pairs.map(|pairs| {
                         pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
@@ -425,7 +435,7 @@ mod tests {
         encode(&message, None, &mut bytes);
         bytes[2] |= (EXTENSION >> 8) as u8;
         let at = bytes.len() - "payload".len();
-        bytes.splice(at..at, [3, 9, 9, 9]);
+        bytes.splice(at..at, [3, 8, 9, 9]);
         assert_eq!(decode(&bytes.clone().into()).expect("record").0.payload, "payload");
         bytes[2] |= 1 << 7;
         assert_eq!(decode(&bytes.clone().into()).unwrap_err(), RecordError::Malformed);

@@ -30,12 +30,12 @@ async function run(protocolVersion) {
   const publisher = await connect({ protocolVersion, clientId: "js-p" });
   let subscriber = await connect(kept);
   assert.equal(subscriber.sessionPresent, false);
-  const granted = await subscriber.subscribeAsync({ "车间/#": { qos: 1 } });
-  assert.equal(granted[0].qos, 1);
-  for (let n = 0; n < 100; n++) await publisher.publishAsync("车间/1", `${n}`, { qos: n % 2 });
+  const granted = await subscriber.subscribeAsync({ "车间/#": { qos: 2 } });
+  assert.equal(granted[0].qos, 2);
+  for (let n = 0; n < 100; n++) await publisher.publishAsync("车间/1", `${n}`, { qos: n % 3 });
   for (let n = 0; n < 100; n++) {
     const got = await subscriber.next();
-    assert.deepEqual([got.topic, got.payload, got.qos], ["车间/1", `${n}`, n % 2]);
+    assert.deepEqual([got.topic, got.payload, got.qos], ["车间/1", `${n}`, n % 3]);
   }
 
   await publisher.publishAsync("kept", "last", { qos: 1, retain: true });

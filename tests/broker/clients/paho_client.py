@@ -59,11 +59,11 @@ def run(version):
     publisher = Client("paho-p", version)
     subscriber = Client("paho-s", version, clean=False)
     check(subscriber.flags.session_present, False)
-    check(subscriber.subscribe([("车间/+/温度", 1), ("two", 2)], 0), [1, 1])
+    check(subscriber.subscribe([("车间/+/温度", 2), ("two", 1)], 0), [2, 1])
     for number in range(20):
-        publisher.publish("车间/1/温度", str(number), number % 2)
+        publisher.publish("车间/1/温度", str(number), number % 3)
     for number in range(20):
-        check(subscriber.next(), ("车间/1/温度", str(number), number % 2, False))
+        check(subscriber.next(), ("车间/1/温度", str(number), number % 3, False))
 
     publisher.publish("kept", "last", 1, retain=True)
     check(subscriber.subscribe("kept", 1), [1])

@@ -131,7 +131,7 @@ pub(in crate::sql::functions) const QOS: Function = fact(
     "qos",
     "qos()",
     Kind::Number,
-    "The quality of service that the message was published with: 0 or 1.",
+    "The quality of service that the message was published with: 0, 1 or 2.",
     &[example("qos()", "{}", "1"), example("qos() >= 1", "{}", "true")],
     |_, site| Ok(crate::sql::functions::time::moment::integer(site.input.message.qos.level())),
 );
