@@ -18,7 +18,7 @@ use super::operation::operation;
 use super::server::{BodyError, read_body};
 use super::signature::acs3::{self, Authorization};
 use super::signature::{Claim, sign, string_to_sign};
-use super::{Api, xml};
+use super::{Api, tencent_cloud, xml};
 use crate::rule::store::{Role, StoreError};
 
 /// The versions of the protocol that a request may name; both have the same rule operations.
@@ -86,6 +86,16 @@ pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
     let (query, all, text) = (Parameters::new(), Parameters::new(), Bytes::new());
     let mut received = Received { method, headers, query, all, body: text };
     let read = read_parameters(&api, parts.uri.query(), body, &mut received).await;
+    if read.is_ok() && tencent_cloud::speaks(&received.headers, &received.all) {
+        let request = tencent_cloud::CloudRequest {
+            method: &received.method,
+            headers: &received.headers,
+            query: parts.uri.query().unwrap_or(""),
+            parameters: &received.all,
+            body: &received.body,
+        };
+        return tencent_cloud::handle(&api, request, &id).await;
+    }
     let format = received.format();
     let action = received.named("Action", acs3::ACTION).to_owned();
     let host = received.headers.get(header::HOST).and_then(|host| host.to_str().ok());

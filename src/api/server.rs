@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Api, ApiLimits, ApiState, explain, ingest, rpc, spool};
+use super::{Api, ApiLimits, ApiState, explain, ingest, onenet, rpc, spool, tencent};
 
 /// Before the next try when the system has no more descriptors for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -40,6 +40,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/ingest/{*topic}", any(ingest::handle))
         .route("/explain", any(explain::handle))
         .route("/spool", get(spool::handle))
+        .route("/api/exploreropen/serviceapi", any(tencent::handle))
+        .route("/thingmodel/call-service", any(onenet::handle))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

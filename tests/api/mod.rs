@@ -19,3 +19,4 @@ mod sdk;
 mod server;
 mod store_fails;
 mod things;
+mod vendors;

@@ -154,6 +154,11 @@ async fn a_device_does_what_it_is_asked() {
     let own = [("ProductKey", "a1Pk"), ("DeviceName", "dev2"), service[0], service[1]];
     let answer = api.call("InvokeThingService", &own).await;
     assert_eq!(answer["Code"], "iot.device.NotExistedDevice");
+    let body =
+        br#"{"product_id":"a1Pk","device_name":"dev1","identifier":"Blink","params":{"a":1}}"#;
+    let head = [("Authorization", "Bearer test-admin:testsecret")];
+    let answer = api.client.send("POST", "/thingmodel/call-service", &head, body).await.json();
+    assert_eq!((&answer["code"], &answer["data"]), (&json!(200), &json!({ "a": 1 })));
     playing.abort();
 }
 

@@ -1,0 +1,273 @@
+//! Another vendor's protocol: `POST /api/exploreropen/serviceapi` with `ServiceCallDeviceActionAsync`
+//! (its guide of application-side calls), and what its cloud protocol shares with it.
+//!
+//! Actions of that vendor are services here; how a device is asked is not known.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use connectors::contract::QoS;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Map, Value, json};
+use sha1::Sha1;
+
+use super::Api;
+use super::error::ApiError;
+use super::server::{BodyError, read_body};
+use super::signature::{Claim, WINDOW_MINUTES, same};
+use crate::rule::store::Role;
+use crate::thing::{Dialect, Done, Service, ServiceError};
+
+/// The only action of the protocol.
+const ACTION: &str = "ServiceCallDeviceActionAsync";
+
+/// What a request without `InputParams` means.
+const NO_INPUT: &str = "{}";
+
+/// Why a request was not done: a code of the vendor's, and words.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+pub(super) fn problem(code: &'static str, message: impl Into<String>) -> Problem {
+    Problem { code, message: message.into() }
+}
+
+/// The answer to a request: HTTP 200 whatever became of it. Clients read it only under exactly this
+/// content type.
+pub(super) fn answer(request_id: &str, outcome: Result<Map<String, Value>, Problem>) -> Response {
+    let mut fields = match outcome {
+        Ok(fields) => fields,
+        Err(Problem { code, message }) => {
+            Map::from_iter([("Error".to_owned(), json!({ "Code": code, "Message": message }))])
+        }
+    };
+    fields.insert("RequestId".to_owned(), request_id.into());
+    let mut response = Response::new(Body::from(json!({ "Response": fields }).to_string()));
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Answers a request to `/api/exploreropen/serviceapi`.
+pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let own_id = uuid::Uuid::new_v4().to_string();
+    let parameters = match parameters(&api, request).await {
+        Ok(parameters) => parameters,
+        Err(refused) => return answer(&own_id, Err(refused)),
+    };
+    let given_id = parameters.get("RequestId").and_then(Value::as_str);
+    let request_id = given_id.filter(|id| !id.is_empty()).unwrap_or(&own_id);
+    answer(request_id, run(&api, &parameters).await)
+}
+
+async fn parameters(api: &Api, request: Request) -> Result<Map<String, Value>, Problem> {
+    if request.method() != Method::POST {
+        return Err(problem("InvalidParameterValue", "use POST"));
+    }
+    let limits = &api.state.limits;
+    let body = read_body(request.into_body(), limits.body, limits.body_wait).await;
+    let body = body.map_err(|failed| {
+        let text = match failed {
+            BodyError::TooLarge => format!("the body has more than {} bytes", limits.body),
+            BodyError::TooSlow => "the body did not arrive in time".to_owned(),
+            BodyError::Broken(text) => text,
+        };
+        problem("InvalidParameterValue", text)
+    })?;
+    serde_json::from_slice(&body).map_err(|failed| {
+        problem(
+            "InvalidParameterValue.InvalidJSON",
+            format!("the body is no JSON object: {failed}"),
+        )
+    })
+}
+
+async fn run(api: &Api, parameters: &Map<String, Value>) -> Result<Map<String, Value>, Problem> {
+    let action = text(parameters, "Action")?;
+    if action != ACTION {
+        return Err(problem("InvalidAction", format!("`{action}`; there is only {ACTION}")));
+    }
+    text(parameters, "RequestId")?;
+    authenticate(api, parameters).await?;
+    let input = parameters.get("InputParams").and_then(Value::as_str);
+    let act = Act {
+        product_key: text(parameters, "ProductId")?,
+        device_name: text(parameters, "DeviceName")?,
+        action: text(parameters, "ActionId")?,
+        input: input.filter(|text| !text.is_empty()).unwrap_or(NO_INPUT),
+        wait: false,
+    };
+    match act.carry_out(api).await {
+        Ok(done) => Ok(Map::from_iter([
+            ("ClientToken".to_owned(), done.id.to_string().into()),
+            ("Status".to_owned(), "succ".into()),
+        ])),
+        Err(Undone::NoProduct | Undone::NoDevice) => {
+            Err(problem("InvalidParameterValue", "there is no such product or device"))
+        }
+        Err(Undone::Refused(ServiceError::Call(failed))) => {
+            Err(problem("InternalError", failed.to_string()))
+        }
+        Err(Undone::Refused(refused)) => Err(problem("InvalidParameterValue", refused.to_string())),
+    }
+}
+
+/// A parameter that must be there and be a text.
+fn text<'p>(parameters: &'p Map<String, Value>, name: &str) -> Result<&'p str, Problem> {
+    match parameters.get(name) {
+        None | Some(Value::Null) => {
+            Err(problem("ErrorRequiredParamNotFound", format!("{name} is missing")))
+        }
+        Some(Value::String(text)) if text.is_empty() => {
+            Err(problem("ErrorRequiredParamNotFound", format!("{name} is empty")))
+        }
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(problem("InvalidParameterValue", format!("{name} is no text"))),
+    }
+}
+
+fn number(parameters: &Map<String, Value>, name: &str) -> Result<u64, Problem> {
+    match parameters.get(name) {
+        None | Some(Value::Null) => {
+            Err(problem("ErrorRequiredParamNotFound", format!("{name} is missing")))
+        }
+        Some(value) => value
+            .as_u64()
+            .ok_or_else(|| problem("InvalidParameterValue", format!("{name} is no whole number"))),
+    }
+}
+
+/// The text that is signed: all parameters but the signature and empty ones, sorted by name, as they
+/// are.
+fn string_to_sign(parameters: &Map<String, Value>) -> String {
+    let mut pairs: Vec<(&str, String)> = parameters
+        .iter()
+        .filter(|(name, _)| *name != "Signature")
+        .map(|(name, value)| {
+            let value = match value {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            (name.as_str(), value)
+        })
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    pairs.sort_unstable();
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join("&")
+}
+
+fn sign(text: &str, secret: &str) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes())
+        .expect("invariant: HMAC takes keys of any length");
+    mac.update(text.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// Application keys are access keys.
+async fn authenticate(api: &Api, parameters: &Map<String, Value>) -> Result<(), Problem> {
+    let wrong = |text: &str| problem("InvalidParameterValue", text);
+    let key_id = text(parameters, "AppKey")?;
+    let signature = text(parameters, "Signature")?;
+    let time_ms = number(parameters, "Timestamp")?.saturating_mul(1000);
+    let nonce = number(parameters, "Nonce")?;
+    let nonce = format!("{nonce}/{time_ms}");
+    let key = api.key(key_id).await.map_err(|failed| {
+        tracing::error!(problem = %failed, "the store of rules and keys failed");
+        problem("InternalError", "the store failed; the server's log has the reason")
+    })?;
+    let key = key.ok_or_else(|| wrong("AppKey: there is no such access key"))?;
+    if !same(&sign(&string_to_sign(parameters), &key.secret), signature) {
+        let text = string_to_sign(parameters);
+        return Err(wrong(&format!("Signature: it does not fit; the server signs `{text}`")));
+    }
+    if key.role < Role::Operate {
+        return Err(wrong("AppKey: the access key may only read"));
+    }
+    let claim = Claim { key_id, signature, nonce: &nonce, time_ms };
+    admit(api, &claim).map_err(|refused| wrong(&refused))
+}
+
+/// Lets a request whose signature is good pass once, within its time and its key's rate.
+///
+/// # Errors
+/// Which of them it is.
+pub(super) fn admit(api: &Api, claim: &Claim<'_>) -> Result<(), String> {
+    let now_ms = api.now_ms();
+    if claim.time_ms.abs_diff(now_ms) > WINDOW_MINUTES * 60_000 {
+        return Err(format!("Timestamp: more than {WINDOW_MINUTES} minutes from the server's"));
+    }
+    let told = |refused: ApiError| refused.message;
+    api.rates.take(claim.key_id, now_ms).map_err(told)?;
+    api.state.nonces.claim(claim, now_ms).map_err(told)
+}
+
+/// An action that a device is to do.
+pub(super) struct Act<'a> {
+    pub(super) product_key: &'a str,
+    pub(super) device_name: &'a str,
+    pub(super) action: &'a str,
+    /// A JSON object as text.
+    pub(super) input: &'a str,
+    pub(super) wait: bool,
+}
+
+/// Why it was not done.
+pub(super) enum Undone {
+    NoProduct,
+    NoDevice,
+    Refused(ServiceError),
+}
+
+impl Act<'_> {
+    pub(super) async fn carry_out(&self, api: &Api) -> Result<Done, Undone> {
+        let Act { product_key, device_name, action, input, wait } = *self;
+        if !api.state.things.knows_product(product_key) {
+            return Err(Undone::NoProduct);
+        }
+        if !api.state.things.knows(product_key, device_name) {
+            return Err(Undone::NoDevice);
+        }
+        let service = Service {
+            product_key,
+            device_name,
+            identifier: action,
+            arguments: input,
+            wait: Some(wait),
+            dialect: Dialect::Alink,
+            qos: QoS::AtMostOnce,
+        };
+        api.state.things.invoke(service).await.map_err(Undone::Refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_but_signature_and_empty_parameters_are_signed() {
+        let parameters = json!({
+            "Timestamp": 1_599_468_019, "Nonce": 170_533_123, "AppKey": "AppKey",
+            "Signature": "x", "Action": "ServiceCallDeviceActionAsync", "Empty": "",
+            "InputParams": "{\"message\":\"hello.\"}", "ActionId": "echo",
+        });
+        let parameters = parameters.as_object().expect("object");
+        let text = string_to_sign(parameters);
+        assert_eq!(
+            text,
+            "Action=ServiceCallDeviceActionAsync&ActionId=echo&AppKey=AppKey&InputParams={\"message\":\"hello.\"}&Nonce=170533123&Timestamp=1599468019"
+        );
+        // OpenSSL: `printf %s "$text" | openssl dgst -sha1 -hmac AppSecret -binary | base64`
+        assert_eq!(sign("Action=a&Nonce=1", "AppSecret"), "cQ3L3FKis550wY0Mmec0q7kc7Rk=");
+    }
+}
