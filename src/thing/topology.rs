@@ -22,8 +22,8 @@ pub(super) struct Topology {
 impl Topology {
     pub(super) async fn load(pool: &SqlitePool) -> Result<Self, StoreError> {
         let rows = sqlx::query(
-            "SELECT d.iot_id, g.iot_id FROM sub_devices s
-             JOIN devices d ON d.id = s.device_id JOIN devices g ON g.id = s.gateway_id",
+            "SELECT (SELECT iot_id FROM devices WHERE id = s.device_id),
+             (SELECT iot_id FROM devices WHERE id = s.gateway_id) FROM sub_devices s",
         )
         .fetch_all(pool)
         .await?;

@@ -1,6 +1,7 @@
 //! The built program as a whole: a daemon of its own per test, on free ports, in a folder of its own.
 
 mod bad_input;
+mod device_clients;
 mod devices;
 mod listeners;
 mod main_job;
