@@ -101,6 +101,8 @@ impl Registry {
     /// # Errors
     /// What the database says; what was not written is tried again by the next call.
     pub async fn flush(&self) -> Result<usize, StoreError> {
+        // Nobody deletes a device meanwhile: another one of its name would get its times.
+        let _change = self.changing().await;
         let taken = {
             let mut seen = self.seen();
             seen.writing = Arc::new(std::mem::take(&mut seen.pending));
