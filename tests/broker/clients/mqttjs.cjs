@@ -33,9 +33,16 @@ async function run(protocolVersion) {
   const granted = await subscriber.subscribeAsync({ "车间/#": { qos: 2 } });
   assert.equal(granted[0].qos, 2);
   for (let n = 0; n < 100; n++) await publisher.publishAsync("车间/1", `${n}`, { qos: n % 3 });
+  // Order holds within a QoS: this client hands on what has QoS 2 only when it is released.
+  const came = [[], [], []];
   for (let n = 0; n < 100; n++) {
     const got = await subscriber.next();
-    assert.deepEqual([got.topic, got.payload, got.qos], ["车间/1", `${n}`, n % 3]);
+    assert.equal(got.topic, "车间/1");
+    came[got.qos].push(Number(got.payload));
+  }
+  for (const qos of [0, 1, 2]) {
+    const sent = [...Array(100).keys()].filter((n) => n % 3 === qos);
+    assert.deepEqual(came[qos], sent);
   }
 
   await publisher.publishAsync("kept", "last", { qos: 1, retain: true });
