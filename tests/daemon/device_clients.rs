@@ -146,6 +146,21 @@ async fn the_node_device_client_is_served() {
     }
 }
 
+#[tokio::test]
+async fn from_a_product_to_a_republished_message_with_the_vendors_clients_alone() {
+    let Some(modules) = service("alibabacloud-iot-device-sdk", "TIDEGATE_TEST_NODE_MODULES") else {
+        return;
+    };
+    let daemon = Daemon::start(&format!("{CONFIG}auth: {{ devices: required }}\n"), &[]);
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", modules).arg(script("whole.js"));
+    command.args([&daemon.mqtt.to_string(), &daemon.http.to_string()]);
+    command.args(["test-admin", "testsecret"]).kill_on_drop(true);
+    let ended = tokio::time::timeout(3 * PATIENCE, command.output()).await;
+    let output = ended.expect("it comes to an end").unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 fn script(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/devices").join(name)
 }

@@ -57,7 +57,7 @@ device.on_thing_enable = on_thing_enable
 device.on_thing_prop_post = lambda id, code, data, message, _: tell("posted", code, message)
 device.on_thing_event_post = lambda event, id, code, data, message, _: tell("event", event, code)
 device.on_thing_prop_changed = lambda params, _: tell("set", params)
-device.on_thing_shadow_get = lambda payload, _: tell("shadow", json.loads(payload))
+device.on_thing_shadow_get = lambda payload, _: tell("shadow", payload)
 device.on_subscribe_rrpc_topic = lambda mid, qos, topics, _: tell("listens")
 device.on_topic_message = on_topic_message
 
