@@ -105,8 +105,17 @@ pub type Ready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 /// The metrics in Prometheus' text format.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// Ends the connection of a session, when it has one.
-pub type Cut = Arc<dyn Fn(&str) + Send + Sync>;
+/// What ends of a device in the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Its connection, when it has one.
+    Connection,
+    /// And all that is kept for it: another device may get its name.
+    Session,
+}
+
+/// Cuts off the session of that name.
+pub type CutOff = Arc<dyn Fn(&str, Cut) + Send + Sync>;
 
 /// The account that everything belongs to, where the protocol asks for one (`uid`, `CreateUserId`).
 pub const ACCOUNT: &str = "1000000000000000";
@@ -122,7 +131,7 @@ pub struct ApiState {
     /// Products and devices.
     pub registry: Registry,
     /// For devices that may not be connected any more.
-    pub cut: Cut,
+    pub cut: CutOff,
     /// The rules that run.
     pub rules: Arc<dyn Rules>,
     /// Where `/ingest` puts messages.

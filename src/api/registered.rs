@@ -8,9 +8,9 @@ use std::sync::Arc;
 use connectors::contract::{self, Batch, Message, Origin, QoS, Topic};
 use serde_json::{Value, json};
 
-use super::Api;
 use super::error::{self, ApiError, ErrorCode};
 use super::rpc::Call;
+use super::{Api, Cut};
 use crate::registry::{
     self, Device, DeviceRef, Product, RegistryError, is_iot_id, is_product_key, session_id,
 };
@@ -177,9 +177,14 @@ impl<'a> Changed<'a> {
 /// Tells the rules of changes that are in the store already, and cuts off whom they forbid to be
 /// connected. Rules that can't be told are missing a message; the change stands.
 pub(super) async fn tell(api: &Api, change: Change, devices: &[Changed<'_>]) {
-    if matches!(change, Change::Delete | Change::Disable) {
+    let cut = match change {
+        Change::Delete => Some(Cut::Session),
+        Change::Disable => Some(Cut::Connection),
+        Change::Create | Change::Enable => None,
+    };
+    if let Some(cut) = cut {
         for device in devices {
-            (api.state.cut)(&session_id(device.product_key, device.device_name));
+            (api.state.cut)(&session_id(device.product_key, device.device_name), cut);
         }
     }
     let now_ms = api.now_ms();

@@ -303,6 +303,12 @@ impl BrokerHandle {
         session.is_some_and(|session| session.kick(Reason::ADMINISTRATIVE))
     }
 
+    /// Ends a client's session with all that is kept for it, and its connection as [`Self::kick`] does;
+    /// false when it has none.
+    pub fn forget(&self, client_id: &str) -> bool {
+        self.core.end_session(client_id, Reason::ADMINISTRATIVE)
+    }
+
     /// The clients that are connected, in no order.
     #[must_use]
     pub fn clients(&self) -> Vec<ClientInfo> {

@@ -166,6 +166,24 @@ impl Core {
         Some(will)
     }
 
+    /// Ends the session of a client: at once when the client is absent, else when its connection has
+    /// ended, which it does. False when there is none.
+    pub(super) fn end_session(&self, client_id: &str, reason: Reason) -> bool {
+        let mut sessions = self.lock_sessions();
+        sessions.kicks += 1;
+        let Some(session) = sessions.by_client.get(client_id).cloned() else { return false };
+        let mut state = session.lock();
+        state.expiry_s = 0;
+        if state.online.is_none() {
+            self.cancel_deadline(&session, &mut state);
+            state.expires = Some(Instant::now());
+            self.set_deadline(&session, &mut state);
+        }
+        drop(state);
+        session.kick(reason);
+        true
+    }
+
     /// Adds a subscription; true when the session had none to that filter.
     pub(super) fn subscribe(
         &self,

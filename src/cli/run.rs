@@ -451,8 +451,11 @@ fn api_state(
     Ok(api::ApiState {
         store,
         registry,
-        cut: Arc::new(move |session| {
-            broker.kick(session);
+        cut: Arc::new(move |session, cut| {
+            match cut {
+                api::Cut::Connection => broker.kick(session),
+                api::Cut::Session => broker.forget(session),
+            };
         }),
         rules,
         ingress,

@@ -196,7 +196,7 @@ impl Server {
             store: store.clone(),
             registry: registry.clone(),
             things,
-            cut: Arc::new(move |session| cuts.lock().unwrap().push(session.to_owned())),
+            cut: Arc::new(move |session, _| cuts.lock().unwrap().push(session.to_owned())),
             rules: engine.clone(),
             ingress: inbox.clone(),
             destinations: destinations(),

@@ -67,6 +67,35 @@ async fn clients_are_listed_and_kicked() {
     }
 }
 
+/// Lets the paused clock run on until something holds.
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_forgotten_client_nothing_is_kept() {
+    let rig = Rig::new();
+    let handle = rig.handle();
+    assert!(!handle.forget("a"));
+    for absent in [false, true] {
+        let (mut raw, present) = rig.keeper("a", Version::V311).await;
+        assert!(!present);
+        raw.subscribe("x", 1).await;
+        if absent {
+            drop(raw);
+            until(|| !handle.is_online("a")).await;
+            assert!(handle.forget("a"));
+        } else {
+            assert!(handle.forget("a"));
+            raw.ends_with(Reason::ADMINISTRATIVE).await;
+        }
+        until(|| handle.sessions().is_empty()).await;
+        assert_eq!(rig.snapshot().subscriptions, 0);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_received_and_sent_is_counted() {
     let rig = Rig::new();
