@@ -110,7 +110,7 @@ impl Changed {
 }
 
 impl Core {
-    /// Writes what changes until told to stop, and then the rest. What cannot be written is tried again.
+    /// Writes what changes until told to stop, and then once more. What cannot be written is tried again.
     pub(super) async fn write_behind(self: Arc<Self>, mut stop: Shutdown) {
         let Some(journal) = &self.journal else { return };
         let mut last = false;
@@ -131,6 +131,7 @@ impl Core {
                     tracing::error!("cannot write {count} changes of MQTT sessions: {error}");
                 }
                 if last && failures >= LAST_TRIES {
+                    tracing::error!("{} changes of MQTT sessions are lost", changes.len());
                     return;
                 }
                 tokio::select! {
@@ -146,6 +147,22 @@ impl Core {
             }
             let left = journal.lock().count();
             self.counters.unsaved.store(left as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what has changed since the broker has stopped, and closes the file.
+    pub(super) async fn save(&self) {
+        let Some(journal) = &self.journal else { return };
+        let changes = self.changes(journal);
+        for attempt in 1..=LAST_TRIES {
+            match journal.store.write(&changes).await {
+                Ok(()) => break,
+                Err(error) if attempt == LAST_TRIES => {
+                    let count = changes.len();
+                    tracing::error!("{count} changes of MQTT sessions are lost: {error}");
+                }
+                Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+            }
         }
         journal.store.close().await;
     }

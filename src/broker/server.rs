@@ -135,8 +135,8 @@ impl Broker {
     }
 
     /// A broker that goes on where the last run with this file has stopped, and keeps sessions and
-    /// retained messages there. Changes are written in groups, some 200 ms after they happen, and all of
-    /// them when the broker stops.
+    /// retained messages there. Changes are written in groups, some 200 ms after they happen, when the
+    /// broker stops, and by [`BrokerHandle::save`].
     ///
     /// # Errors
     /// A [`KeptError`] when the file cannot be read, or a newer version has written it.
@@ -320,6 +320,12 @@ impl BrokerHandle {
     #[must_use]
     pub fn sessions(&self) -> Vec<ByteString> {
         self.core.lock_sessions().by_client.keys().cloned().collect()
+    }
+
+    /// Writes what was published since the broker has stopped, for clients that are absent, and closes
+    /// the file. What is published later is lost with the process.
+    pub async fn save(&self) {
+        self.core.save().await;
     }
 
     /// What the broker has counted.

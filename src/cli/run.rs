@@ -46,12 +46,16 @@ pub struct Daemon {
     /// What no action took.
     pub dead: Arc<DeadLetters>,
     engine: Arc<Engine>,
+    broker: BrokerHandle,
     /// Locked as long as the daemon is.
     _lock: File,
     stop: ShutdownHandle,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     patience: Duration,
 }
+
+/// The time that MQTT sessions have to be written at the end, however little is left of it.
+const SAVE_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// How often the cursors of the log move on.
 const TEND_EVERY: Duration = Duration::from_millis(20);
@@ -166,6 +170,7 @@ impl Daemon {
             sources: config.sources.len(),
             dead,
             engine,
+            broker: broker.handle(),
             _lock: lock,
             stop,
             tasks: Vec::new(),
@@ -292,6 +297,13 @@ impl Daemon {
         while self.rules.is_busy() && !left(self.patience).is_zero() {
             self.rules.tend();
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // What rules have republished on the way waits for clients that are absent.
+        if tokio::time::timeout(SAVE_AT_LEAST.max(left(self.patience)), self.broker.save())
+            .await
+            .is_err()
+        {
+            tracing::error!("the last changes of MQTT sessions were not written in time");
         }
         let left = self.rules.queued();
         let Some(storage) = self.engine.storage().cloned() else {

@@ -304,6 +304,25 @@ async fn limits_hold_for_what_is_read() {
 }
 
 #[tokio::test]
+async fn what_is_published_after_the_end_is_saved_on_demand() {
+    let folder = tempfile::tempdir().unwrap();
+    let life = Life::start(folder.path()).await;
+    let (mut raw, _) = life.keeper("s", Version::V5).await;
+    raw.subscribe("a", 1).await;
+    raw.goodbye(Reason::SUCCESS).await;
+    let handle = life.broker.handle();
+    life.end().await;
+    let mut late = connectors::contract::Message::new(super::rig::topic("a"), "late", START_MS);
+    late.qos = connectors::contract::QoS::AtLeastOnce;
+    assert_eq!(handle.publish(&late).queued, 1);
+    handle.save().await;
+    let life = Life::start(folder.path()).await;
+    let (mut raw, _) = life.keeper("s", Version::V5).await;
+    assert_eq!(raw.brief().await.1, "late");
+    life.end().await;
+}
+
+#[tokio::test]
 async fn what_comes_and_goes_meanwhile_is_never_written() {
     let folder = tempfile::tempdir().unwrap();
     let life = Life::start(folder.path()).await;
