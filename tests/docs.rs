@@ -30,7 +30,29 @@ fn the_readme_tables_come_from_the_code() {
     text = replaced(&text, "sources", &cli::sources_table());
     text = replaced(&text, "functions", &cli::functions_summary());
     text = replaced(&text, "operations", &cli::operations_table());
+    text = replaced(&text, "clients", &clients());
     ensure("README.md", &text);
+}
+
+/// The clients that `scripts/services` installs for the tests, with their versions.
+fn clients() -> String {
+    let text = include_str!("../scripts/services");
+    let mut table = String::from("| registry | clients |\n| --- | --- |\n");
+    for (registry, list) in [
+        ("PyPI", "PYTHON_PACKAGES=("),
+        ("PyPI, devices", "DEVICE_PACKAGES=("),
+        ("npm", "NODE_PACKAGES=("),
+    ] {
+        let (_, rest) = text.split_once(list).expect("a list of packages");
+        let (lines, _) = rest.split_once("\n)").expect("the end of the list");
+        let mut packages = Vec::new();
+        for line in lines.split_whitespace() {
+            let (name, version) = line.rsplit_once(['=', '@']).expect("a version");
+            packages.push(format!("{} {version}", name.trim_end_matches('=')));
+        }
+        table.push_str(&format!("| {registry} | {} |\n", packages.join(", ")));
+    }
+    table
 }
 
 #[test]
