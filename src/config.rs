@@ -2,6 +2,7 @@
 
 mod api;
 mod promises;
+mod store;
 mod users;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::yaml::Document;
 
 pub use api::ApiBounds;
 pub use promises::{PromiseForm, Promises, SourceForm, in_force};
+pub use store::StoreForm;
 pub use users::UserForm;
 
 /// The file that is read when none is named and it exists.
@@ -39,6 +41,8 @@ pub struct Config {
     pub tls: Option<broker::TlsFiles>,
     /// The folder of the store and of what actions write by default.
     pub data_dir: PathBuf,
+    /// Where rules, access keys, products and devices are kept, if not in `data_dir`.
+    pub store: StoreForm,
     /// The folder of rule files.
     pub rules: PathBuf,
     /// The zone of `timestamp(format)`, such as `Asia/Shanghai`; the system's by default.
@@ -323,6 +327,7 @@ impl Default for Config {
             listen: Listen::default(),
             tls: None,
             data_dir: PathBuf::from("data"),
+            store: StoreForm::default(),
             rules: PathBuf::from("rules"),
             time_zone: None,
             auth: Auth::default(),
@@ -389,6 +394,7 @@ impl Config {
             let message = "TLS needs a certificate; add `tls: { cert: FILE, key: FILE }`";
             return Err(document.problem(path, message));
         }
+        config.store.server().map_err(|message| document.problem("store.postgres", message))?;
         config.zone().map_err(|message| document.problem("time_zone", message))?;
         config.users().map_err(|(path, message)| document.problem(&path, message))?;
         config

@@ -12,6 +12,7 @@ mod faults;
 mod peers;
 mod reliability;
 mod rules;
+mod schema;
 mod services;
 mod sql;
 mod tidy;

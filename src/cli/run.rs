@@ -27,7 +27,7 @@ use crate::config::{Config, DeviceAuth, in_force};
 use crate::engine::dead::{self, DeadLetters, DeadLimits};
 use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
 use crate::registry::{self, Registry};
-use crate::rule::store::{AccessKey, KEY_FILE, MASTER_KEY, Store};
+use crate::rule::store::{AccessKey, Claim, KEY_FILE, MASTER_KEY, Store};
 use crate::thing::{Forwarder, Things};
 
 /// In the data folder; who has it locked runs there.
@@ -49,6 +49,8 @@ pub struct Daemon {
     broker: BrokerHandle,
     /// Locked as long as the daemon is.
     _lock: File,
+    /// The database of the store, when it is not in that folder.
+    _claim: Option<Claim>,
     stop: ShutdownHandle,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     patience: Duration,
@@ -129,7 +131,7 @@ impl Daemon {
         let (stop, stopped) = shutdown();
         let Sockets { ports, mqtt, http } = Sockets::open(config).await?;
         let lock = take_folder(&config.path(&config.data_dir))?;
-        let store = open_store(config).await?;
+        let (store, claim) = take_store(config).await?;
         let dead = Arc::new(open_dead_letters(config).await?);
 
         let registry = Registry::open(store.clone(), registry_limits(config)).await?;
@@ -172,6 +174,7 @@ impl Daemon {
             engine,
             broker: broker.handle(),
             _lock: lock,
+            _claim: claim,
             stop,
             tasks: Vec::new(),
             patience: Duration::from_secs(config.limits.stop_seconds),
@@ -411,11 +414,26 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the folder {} (`data_dir`)", folder.display()))
 }
 
+/// Opens the store for this daemon alone. A folder was taken already, a database is taken here.
+async fn take_store(config: &Config) -> anyhow::Result<(Store, Option<Claim>)> {
+    let Some(server) = config.store.server().map_err(anyhow::Error::msg)? else {
+        return Ok((open_store(config).await?, None));
+    };
+    // Before its tables are brought up to date: that would be under the feet of another.
+    let mut claim = server.claim().await?;
+    let store = open_store(config).await?;
+    claim.keep(store.clone());
+    Ok((store, Some(claim)))
+}
+
 pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let folder = config.path(&config.data_dir);
     make_folder(&folder)?;
     // An empty variable is one that is not set.
     let master = std::env::var(MASTER_KEY).ok().filter(|key| !key.is_empty());
+    if let Some(server) = config.store.server().map_err(anyhow::Error::msg)? {
+        return Ok(Store::open_postgres(&server, master.as_deref()).await?);
+    }
     Store::open_with(&folder, master.as_deref())
         .await
         .with_context(|| format!("cannot open the store in {}", folder.display()))

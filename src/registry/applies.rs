@@ -4,8 +4,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::{AnyConnection, Row as _};
 
 use super::codes::Chance;
 use super::devices::{fresh, insert};
@@ -304,7 +303,7 @@ impl Drop for Running<'_> {
 }
 
 async fn insert_apply(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     product_key: &str,
     status: ApplyStatus,
     now_ms: u64,
@@ -327,7 +326,7 @@ async fn insert_apply(
 }
 
 async fn insert_names(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     id: u64,
     names: &[ApplyName],
 ) -> Result<(), StoreError> {

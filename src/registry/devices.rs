@@ -2,8 +2,8 @@
 //!
 //! Batches of them stand beside; connections are not cut off here.
 
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
 use super::codes::Chance;
 use super::memory::Known;
@@ -288,7 +288,7 @@ impl Registry {
     }
 
     /// A device with the times that are not yet in the database.
-    pub(super) fn read_device(&self, row: &SqliteRow) -> Result<Device, StoreError> {
+    pub(super) fn read_device(&self, row: &AnyRow) -> Result<Device, StoreError> {
         let time = |name: &str| row.try_get::<Option<i64>, _>(name).map(|ms| ms.map(unsigned));
         let mut device = Device {
             product_key: row.try_get("product_key")?,
@@ -336,7 +336,7 @@ pub(super) fn fresh(
 }
 
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     device: &Device,
     apply_id: Option<u64>,
 ) -> Result<(), StoreError> {

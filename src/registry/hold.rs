@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use connectors::contract::{DeviceFacts, Topic, TopicLimits};
 use futures_util::TryStreamExt as _;
-use sqlx::Row as _;
-use sqlx::sqlite::SqlitePool;
+use sqlx::{AnyPool, Row as _};
 
 use super::memory::{DeviceStatus, Known, Memory, Shelf};
 use super::presence::Seen;
@@ -153,7 +152,7 @@ impl Registry {
         self.read().routes.get(topic).cloned()
     }
 
-    pub(super) fn pool(&self) -> &SqlitePool {
+    pub(super) fn pool(&self) -> &AnyPool {
         self.inner.store.pool()
     }
 
@@ -223,7 +222,7 @@ impl DeviceFacts for Registry {
 }
 
 /// Everything that is kept in memory. Row by row: all rows at once would take a multiple of it.
-async fn load(pool: &SqlitePool) -> Result<Memory, StoreError> {
+async fn load(pool: &AnyPool) -> Result<Memory, StoreError> {
     let mut memory = Memory::default();
     let mut rows = sqlx::query("SELECT * FROM products").fetch(pool);
     while let Some(row) = rows.try_next().await? {
@@ -243,15 +242,14 @@ async fn load(pool: &SqlitePool) -> Result<Memory, StoreError> {
         memory.change(row.try_get("product_key")?, |product| product.topics.push(class));
     }
     drop(rows);
-    let mut rows = sqlx::query(
-        "SELECT product_key, name, iot_id, disabled, active_ms IS NOT NULL FROM devices",
-    )
-    .fetch(pool);
+    let mut rows =
+        sqlx::query("SELECT product_key, name, iot_id, disabled, active_ms FROM devices")
+            .fetch(pool);
     while let Some(row) = rows.try_next().await? {
         let known = Known {
             iot_id: row.try_get::<&str, _>(2)?.into(),
             disabled: row.try_get::<i64, _>(3)? != 0,
-            active: row.try_get(4)?,
+            active: row.try_get::<Option<i64>, _>(4)?.is_some(),
             online: false,
         };
         if let Some(shelf) = memory.products.get_mut(row.try_get::<&str, _>(0)?) {
@@ -266,7 +264,7 @@ async fn load(pool: &SqlitePool) -> Result<Memory, StoreError> {
     Ok(memory)
 }
 
-async fn load_tags(pool: &SqlitePool, memory: &mut Memory) -> Result<(), StoreError> {
+async fn load_tags(pool: &AnyPool, memory: &mut Memory) -> Result<(), StoreError> {
     let mut rows = sqlx::query(
         "SELECT d.product_key, d.name, t.key, t.value FROM device_tags t
          JOIN devices d ON d.id = t.device_id",

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::codes::Chance;
 use super::memory::Shelf;
@@ -227,9 +227,7 @@ impl Registry {
     }
 }
 
-fn insert(
-    product: &Product,
-) -> sqlx::query::Query<'_, sqlx::Sqlite, <sqlx::Sqlite as sqlx::Database>::Arguments> {
+fn insert(product: &Product) -> sqlx::query::Query<'_, sqlx::Any, sqlx::any::AnyArguments> {
     sqlx::query(
         "INSERT INTO products (product_key, name, description, node_type, data_format, senior,
          category_key, auth_type, net_type, protocol_type, validate_type, secret, created_ms, tsl)
@@ -252,7 +250,7 @@ fn insert(
 }
 
 /// A product without its topic classes.
-pub(super) fn read(row: &SqliteRow) -> Result<Product, StoreError> {
+pub(super) fn read(row: &AnyRow) -> Result<Product, StoreError> {
     let small = |name: &str| {
         row.try_get::<i64, _>(name).map(|number| u8::try_from(number).unwrap_or(u8::MAX))
     };

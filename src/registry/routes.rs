@@ -3,8 +3,7 @@
 //! The messages themselves are published elsewhere.
 
 use connectors::contract::Topic;
-use sqlx::Row as _;
-use sqlx::sqlite::SqlitePool;
+use sqlx::{AnyPool, Row as _};
 
 use super::devices::no_device;
 use super::{Registry, RegistryError};
@@ -156,7 +155,7 @@ impl Registry {
 }
 
 /// All pairs of source and destination, sorted.
-pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<(String, String)>, StoreError> {
+pub(super) async fn all(pool: &AnyPool) -> Result<Vec<(String, String)>, StoreError> {
     let rows =
         sqlx::query("SELECT source, destination FROM topic_routes ORDER BY source, destination")
             .fetch_all(pool)

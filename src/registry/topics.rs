@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
 use super::{Product, Registry, RegistryError, TopicClass, TopicOperation};
 use crate::rule::store::{StoreError, signed, unsigned};
@@ -149,7 +149,7 @@ fn short_name_is_free(product: &Product, class: &TopicClass) -> Result<(), Regis
 }
 
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     product_key: &str,
     class: &TopicClass,
 ) -> Result<u64, StoreError> {
@@ -166,7 +166,7 @@ pub(super) async fn insert(
     Ok(unsigned(row.try_get(0)?))
 }
 
-pub(super) fn read(row: &SqliteRow) -> Result<TopicClass, StoreError> {
+pub(super) fn read(row: &AnyRow) -> Result<TopicClass, StoreError> {
     Ok(TopicClass {
         id: unsigned(row.try_get("id")?),
         short_name: row.try_get("short_name")?,

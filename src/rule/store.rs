@@ -1,79 +1,37 @@
-//! The embedded store of what the API creates: rules, their actions, and access keys.
+//! The store of what the API creates: rules, their actions, and access keys. It is an embedded SQLite
+//! file, or a PostgreSQL database.
 //!
 //! It keeps texts as they were given and hands out ids that are never used twice. It knows neither
 //! the protocol's error codes nor what a configuration means, and it compiles nothing.
+//!
+//! Both databases get the same statements, which therefore have parameters `$1`, whole numbers of 64 bits
+//! (0 and 1 for no and yes) and texts only. What differs stands in `sqlite`, `postgres` and `steps`.
 
 mod keys;
+mod postgres;
 mod seal;
+mod sqlite;
+mod steps;
 
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::Row as _;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AnyPool, Row as _};
 
 use super::DataType;
 pub use keys::{AccessKey, KEY_FILE, Role};
+pub(crate) use postgres::is_postgres;
+pub use postgres::{Claim, Server};
 pub use seal::{MASTER_KEY, MASTER_KEY_MIN};
 use seal::{Seal, unlock};
+pub(crate) use sqlite::{create_private, durable, migrate, private};
 
 /// The file below the data directory.
 pub const FILE: &str = "tidegate.db";
-
-/// How long a statement waits for another process (such as `keys create`) that writes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Each step brings a database from the version that is its index to the next. Never edit one that
-/// was released; add another. Ids start where the vendor's do, with six digits, and `AUTOINCREMENT`
-/// keeps them from ever being used again.
-const STEPS: &[&str] = &[
-    "
-    CREATE TABLE rules (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        name TEXT NOT NULL UNIQUE,
-        description TEXT NOT NULL,
-        data_type TEXT NOT NULL CHECK (data_type IN ('JSON', 'BINARY')),
-        product_key TEXT,
-        short_topic TEXT,
-        topic_type INTEGER,
-        select_list TEXT,
-        filter TEXT,
-        running INTEGER NOT NULL,
-        created_ms INTEGER NOT NULL,
-        modified_ms INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE actions (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        rule_id INTEGER NOT NULL REFERENCES rules (id) ON DELETE CASCADE,
-        kind TEXT NOT NULL,
-        configuration TEXT NOT NULL,
-        error_action INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX actions_by_rule ON actions (rule_id);
-    CREATE TABLE access_keys (
-        id TEXT PRIMARY KEY,
-        secret TEXT NOT NULL,
-        role TEXT NOT NULL CHECK (role IN ('read', 'operate', 'admin')),
-        created_ms INTEGER NOT NULL,
-        revoked_ms INTEGER
-    ) STRICT;
-    INSERT INTO sqlite_sequence (name, seq) VALUES ('rules', 99999), ('actions', 99999);
-",
-    "
-    CREATE TABLE settings (
-        name TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) STRICT;
-",
-    include_str!("store/registry.sql"),
-    include_str!("store/things.sql"),
-];
 
 /// Why the store could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -87,33 +45,33 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
-    /// A newer version of the program wrote the file.
+    /// A newer version of the program wrote it.
     #[error(
-        "the store {path} has version {found}, this program knows versions up to {known}: use the newer program, or another `data_dir`"
+        "the store {place} has version {found}, this program knows versions up to {known}: use the newer program, or another `data_dir` or database"
     )]
     TooNew {
-        /// The file.
-        path: PathBuf,
-        /// The version of the file.
+        /// The file, or server and database.
+        place: String,
+        /// The version of the store.
         found: i64,
         /// The newest version that is known.
         known: usize,
     },
     /// The secrets are encrypted, and nobody has given the master key.
     #[error(
-        "the access keys in {path} are encrypted: set the environment variable {MASTER_KEY} to their master key"
+        "the access keys in {place} are encrypted: set the environment variable {MASTER_KEY} to their master key"
     )]
     NoMasterKey {
-        /// The file.
-        path: PathBuf,
+        /// The file, or server and database.
+        place: String,
     },
     /// The secrets are encrypted with another master key.
     #[error(
-        "{MASTER_KEY} is not the master key of the access keys in {path}: set it to the one with which the daemon first ran there"
+        "{MASTER_KEY} is not the master key of the access keys in {place}: set it to the one with which the daemon first ran there"
     )]
     WrongMasterKey {
-        /// The file.
-        path: PathBuf,
+        /// The file, or server and database.
+        place: String,
     },
     /// A master key that is easy to guess.
     #[error(
@@ -128,6 +86,24 @@ pub enum StoreError {
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     Random,
+    /// The PostgreSQL server is not there, or lets nobody in.
+    #[error(
+        "cannot reach the store {place}: {reason}; check `store.postgres` and that the server takes connections"
+    )]
+    Unreachable {
+        /// Server and database, without the user and the password.
+        place: String,
+        /// What the system or the server said.
+        reason: String,
+    },
+    /// Another daemon has the database.
+    #[error(
+        "another daemon uses the store {place}; stop it, or set another database in `store.postgres`"
+    )]
+    InUse {
+        /// Server and database.
+        place: String,
+    },
     /// The database refused a statement.
     #[error("the store failed: {0}")]
     Database(#[from] sqlx::Error),
@@ -180,9 +156,16 @@ pub struct StoredAction {
 /// The store. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: SqlitePool,
+    pool: AnyPool,
     /// Present when the secrets of access keys are encrypted.
     seal: Option<Arc<Seal>>,
+}
+
+/// Which database it is, for the little that they do not do the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    Sqlite,
+    Postgres,
 }
 
 impl Store {
@@ -203,23 +186,37 @@ impl Store {
     /// As [`Store::open`], or that it is the wrong one.
     pub async fn open_with(data_dir: &Path, master: Option<&str>) -> Result<Self, StoreError> {
         let path = data_dir.join(FILE);
-        create_private(data_dir, &path)
-            .map_err(|source| StoreError::File { path: path.clone(), source })?;
-        // One connection: writes come one by one anyway. A file can't hang up as a server can, so there is
-        // nothing to test before each use.
-        let options = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false);
-        let pool = options.connect_with(durable(&path)).await?;
-        migrate(&pool, &path, STEPS).await?;
-        let seal = unlock(&pool, &path, master).await?.map(Arc::new);
+        let pool = sqlite::open(data_dir, &path).await?;
+        Self::unlocked(pool, Backend::Sqlite, &path.display().to_string(), master).await
+    }
+
+    /// Opens the store in a PostgreSQL database; makes its tables when they are missing. The schema is
+    /// the connection's first one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`], [`StoreError::TooNew`], [`StoreError::NoMasterKey`], or what the
+    /// database says.
+    pub async fn open_postgres(server: &Server, master: Option<&str>) -> Result<Self, StoreError> {
+        let pool = postgres::open(server).await?;
+        Self::unlocked(pool, Backend::Postgres, server.place(), master).await
+    }
+
+    async fn unlocked(
+        pool: AnyPool,
+        backend: Backend,
+        place: &str,
+        master: Option<&str>,
+    ) -> Result<Self, StoreError> {
+        let seal = unlock(&pool, backend, place, master).await?.map(Arc::new);
         Ok(Self { pool, seal })
     }
 
-    /// The connection, for the parts whose tables are kept here too.
-    pub(crate) fn pool(&self) -> &SqlitePool {
+    /// The connections, for the parts whose tables are kept here too.
+    pub(crate) fn pool(&self) -> &AnyPool {
         &self.pool
     }
 
-    /// Closes the file; every later call fails.
+    /// Closes the database; every later call fails.
     pub async fn close(&self) {
         self.pool.close().await;
     }
@@ -229,25 +226,23 @@ impl Store {
     /// # Errors
     /// What the database says; the name must be free.
     pub async fn insert_rule(&self, rule: &StoredRule) -> Result<u64, StoreError> {
-        let done = sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO rules (name, description, data_type, product_key, short_topic, topic_type,
              select_list, filter, running, created_ms, modified_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
         )
         .bind(&rule.name)
         .bind(&rule.description)
         .bind(data_type_name(rule.data_type))
         .bind(&rule.product_key)
         .bind(&rule.short_topic)
-        .bind(rule.topic_type)
+        .bind(rule.topic_type.map(i64::from))
         .bind(&rule.select)
         .bind(&rule.filter)
-        .bind(rule.running)
+        .bind(i64::from(rule.running))
         .bind(signed(rule.created_ms))
-        .bind(signed(rule.modified_ms))
-        .execute(&self.pool)
-        .await?;
-        Ok(unsigned(done.last_insert_rowid()))
+        .bind(signed(rule.modified_ms));
+        inserted(query, &self.pool).await
     }
 
     /// Replaces everything of a rule but its id, its data type and when it was created.
@@ -256,18 +251,18 @@ impl Store {
     /// What the database says; a rule of that id must exist and the name must be free.
     pub async fn update_rule(&self, rule: &StoredRule) -> Result<(), StoreError> {
         let done = sqlx::query(
-            "UPDATE rules SET name = ?, description = ?, product_key = ?, short_topic = ?,
-             topic_type = ?, select_list = ?, filter = ?, running = ?, modified_ms = ?
-             WHERE id = ?",
+            "UPDATE rules SET name = $1, description = $2, product_key = $3, short_topic = $4,
+             topic_type = $5, select_list = $6, filter = $7, running = $8, modified_ms = $9
+             WHERE id = $10",
         )
         .bind(&rule.name)
         .bind(&rule.description)
         .bind(&rule.product_key)
         .bind(&rule.short_topic)
-        .bind(rule.topic_type)
+        .bind(rule.topic_type.map(i64::from))
         .bind(&rule.select)
         .bind(&rule.filter)
-        .bind(rule.running)
+        .bind(i64::from(rule.running))
         .bind(signed(rule.modified_ms))
         .bind(signed(rule.id))
         .execute(&self.pool)
@@ -280,7 +275,7 @@ impl Store {
     /// # Errors
     /// What the database says; a rule of that id must exist.
     pub async fn delete_rule(&self, id: u64) -> Result<(), StoreError> {
-        let done = sqlx::query("DELETE FROM rules WHERE id = ?")
+        let done = sqlx::query("DELETE FROM rules WHERE id = $1")
             .bind(signed(id))
             .execute(&self.pool)
             .await?;
@@ -292,7 +287,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn rule(&self, id: u64) -> Result<Option<StoredRule>, StoreError> {
-        let row = sqlx::query("SELECT * FROM rules WHERE id = ?")
+        let row = sqlx::query("SELECT * FROM rules WHERE id = $1")
             .bind(signed(id))
             .fetch_optional(&self.pool)
             .await?;
@@ -304,7 +299,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn rule_named(&self, name: &str) -> Result<Option<StoredRule>, StoreError> {
-        let row = sqlx::query("SELECT * FROM rules WHERE name = ?")
+        let row = sqlx::query("SELECT * FROM rules WHERE name = $1")
             .bind(name)
             .fetch_optional(&self.pool)
             .await?;
@@ -316,7 +311,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn rules(&self, limit: u64, offset: u64) -> Result<Vec<StoredRule>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM rules ORDER BY id DESC LIMIT ? OFFSET ?")
+        let rows = sqlx::query("SELECT * FROM rules ORDER BY id DESC LIMIT $1 OFFSET $2")
             .bind(signed(limit))
             .bind(signed(offset))
             .fetch_all(&self.pool)
@@ -329,7 +324,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn running_rules(&self) -> Result<Vec<StoredRule>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM rules WHERE running ORDER BY id")
+        let rows = sqlx::query("SELECT * FROM rules WHERE running <> 0 ORDER BY id")
             .fetch_all(&self.pool)
             .await?;
         rows.iter().map(read_rule).collect()
@@ -367,16 +362,15 @@ impl Store {
         consent: impl FnOnce(u64) -> Result<(), E>,
     ) -> Result<Result<u64, E>, StoreError> {
         let mut change = self.pool.begin().await?;
-        let done = sqlx::query(
-            "INSERT INTO actions (rule_id, kind, configuration, error_action) VALUES (?, ?, ?, ?)",
+        let query = sqlx::query(
+            "INSERT INTO actions (rule_id, kind, configuration, error_action)
+             VALUES ($1, $2, $3, $4) RETURNING id",
         )
         .bind(signed(action.rule_id))
         .bind(&action.kind)
         .bind(&action.configuration)
-        .bind(action.error)
-        .execute(&mut *change)
-        .await?;
-        let id = unsigned(done.last_insert_rowid());
+        .bind(i64::from(action.error));
+        let id = inserted(query, &mut *change).await?;
         if let Err(refusal) = consent(id) {
             change.rollback().await?;
             return Ok(Err(refusal));
@@ -390,7 +384,7 @@ impl Store {
     /// # Errors
     /// What the database says; an action of that id must exist.
     pub async fn update_action(&self, action: &StoredAction) -> Result<(), StoreError> {
-        let done = sqlx::query("UPDATE actions SET kind = ?, configuration = ? WHERE id = ?")
+        let done = sqlx::query("UPDATE actions SET kind = $1, configuration = $2 WHERE id = $3")
             .bind(&action.kind)
             .bind(&action.configuration)
             .bind(signed(action.id))
@@ -404,7 +398,7 @@ impl Store {
     /// # Errors
     /// What the database says; an action of that id must exist.
     pub async fn delete_action(&self, id: u64) -> Result<(), StoreError> {
-        let done = sqlx::query("DELETE FROM actions WHERE id = ?")
+        let done = sqlx::query("DELETE FROM actions WHERE id = $1")
             .bind(signed(id))
             .execute(&self.pool)
             .await?;
@@ -416,7 +410,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn action(&self, id: u64) -> Result<Option<StoredAction>, StoreError> {
-        let row = sqlx::query("SELECT * FROM actions WHERE id = ?")
+        let row = sqlx::query("SELECT * FROM actions WHERE id = $1")
             .bind(signed(id))
             .fetch_optional(&self.pool)
             .await?;
@@ -430,7 +424,7 @@ impl Store {
     pub async fn running_actions(&self) -> Result<Vec<StoredAction>, StoreError> {
         let rows = sqlx::query(
             "SELECT actions.* FROM actions JOIN rules ON rules.id = actions.rule_id
-             WHERE rules.running ORDER BY actions.rule_id, actions.id",
+             WHERE rules.running <> 0 ORDER BY actions.rule_id, actions.id",
         )
         .fetch_all(&self.pool)
         .await?;
@@ -442,7 +436,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn actions(&self, rule_id: u64) -> Result<Vec<StoredAction>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM actions WHERE rule_id = ? ORDER BY id")
+        let rows = sqlx::query("SELECT * FROM actions WHERE rule_id = $1 ORDER BY id")
             .bind(signed(rule_id))
             .fetch_all(&self.pool)
             .await?;
@@ -450,61 +444,22 @@ impl Store {
     }
 }
 
-/// How a database is opened: what a call has written survives a power cut.
-pub(crate) fn durable(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-}
-
-/// Brings a database to the version that its list of steps leads to.
-///
-/// # Errors
-/// [`StoreError::TooNew`], or what the database says.
-pub(crate) async fn migrate(
-    pool: &SqlitePool,
-    path: &Path,
-    steps: &[&'static str],
-) -> Result<(), StoreError> {
-    let mut change = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let found: i64 =
-        sqlx::query("PRAGMA user_version").fetch_one(&mut *change).await?.try_get(0)?;
-    let known = steps.len();
-    let done = usize::try_from(found).unwrap_or(usize::MAX);
-    if done > known {
-        return Err(StoreError::TooNew { path: path.to_owned(), found, known });
-    }
-    for step in steps.iter().skip(done) {
-        sqlx::raw_sql(*step).execute(&mut *change).await?;
-    }
-    // A PRAGMA takes no parameters; the text holds nothing but a number of our own.
-    let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {known}"));
-    sqlx::raw_sql(version).execute(&mut *change).await?;
-    change.commit().await?;
-    Ok(())
-}
-
-/// Makes folder and file; SQLite gives its journal the same permissions as the file.
-pub(crate) fn create_private(folder: &Path, file: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    private(std::fs::OpenOptions::new().create(true).append(true)).open(file).map(drop)
-}
-
-/// A file that is made with these options can only be read by its owner.
-pub(crate) fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
+/// Runs an INSERT of one row that returns its id. All that comes is read: SQLite reports what goes wrong
+/// with the commit of a single statement only at its end.
+async fn inserted(
+    query: Query<'_, Any, AnyArguments>,
+    executor: impl sqlx::AnyExecutor<'_>,
+) -> Result<u64, StoreError> {
+    let rows = query.fetch_all(executor).await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(unsigned(row.try_get(0)?))
 }
 
 fn expect_one(rows: u64) -> Result<(), StoreError> {
     if rows == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound.into()) }
 }
 
-/// SQLite's integers are signed; ids and times stay far below the limit.
+/// The databases' integers are signed; ids and times stay far below the limit.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -520,7 +475,12 @@ fn data_type_name(data_type: DataType) -> &'static str {
     }
 }
 
-fn read_rule(row: &SqliteRow) -> Result<StoredRule, StoreError> {
+/// Types of topics are small numbers.
+fn small(value: Option<i64>) -> Option<u8> {
+    value.and_then(|value| u8::try_from(value).ok())
+}
+
+fn read_rule(row: &AnyRow) -> Result<StoredRule, StoreError> {
     let binary = row.try_get::<&str, _>("data_type")? == data_type_name(DataType::Binary);
     Ok(StoredRule {
         id: unsigned(row.try_get("id")?),
@@ -529,24 +489,24 @@ fn read_rule(row: &SqliteRow) -> Result<StoredRule, StoreError> {
         data_type: if binary { DataType::Binary } else { DataType::Json },
         product_key: row.try_get("product_key")?,
         short_topic: row.try_get("short_topic")?,
-        topic_type: row.try_get("topic_type")?,
+        topic_type: small(row.try_get("topic_type")?),
         select: row.try_get("select_list")?,
         filter: row.try_get("filter")?,
-        running: row.try_get("running")?,
+        running: row.try_get::<i64, _>("running")? != 0,
         created_ms: unsigned(row.try_get("created_ms")?),
         modified_ms: unsigned(row.try_get("modified_ms")?),
     })
 }
 
-fn read_action(row: &SqliteRow) -> Result<StoredAction, StoreError> {
+fn read_action(row: &AnyRow) -> Result<StoredAction, StoreError> {
     Ok(StoredAction {
         id: unsigned(row.try_get("id")?),
         rule_id: unsigned(row.try_get("rule_id")?),
         kind: row.try_get("kind")?,
         configuration: row.try_get("configuration")?,
-        error: row.try_get("error_action")?,
+        error: row.try_get::<i64, _>("error_action")? != 0,
     })
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

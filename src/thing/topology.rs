@@ -5,8 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqlitePool;
+use sqlx::{AnyPool, Row as _};
 
 use crate::rule::store::StoreError;
 
@@ -20,7 +19,7 @@ pub(super) struct Topology {
 }
 
 impl Topology {
-    pub(super) async fn load(pool: &SqlitePool) -> Result<Self, StoreError> {
+    pub(super) async fn load(pool: &AnyPool) -> Result<Self, StoreError> {
         let rows = sqlx::query(
             "SELECT (SELECT iot_id FROM devices WHERE id = s.device_id),
              (SELECT iot_id FROM devices WHERE id = s.gateway_id) FROM sub_devices s",

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::sqlite::SqlitePool;
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{AnyConnection, AnyPool, Row as _};
 
-use crate::rule::store::{StoreError, signed, unsigned};
+use crate::rule::store::{StoreError, is_postgres, signed, unsigned};
 
 /// How long a value may be in memory only.
 pub const WRITE_EVERY: Duration = Duration::from_secs(1);
@@ -21,6 +20,10 @@ pub const VALUES_MAX: i64 = 1_000;
 
 /// Bytes of a value that is kept.
 const VALUE_BYTES: usize = 16 << 10;
+
+/// Bytes of an identifier whose value is kept: the vendor's have 50 characters, a module's name before
+/// them included, and a database's index takes no long ones.
+const IDENTIFIER_BYTES: usize = 512;
 
 /// Bytes that may wait for the database. What comes when it is full is not kept, but counted.
 const WAITING_BYTES: usize = 32 << 20;
@@ -47,7 +50,7 @@ type Values = HashMap<String, (String, u64)>;
 /// The last values.
 #[derive(Debug)]
 pub(super) struct LastValues {
-    pool: SqlitePool,
+    pool: AnyPool,
     fresh: Mutex<Fresh>,
     /// Held while values are written, so that who reads sees those of a batch that is under way.
     writing: tokio::sync::Mutex<()>,
@@ -62,7 +65,7 @@ struct Fresh {
 }
 
 impl LastValues {
-    pub(super) fn new(pool: SqlitePool) -> Self {
+    pub(super) fn new(pool: AnyPool) -> Self {
         let (fresh, writing, lost) = (Mutex::default(), tokio::sync::Mutex::default(), 0.into());
         Self { pool, fresh, writing, lost }
     }
@@ -91,7 +94,11 @@ impl LastValues {
                 true => value.len(),
                 false => value.len() + identifier.len() + OVERHEAD,
             };
-            if value.len() > VALUE_BYTES || *bytes + size > WAITING_BYTES {
+            // A NUL is no text for every database, and one bad value would hold up the whole batch.
+            let good = value.len() <= VALUE_BYTES
+                && identifier.len() <= IDENTIFIER_BYTES
+                && !identifier.contains('\0');
+            if !good || *bytes + size > WAITING_BYTES {
                 lost += 1;
                 continue;
             }
@@ -155,7 +162,7 @@ impl LastValues {
         .bind(device_name)
         .fetch_all(&self.pool)
         .await?;
-        let last = |row: &sqlx::sqlite::SqliteRow| {
+        let last = |row: &sqlx::any::AnyRow| {
             Ok(Last {
                 identifier: row.try_get(0)?,
                 value: row.try_get(1)?,
@@ -203,21 +210,31 @@ impl LastValues {
     }
 }
 
+/// A device, and how many values it has.
+const FIND: &str = "
+    SELECT d.id, (SELECT count(*) FROM device_values v WHERE v.device_id = d.id)
+    FROM devices d WHERE d.product_key = $1 AND d.name = $2";
+
+/// The same, where somebody else may delete device or product at the same time: who does that waits
+/// before it has taken anything that is needed here.
+const FIND_AND_HOLD: &str = "
+    SELECT d.id, (SELECT count(*) FROM device_values v WHERE v.device_id = d.id)
+    FROM devices d JOIN products p ON p.product_key = d.product_key
+    WHERE d.product_key = $1 AND d.name = $2 FOR KEY SHARE OF p, d";
+
 /// Writes the values of a device that may have been deleted since; then nothing is written.
 async fn write_device(
-    change: &mut Transaction<'static, Sqlite>,
+    change: &mut AnyConnection,
     name: &str,
     values: &Values,
 ) -> Result<(), sqlx::Error> {
     let Some((product_key, device_name)) = name.split_once('/') else { return Ok(()) };
-    let found = sqlx::query(
-        "SELECT d.id, (SELECT count(*) FROM device_values v WHERE v.device_id = d.id)
-         FROM devices d WHERE d.product_key = $1 AND d.name = $2",
-    )
-    .bind(product_key)
-    .bind(device_name)
-    .fetch_optional(&mut **change)
-    .await?;
+    let find = match is_postgres(change) {
+        true => FIND_AND_HOLD,
+        false => FIND,
+    };
+    let found =
+        sqlx::query(find).bind(product_key).bind(device_name).fetch_optional(&mut *change).await?;
     let Some(row) = found else { return Ok(()) };
     let (id, mut kept): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     for (identifier, (value, time_ms)) in values {
@@ -229,7 +246,7 @@ async fn write_device(
         .bind(signed(*time_ms))
         .bind(id)
         .bind(identifier)
-        .execute(&mut **change)
+        .execute(&mut *change)
         .await?;
         if done.rows_affected() > 0 || kept >= VALUES_MAX {
             continue;
@@ -243,7 +260,7 @@ async fn write_device(
         .bind(identifier)
         .bind(value)
         .bind(signed(*time_ms))
-        .execute(&mut **change)
+        .execute(&mut *change)
         .await?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
 use super::client::Client;
-use super::server::Server;
+use super::server::{Home, Server};
 
 /// Parameters with names that are made.
 type Made = Vec<(String, String)>;
@@ -30,7 +30,11 @@ fn numbered(name: &str, count: usize, value: impl Fn(usize) -> String) -> Made {
 
 /// A server with the product of that key and the devices `device1` and `device2`.
 async fn furnished() -> (Server, String) {
-    let server = Server::start().await;
+    furnished_at(Home::new()).await
+}
+
+async fn furnished_at(home: Home) -> (Server, String) {
+    let server = Server::open(home, |_| ()).await;
     let client = server.client();
     let created = client.call("CreateProduct", &[("ProductName", "Test"), ("NodeType", "0")]).await;
     let key = created.json()["ProductKey"].as_str().unwrap().to_owned();
@@ -276,7 +280,18 @@ async fn broken_tables(server: &Server, key: &str) {
 
 #[tokio::test]
 async fn rules_and_connections_are_told_of_changes() {
-    let (server, key) = furnished().await;
+    told_of_changes(Home::new()).await;
+}
+
+#[tokio::test]
+async fn rules_and_connections_are_told_of_changes_in_postgres() {
+    if let Some(home) = Home::postgres().await {
+        told_of_changes(home).await;
+    }
+}
+
+async fn told_of_changes(home: Home) {
+    let (server, key) = furnished_at(home).await;
     let client = server.client();
     let device = [("ProductKey", key.as_str()), ("DeviceName", "device1")];
     for action in ["DisableThing", "DisableThing", "EnableThing", "DeleteDevice"] {
@@ -326,7 +341,28 @@ async fn rules_and_connections_are_told_of_changes() {
 
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
-    let (server, key) = furnished().await;
+    there_after_a_restart(Home::new()).await;
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart_with_postgres() {
+    if let Some(home) = Home::postgres().await {
+        long_lists_of(home).await;
+    }
+    if let Some(home) = Home::postgres().await {
+        there_after_a_restart(home).await;
+    }
+}
+
+/// Long lists are taken and refused there as well.
+async fn long_lists_of(home: Home) {
+    let (server, key) = furnished_at(home).await;
+    long_lists(&server, &key).await;
+    server.end().await;
+}
+
+async fn there_after_a_restart(home: Home) {
+    let (server, key) = furnished_at(home).await;
     let client = server.client();
     let device = [("ProductKey", key.as_str()), ("DeviceName", "device1")];
     let tags = [device[0], device[1], ("Props", "{\"color\":\"red\"}")];

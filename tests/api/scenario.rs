@@ -17,7 +17,7 @@ use serde_json::Value;
 use tidegate::api::error::CODES;
 
 use super::model;
-use super::server::Server;
+use super::server::{Home, Server};
 
 struct Step<'a> {
     line: usize,
@@ -154,21 +154,40 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("topic_routes.txt", include_str!("scenarios/topic_routes.txt")),
 ];
 
-/// Each scenario has a server of its own, with room for twelve rules of two actions, once for each form
-/// of answers; both must be what the vendor's models say.
+/// One scenario, on a server with room for twelve rules of two actions.
+async fn play(
+    home: Home,
+    (name, text): (&str, &str),
+    format: &str,
+    codes: &Arc<Mutex<BTreeSet<String>>>,
+) {
+    let mut server = Server::open(home, |state| {
+        state.limits.rules = 12;
+        state.limits.actions = 2;
+    })
+    .await;
+    server.codes = codes.clone();
+    run(name, text, &server, format).await;
+    server.end().await;
+}
+
+/// The same scenarios with the store in PostgreSQL.
+#[tokio::test]
+async fn scenarios_answer_the_same_on_postgres() {
+    for scenario in SCENARIOS {
+        let Some(home) = Home::postgres().await else { return };
+        play(home, *scenario, "JSON", &Arc::default()).await;
+    }
+}
+
+/// Each scenario has a server of its own, once for each form of answers; both must be what the vendor's
+/// models say.
 #[tokio::test]
 async fn scenarios_answer_as_they_say_and_leave_no_code_out() {
     let codes: Arc<Mutex<BTreeSet<String>>> = Arc::default();
-    for (name, text) in SCENARIOS {
+    for scenario in SCENARIOS {
         for format in ["JSON", "XML"] {
-            let mut server = Server::with(|state| {
-                state.limits.rules = 12;
-                state.limits.actions = 2;
-            })
-            .await;
-            server.codes = codes.clone();
-            run(name, text, &server, format).await;
-            server.end().await;
+            play(Home::new(), *scenario, format, &codes).await;
         }
     }
     super::gateway::produce_all(&codes).await;

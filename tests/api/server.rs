@@ -13,7 +13,7 @@ use tidegate::api::{
     router, serve,
 };
 use tidegate::registry::{self, Registry};
-use tidegate::rule::store::{AccessKey, Role, Store};
+use tidegate::rule::store::{self, AccessKey, Role, Store};
 use tidegate::rule::{DataType, Owner, Rule, Statement};
 use tidegate::sql;
 use tidegate::thing::{Clock, Forwarder, Options, Things};
@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use super::client::Client;
 use super::line::Line;
+use crate::schema::Schema;
 
 /// The clock of all servers: 2019-02-28T06:14:33Z.
 pub const NOW_MS: u64 = 1_551_334_473_000;
@@ -134,6 +135,37 @@ impl Ingress for Inbox {
     async fn ready(&self) {}
 }
 
+/// What a server leaves behind: its folder and, when the store is not in it, the schema that it is in.
+pub struct Home {
+    folder: PathBuf,
+    schema: Option<Schema>,
+}
+
+impl Home {
+    /// A fresh folder, and the store in it.
+    pub fn new() -> Self {
+        let folder = std::env::temp_dir().join(format!("tidegate-api-{}", uuid::Uuid::new_v4()));
+        Self { folder, schema: None }
+    }
+
+    /// The same with the store in PostgreSQL; `None` when that is not there.
+    pub async fn postgres() -> Option<Self> {
+        let schema = Some(Schema::new().await?);
+        Some(Self { schema, ..Self::new() })
+    }
+
+    async fn store(&self) -> Store {
+        match &self.schema {
+            None => Store::open(&self.folder).await.unwrap(),
+            Some(schema) => {
+                std::fs::create_dir_all(&self.folder).unwrap();
+                let server = store::Server::parse(&schema.url()).unwrap();
+                Store::open_postgres(&server, None).await.unwrap()
+            }
+        }
+    }
+}
+
 pub struct Server {
     pub address: SocketAddr,
     pub engine: Arc<Engine>,
@@ -144,6 +176,7 @@ pub struct Server {
     pub cut: Arc<Mutex<Vec<String>>>,
     pub line: Arc<Line>,
     pub folder: PathBuf,
+    schema: Option<Schema>,
     stop: ShutdownHandle,
     task: JoinHandle<std::io::Result<()>>,
     /// Codes that were answered, over all servers of a test.
@@ -157,25 +190,21 @@ impl Server {
 
     /// A server in a fresh folder whose state a test may change.
     pub async fn with(change: impl FnOnce(&mut ApiState)) -> Self {
-        Self::wired(Options::default(), change).await
+        Self::open(Home::new(), change).await
     }
 
-    /// The same, with devices that are treated so.
-    pub async fn wired(options: Options, change: impl FnOnce(&mut ApiState)) -> Self {
-        let folder = std::env::temp_dir().join(format!("tidegate-api-{}", uuid::Uuid::new_v4()));
-        Self::furnished(folder, options, change).await
+    pub async fn open(home: Home, change: impl FnOnce(&mut ApiState)) -> Self {
+        Self::furnished(home, Options::default(), change).await
     }
 
-    pub async fn open(folder: PathBuf, change: impl FnOnce(&mut ApiState)) -> Self {
-        Self::furnished(folder, Options::default(), change).await
-    }
-
-    async fn furnished(
-        folder: PathBuf,
+    /// A server whose devices are treated so.
+    pub async fn furnished(
+        home: Home,
         options: Options,
         change: impl FnOnce(&mut ApiState),
     ) -> Self {
-        let store = Store::open(&folder).await.unwrap();
+        let store = home.store().await;
+        let Home { folder, schema } = home;
         let engine = Arc::new(Engine::default());
         let inbox = Arc::new(Inbox {
             fate: Mutex::new(Fate::Accept),
@@ -220,26 +249,39 @@ impl Server {
         let limits = state.limits;
         let task = tokio::spawn(serve(listener, router(state), limits, signal));
         let codes = Arc::default();
-        Self { address, engine, inbox, store, registry, cut, line, folder, stop, task, codes }
+        Self {
+            address,
+            engine,
+            inbox,
+            store,
+            registry,
+            cut,
+            line,
+            folder,
+            schema,
+            stop,
+            task,
+            codes,
+        }
     }
 
     pub fn client(&self) -> Client {
         Client::new(self.address, key(Role::Admin), self.codes.clone())
     }
 
-    /// Stops it and keeps the folder.
-    pub async fn stop(self) -> PathBuf {
-        let Self { folder, store, stop, task, .. } = self;
+    /// Stops it and keeps what it has written.
+    pub async fn stop(self) -> Home {
+        let Self { folder, schema, store, stop, task, .. } = self;
         stop.stop();
         task.await.unwrap().unwrap();
         store.close().await;
-        folder
+        Home { folder, schema }
     }
 
     /// Stops it and deletes what it has written.
     pub async fn end(self) {
-        let folder = self.stop().await;
-        std::fs::remove_dir_all(folder).unwrap();
+        let home = self.stop().await;
+        std::fs::remove_dir_all(home.folder).unwrap();
     }
 }
 

@@ -12,7 +12,7 @@ use tidegate::api::ApiState;
 use tidegate::registry::{NewDevice, NewProduct};
 use tidegate::thing::Options;
 
-use super::server::{Fate, NOW_MS, Server};
+use super::server::{Fate, Home, NOW_MS, Server};
 
 /// A server whose devices have to be registered, and the key of a product with all that a [`Line`]
 /// knows.
@@ -26,9 +26,17 @@ pub async fn server_with(
     codes: &Arc<Mutex<BTreeSet<String>>>,
     change: impl FnOnce(&mut ApiState),
 ) -> (Server, String) {
+    server_at(Home::new(), codes, change).await
+}
+
+async fn server_at(
+    home: Home,
+    codes: &Arc<Mutex<BTreeSet<String>>>,
+    change: impl FnOnce(&mut ApiState),
+) -> (Server, String) {
     let patience = Duration::from_millis(100);
     let options = Options { strict: true, patience, ..Options::default() };
-    let mut server = Server::wired(options, |state| {
+    let mut server = Server::furnished(home, options, |state| {
         state.limits.accept_wait = Duration::from_millis(50);
         state.limits.payload = 1000;
         change(state);
@@ -63,6 +71,15 @@ pub fn post(server: &Server, topic: &str, payload: &str) {
     let message = Message::new(topic, payload.to_owned(), NOW_MS);
     let forwarder = server.line.forwarder.get().unwrap();
     forwarder.try_submit(Batch::unacknowledged(vec![message])).unwrap();
+}
+
+#[tokio::test]
+async fn things_answer_the_same_on_postgres() {
+    let Some(home) = Home::postgres().await else { return };
+    let (server, pk) = server_at(home, &Arc::default(), |_| ()).await;
+    let text = include_str!("scenarios/things.txt").replace("PK", &pk);
+    super::scenario::run("things.txt", &text, &server, "JSON").await;
+    server.end().await;
 }
 
 /// Every code of these families.

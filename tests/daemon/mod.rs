@@ -6,6 +6,7 @@ mod devices;
 mod listeners;
 mod main_job;
 mod master_key;
+mod postgres_store;
 mod reload;
 mod spool_status;
 mod systems;

@@ -7,17 +7,15 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::pbkdf2;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use sqlx::Row as _;
-use sqlx::sqlite::SqlitePool;
+use sqlx::{AnyPool, Row as _};
 
-use super::StoreError;
+use super::{Backend, StoreError, postgres, sqlite};
 
 /// The environment variable that holds the master key.
 pub const MASTER_KEY: &str = "TIDEGATE_MASTER_KEY";
@@ -98,8 +96,9 @@ fn random<const N: usize>() -> Result<[u8; N], StoreError> {
 /// [`StoreError::NoMasterKey`], [`StoreError::WrongMasterKey`], [`StoreError::ShortMasterKey`], or what
 /// the database says.
 pub(super) async fn unlock(
-    pool: &SqlitePool,
-    path: &Path,
+    pool: &AnyPool,
+    backend: Backend,
+    place: &str,
     master: Option<&str>,
 ) -> Result<Option<Seal>, StoreError> {
     let setting = async |name: &str| {
@@ -111,7 +110,7 @@ pub(super) async fn unlock(
     let Some(master) = master else {
         return match known {
             None => Ok(None),
-            Some(_) => Err(StoreError::NoMasterKey { path: path.to_owned() }),
+            Some(_) => Err(StoreError::NoMasterKey { place: place.to_owned() }),
         };
     };
     if master.len() < MASTER_KEY_MIN {
@@ -123,7 +122,7 @@ pub(super) async fn unlock(
             let salt = STANDARD.decode(salt).unwrap_or_default();
             let seal = Seal::derive(master, rounds.parse().unwrap_or(ROUNDS), &salt);
             if seal.open(CHECK.0, &check).as_deref() != Some(CHECK.1) {
-                return Err(StoreError::WrongMasterKey { path: path.to_owned() });
+                return Err(StoreError::WrongMasterKey { place: place.to_owned() });
             }
             seal
         }
@@ -132,7 +131,7 @@ pub(super) async fn unlock(
             let seal = Seal::derive(master, ROUNDS, &salt);
             let check = seal.seal(CHECK.0, CHECK.1)?;
             let salt = format!("{ROUNDS}:{}", STANDARD.encode(salt));
-            seal_all(pool, &seal, &salt, &check).await?;
+            seal_all(pool, backend, &seal, &salt, &check).await?;
             seal
         }
     };
@@ -141,12 +140,20 @@ pub(super) async fn unlock(
 
 /// Encrypts the secrets of a store that has been without a master key, all of them or none.
 async fn seal_all(
-    pool: &SqlitePool,
+    pool: &AnyPool,
+    backend: Backend,
     seal: &Seal,
     salt: &str,
     check: &str,
 ) -> Result<(), StoreError> {
-    let mut change = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut change = match backend {
+        Backend::Sqlite => pool.begin_with("BEGIN IMMEDIATE").await?,
+        Backend::Postgres => {
+            let mut change = pool.begin().await?;
+            sqlx::raw_sql("LOCK TABLE access_keys IN EXCLUSIVE MODE").execute(&mut *change).await?;
+            change
+        }
+    };
     for (name, value) in [("key_salt", salt), ("key_check", check)] {
         let insert = sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2)");
         insert.bind(name).bind(value).execute(&mut *change).await?;
@@ -161,8 +168,13 @@ async fn seal_all(
         update.bind(seal.seal(&id, &secret)?).bind(id).execute(&mut *change).await?;
     }
     change.commit().await?;
-    // The old texts are still in free places of the file and in its journal.
-    sqlx::raw_sql("VACUUM").execute(pool).await?;
-    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool).await?;
+    // The old texts are still in free places of the files and in the journal.
+    let clean: &[&str] = match backend {
+        Backend::Sqlite => sqlite::CLEAN,
+        Backend::Postgres => postgres::CLEAN,
+    };
+    for statement in clean {
+        sqlx::raw_sql(*statement).execute(pool).await?;
+    }
     Ok(())
 }

@@ -1,6 +1,86 @@
-//! The store against real files.
+//! The store against real files, and the same against PostgreSQL where there is one.
+
+use schema::Schema;
 
 use super::*;
+
+#[path = "../../../tests/schema.rs"]
+mod schema;
+#[path = "../../../tests/services.rs"]
+mod services;
+
+/// Where a store is, and a folder for what else it writes.
+pub(crate) struct Home {
+    folder: Folder,
+    schema: Option<Schema>,
+}
+
+impl Home {
+    pub(crate) fn file() -> Self {
+        Self { folder: Folder::new(), schema: None }
+    }
+
+    /// `None` when there is no server.
+    pub(crate) async fn postgres() -> Option<Self> {
+        let schema = Some(Schema::new().await?);
+        let folder = Folder::new();
+        std::fs::create_dir_all(&folder.0).unwrap();
+        Some(Self { folder, schema })
+    }
+
+    fn server(&self) -> Option<Server> {
+        self.schema.as_ref().map(|schema| Server::parse(&schema.url()).unwrap())
+    }
+
+    async fn open_with(&self, master: Option<&str>) -> Result<Store, StoreError> {
+        match self.server() {
+            None => Store::open_with(&self.folder.0, master).await,
+            Some(server) => Store::open_postgres(&server, master).await,
+        }
+    }
+
+    pub(crate) async fn open(&self) -> Store {
+        self.open_with(None).await.unwrap()
+    }
+
+    /// All that is kept of a store's access keys, as far as one can look: the bytes of the files, or the
+    /// rows.
+    async fn bytes(&self, store: &Store) -> Vec<u8> {
+        if self.schema.is_none() {
+            return bytes_of(&self.folder.0);
+        }
+        let rows = sqlx::query("SELECT secret FROM access_keys").fetch_all(&store.pool).await;
+        rows.unwrap().iter().flat_map(|row| row.get::<String, _>(0).into_bytes()).collect()
+    }
+}
+
+/// Each test runs on a file and, under a name of its own, on PostgreSQL.
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod in_a_file {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Home::file()).await;
+            })*
+        }
+        mod in_postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                if let Some(home) = super::Home::postgres().await {
+                    super::$name(home).await;
+                }
+            })*
+        }
+    };
+}
+
+on_both! {
+    rules_survive_and_ids_are_never_used_again
+    an_action_is_there_with_consent_only
+    keys_are_made_once_shown_never_and_revoked_for_good
+    a_store_of_a_newer_program_is_left_alone
+    secrets_are_encrypted_once_there_is_a_master_key
+}
 
 /// A folder that is deleted with the value.
 struct Folder(PathBuf);
@@ -34,10 +114,8 @@ fn rule(name: &str) -> StoredRule {
     }
 }
 
-#[tokio::test]
-async fn rules_survive_and_ids_are_never_used_again() {
-    let folder = Folder::new();
-    let store = Store::open(&folder.0).await.unwrap();
+async fn rules_survive_and_ids_are_never_used_again(home: Home) {
+    let store = home.open().await;
     let first = store.insert_rule(&rule("first")).await.unwrap();
     assert_eq!(first, 100_000);
     let action = StoredAction {
@@ -56,11 +134,13 @@ async fn rules_survive_and_ids_are_never_used_again() {
     store.close().await;
     store.rule(1).await.unwrap_err();
 
-    let store = Store::open(&folder.0).await.unwrap();
+    let store = home.open().await;
+    // PostgreSQL has used up the ids of what it refused.
+    let refused = u64::from(home.schema.is_some());
     let second = store.insert_rule(&rule("second")).await.unwrap();
-    assert_eq!(second, 100_001);
+    assert_eq!(second, 100_001 + refused);
     let action = StoredAction { rule_id: second, ..action };
-    assert_eq!(store.insert_action(&action).await.unwrap(), 100_001);
+    assert_eq!(store.insert_action(&action).await.unwrap(), 100_001 + refused);
     let mut want = StoredRule { id: second, ..rule("second") };
     assert_eq!(store.rule(second).await.unwrap(), Some(want.clone()));
     assert_eq!(store.running_rules().await.unwrap(), [want.clone()]);
@@ -74,10 +154,31 @@ async fn rules_survive_and_ids_are_never_used_again() {
     assert_eq!(store.actions(second).await.unwrap()[0].configuration, r#"{"a": 1.10}"#);
 }
 
-#[tokio::test]
-async fn keys_are_made_once_shown_never_and_revoked_for_good() {
-    let folder = Folder::new();
-    let store = Store::open(&folder.0).await.unwrap();
+async fn an_action_is_there_with_consent_only(home: Home) {
+    let store = home.open().await;
+    let rule_id = store.insert_rule(&rule("one")).await.unwrap();
+    let (kind, configuration) = ("FC".to_owned(), "{}".to_owned());
+    let action = StoredAction { id: 0, rule_id, kind, configuration, error: true };
+    let mut told = 0;
+    let refused = store.insert_action_if(&action, |id| {
+        told = id;
+        Err("no")
+    });
+    assert_eq!(refused.await.unwrap(), Err("no"));
+    assert_eq!(store.action(told).await.unwrap(), None);
+    let id = store.insert_action_if(&action, |_| Ok::<_, ()>(())).await.unwrap().unwrap();
+    let kept = store.actions(rule_id).await.unwrap();
+    assert_eq!(kept, [StoredAction { id, ..action }]);
+    assert_eq!(store.rule_count().await.unwrap(), 1);
+    assert_eq!(store.rules(10, 0).await.unwrap()[0].topic_type, Some(1));
+    store.delete_action(id).await.unwrap();
+    store.delete_action(id).await.unwrap_err();
+    store.close().await;
+}
+
+async fn keys_are_made_once_shown_never_and_revoked_for_good(home: Home) {
+    let folder = &home.folder;
+    let store = home.open().await;
     let (first, path) = store.first_key(&folder.0, 5).await.unwrap().expect("the first key");
     let written = std::fs::read_to_string(path).unwrap();
     assert_eq!(
@@ -98,6 +199,7 @@ async fn keys_are_made_once_shown_never_and_revoked_for_good() {
     let kept = store.key(&first.id).await.unwrap().expect("kept");
     assert_eq!((kept.secret, kept.revoked_ms), (first.secret, Some(8)));
     assert_eq!(store.keys().await.unwrap().len(), 2);
+    assert_eq!(store.key("none\0").await.unwrap(), None);
     // A store whose only keys are revoked does not hand out a new one by itself.
     store.revoke_key(&second.id, 9).await.unwrap();
     assert_eq!(store.first_key(&folder.0, 10).await.unwrap(), None);
@@ -111,13 +213,15 @@ async fn keys_are_made_once_shown_never_and_revoked_for_good() {
     }
 }
 
-#[tokio::test]
-async fn a_store_of_a_newer_program_is_left_alone() {
-    let folder = Folder::new();
-    let store = Store::open(&folder.0).await.unwrap();
-    sqlx::raw_sql("PRAGMA user_version = 99").execute(&store.pool).await.unwrap();
+async fn a_store_of_a_newer_program_is_left_alone(home: Home) {
+    let store = home.open().await;
+    let newer = match home.schema {
+        None => "PRAGMA user_version = 99",
+        Some(_) => "UPDATE store_version SET version = 99",
+    };
+    sqlx::raw_sql(newer).execute(&store.pool).await.unwrap();
     store.close().await;
-    let error = Store::open(&folder.0).await.unwrap_err().to_string();
+    let error = home.open_with(None).await.unwrap_err().to_string();
     assert!(error.contains("version 99"), "{error}");
 }
 
@@ -131,16 +235,14 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }
 
-#[tokio::test]
-async fn secrets_are_encrypted_once_there_is_a_master_key() {
+async fn secrets_are_encrypted_once_there_is_a_master_key(home: Home) {
     const MASTER: &str = "a master key of some length";
-    let folder = Folder::new();
-    let store = Store::open(&folder.0).await.unwrap();
+    let store = home.open().await;
     let plain = store.create_key(Role::Admin, 1).await.unwrap();
+    assert!(holds(&home.bytes(&store).await, &plain.secret));
     store.close().await;
-    assert!(holds(&bytes_of(&folder.0), &plain.secret));
 
-    let open = async |master| Store::open_with(&folder.0, master).await;
+    let open = async |master| home.open_with(master).await;
     let short = open(Some("short")).await.unwrap_err();
     assert!(matches!(short, StoreError::ShortMasterKey));
     let store = open(Some(MASTER)).await.unwrap();
@@ -148,7 +250,7 @@ async fn secrets_are_encrypted_once_there_is_a_master_key() {
     assert_eq!(store.key(&plain.id).await.unwrap(), Some(plain.clone()));
     // Also while it is open: the journal has no trace of it either.
     for secret in [&plain.secret, &made.secret, &MASTER.to_owned()] {
-        assert!(!holds(&bytes_of(&folder.0), secret));
+        assert!(!holds(&home.bytes(&store).await, secret));
     }
     store.close().await;
 
@@ -166,4 +268,36 @@ async fn secrets_are_encrypted_once_there_is_a_master_key() {
     assert_eq!(store.key(&made.id).await.unwrap(), Some(made));
     let damaged = store.key(&plain.id).await.unwrap_err();
     assert!(matches!(damaged, StoreError::DamagedSecret(id) if id == plain.id));
+}
+
+#[tokio::test]
+async fn a_database_has_one_daemon_and_a_lost_claim_is_taken_again() {
+    let Some(home) = Home::postgres().await else { return };
+    let server = home.server().unwrap();
+    let claim = server.claim().await.unwrap();
+    let refused = server.claim().await.unwrap_err();
+    assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
+    // Who is no daemon may still come, and so may a daemon once the first is gone.
+    home.open().await.close().await;
+    drop(claim);
+    let mut held = server.take().await.unwrap();
+    let first = held.process;
+    assert!(!held.renew(&server).await.unwrap());
+    server.end(first).await.unwrap();
+    assert!(held.renew(&server).await.unwrap());
+    assert_ne!(held.process, first);
+    // Another daemon is faster.
+    server.end(held.process).await.unwrap();
+    let other = server.claim().await.unwrap();
+    let lost = held.renew(&server).await.unwrap_err();
+    assert!(matches!(lost, StoreError::InUse { .. }), "{lost}");
+    drop(other);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_without_the_password() {
+    let server = Server::parse("postgres://who:hunter2@127.0.0.1:1/plant").unwrap();
+    let error = Store::open_postgres(&server, None).await.unwrap_err().to_string();
+    assert!(error.contains("postgres://127.0.0.1:1/plant"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
 }
