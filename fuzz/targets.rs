@@ -314,7 +314,7 @@ fn mqtt_packet(data: &[u8]) {
     }
     // What is written of a message's properties is read back from a file that others may have touched.
     Properties::from_bytes(&bytes).ok();
-    for version in [Version::V311, Version::V5] {
+    for version in Version::ALL {
         if let Ok(packet) = decode_in(&bytes, 0, len, version) {
             let mut out = Vec::new();
             encode(&packet, version, &mut out);

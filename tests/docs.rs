@@ -41,6 +41,7 @@ fn clients() -> String {
     for (registry, list) in [
         ("PyPI", "PYTHON_PACKAGES=("),
         ("PyPI, devices", "DEVICE_PACKAGES=("),
+        ("PyPI, devices of MQTT 3.1", "TENCENT_PACKAGES=("),
         ("npm", "NODE_PACKAGES=("),
     ] {
         let (_, rest) = text.split_once(list).expect("a list of packages");

@@ -77,7 +77,7 @@ pub enum ClientError {
     Refused {
         /// The packet.
         what: &'static str,
-        /// Its reason code, or the return code of MQTT 3.1.1.
+        /// Its reason code, or the return code of MQTT 3.
         reason: Reason,
     },
 }
@@ -187,7 +187,9 @@ impl Client {
         let packet_id = if reliable { self.packet_id() } else { 0 };
         self.unacknowledged += usize::from(reliable);
         let properties = &Properties::default();
-        let head = PublishHead { dup: false, qos: qos.level(), retain, packet_id, properties };
+        let topic_alias = None;
+        let (dup, qos) = (false, qos.level());
+        let head = PublishHead { dup, qos, retain, packet_id, topic_alias, properties };
         let version = self.options.version;
         codec::encode_publish(head, topic.as_str(), payload, version, &mut self.output);
         if self.output.len() >= OUTPUT_HIGH { self.write().await } else { Ok(()) }

@@ -18,7 +18,8 @@ use connectors::contract::{Batch, Message, Origin, QoS};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::codec::{self, AckKind, Disconnect, Packet, Properties, Reason, Version};
+use super::aliases::{Inbound, Outbound};
+use super::codec::{AckKind, Disconnect, Packet, Properties, Reason, Version};
 use super::core::Core;
 use super::counters::add;
 use super::handshake::Greeted;
@@ -75,7 +76,12 @@ pub(super) struct Connection<IO> {
     pub needed: usize,
     pub output: Vec<u8>,
     written: usize,
+    /// Packets in `output` that are not counted yet.
+    pub packets: usize,
     pub sending: Vec<Sending>,
+    /// What the client's topic aliases stand for, and the broker's, if the client takes some.
+    pub aliases: Inbound,
+    pub own_aliases: Option<Box<Outbound>>,
     /// Messages of the present read, for the engine.
     pub batch: Vec<Message>,
     pub answers: Vec<Answer>,
@@ -112,7 +118,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             needed: 0,
             output: greeted.output,
             written: 0,
+            // CONNACK.
+            packets: 1,
             sending: Vec::new(),
+            aliases: Inbound::default(),
+            own_aliases: greeted.aliases,
             batch: Vec::new(),
             answers: Vec::new(),
             repeated: Vec::new(),
@@ -135,7 +145,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         };
         let status = self.core.hooks.lifecycle.connected(&event).map(Publication::from_message);
         for publication in displaced.into_iter().chain(status) {
-            self.core.route_now(&publication, 0);
+            self.core.route_now(&publication);
             // Not waited for: CONNACK is to be written even while the engine is full.
             self.batch.push(publication.message);
         }
@@ -182,7 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     fn may_read(&self) -> bool {
         let window = usize::from(self.core.limits.receive_max.max(1));
         self.output.len() - self.written < OUTPUT_HIGH
-            && (self.version == Version::V5 || self.unacknowledged < window)
+            && (self.version.is_5() || self.unacknowledged < window)
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
@@ -285,6 +295,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             Poll::Ready(Ok(())) => {}
         }
         self.written = 0;
+        add(&self.core.counters.packets_sent, std::mem::take(&mut self.packets));
         // Memory of an idle connection: the buffer goes when it is empty.
         self.output = Vec::new();
         Ok(moved)
@@ -381,13 +392,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
 
     /// Writes what is in the buffer and, to MQTT 5 clients, the reason; then closes.
     async fn say_why(&mut self, reason: Reason, timeout: Duration) {
-        if self.version == Version::V5 {
+        if self.version.is_5() {
             let end = Disconnect { reason, properties: Properties::default() };
-            codec::encode(&Packet::Disconnect(end), self.version, &mut self.output);
+            self.say(&Packet::Disconnect(end));
         }
         let rest = self.output.get(self.written..).unwrap_or_default();
         if write_all(&mut self.io, rest, timeout).await {
             add(&self.core.counters.bytes_sent, rest.len());
+            add(&self.core.counters.packets_sent, self.packets);
             close_gently(&mut self.io, timeout).await;
         }
     }

@@ -7,18 +7,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytestring::ByteString;
-use connectors::contract::{Batch, Ingress, TopicLimits};
+use connectors::contract::{Batch, Ingress, Topic, TopicLimits};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::counters::Counters;
-use super::hooks::Hooks;
+use super::hooks::{Hooks, Identity};
 use super::journal::Journal;
 use super::limits::Limits;
 use super::retained::Retained;
 use super::route::Publication;
 use super::server::Clock;
 use super::session::Session;
+use super::sys;
 use super::trie::Trie;
 
 /// The sessions by client identifier.
@@ -74,9 +75,15 @@ impl Core {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// True when a client may publish to a topic, its will included. What the broker says of itself,
+    /// nobody else says.
+    pub(super) fn may_publish(&self, identity: &Identity, topic: &Topic) -> bool {
+        !sys::is_reserved(topic.as_str()) && self.hooks.acl.publish(identity, topic)
+    }
+
     /// Sends a message of the broker's own to subscribers and to the engine: a will or a status.
     pub(super) async fn announce(&self, publication: Publication) {
-        self.route_now(&publication, 0);
+        self.route_now(&publication);
         self.ingress.submit(Batch::unacknowledged(vec![publication.message])).await;
     }
 }

@@ -37,6 +37,8 @@ macro_rules! counters {
 counters! {
     /// Connections now, those before CONNECT included.
     connections,
+    /// Clients that are connected now.
+    clients,
     /// Sessions now, those of absent clients included.
     sessions,
     /// Subscriptions now.
@@ -51,6 +53,8 @@ counters! {
     connections_accepted,
     /// Connections closed because there were too many.
     connections_refused,
+    /// CONNECT packets that were read.
+    connects,
     /// CONNECT packets refused: credentials, client identifier, version, limits.
     connects_refused,
     /// Connections that sent no complete CONNECT in time.
@@ -67,17 +71,25 @@ counters! {
     bytes_received,
     /// Bytes written to clients.
     bytes_sent,
+    /// Packets of any kind from clients.
+    packets_received,
+    /// Packets of any kind sent to clients.
+    packets_sent,
     /// PUBLISH packets from clients that were handed to the engine.
     messages_received,
+    /// Bytes of their payloads.
+    payload_bytes_received,
     /// PUBLISH packets sent to clients, repeated ones included.
     messages_sent,
+    /// Bytes of their payloads.
+    payload_bytes_sent,
     /// Times that a connection stopped reading because the engine's queue was full.
     backpressure,
     /// Batches that the engine refused; their connections were closed.
     batches_refused,
     /// PUBLISH packets with a topic name that is not acceptable.
     refused_topic,
-    /// PUBLISH packets, and wills, to a topic that the client may not publish to.
+    /// PUBLISH packets, and wills, to a topic that the client may not publish to, `$SYS/…` for all.
     refused_acl,
     /// PUBLISH packets whose payload is larger than the daemon takes.
     refused_payload,

@@ -48,6 +48,20 @@ pub(super) fn own<'a>(text: &'a str, device: &Device) -> Option<Own<'a>> {
         ["", "ota", "device", _, p, d, ..] if is(p, d) => Some(BOTH),
         ["", "broadcast", p, _, ..] if *p == key => Some(SUBSCRIBE),
         ["$sys", p, d, _, ..] if is(p, d) => Some(BOTH),
+        ["$sys" | "$gateway" | "$shadow" | "$template" | "$log", "operation", p, d] if is(p, d) => {
+            Some(PUBLISH)
+        }
+        ["$sys" | "$gateway" | "$shadow" | "$template" | "$log", "operation", "result", p, d]
+            if is(p, d) =>
+        {
+            Some(SUBSCRIBE)
+        }
+        ["$ota", "report", p, d] | ["$rrpc", "txd", p, d, _] if is(p, d) => Some(PUBLISH),
+        ["$ota", "update", p, d] | ["$rrpc", "rxd", p, d, _] | ["$broadcast", "rxd", p, d]
+            if is(p, d) =>
+        {
+            Some(SUBSCRIBE)
+        }
         ["$thing", "up", _, p, d] if is(p, d) => Some(PUBLISH),
         ["$thing", "down", _, p, d] if is(p, d) => Some(SUBSCRIBE),
         ["", p, d, _, ..] if is(p, d) => {
@@ -69,11 +83,53 @@ pub(super) fn addressee(topic: &str) -> Option<(&str, &str)> {
         ["", "ext", kind, p, d, ..] if *kind != "rrpc" => (p, d),
         ["", "shadow", "get", p, d] => (p, d),
         ["", "ota", "device", _, p, d, ..] => (p, d),
-        ["$sys", p, d, _, ..] => (p, d),
+        ["$sys" | "$gateway" | "$shadow" | "$template" | "$log", "operation", "result", p, d] => {
+            (p, d)
+        }
+        ["$ota", "update", p, d] | ["$rrpc", "rxd", p, d, _] => (p, d),
         ["$thing", "down", _, p, d] => (p, d),
+        ["$sys", p, d, _, ..] => (p, d),
         _ => return None,
     };
     (!p.is_empty() && !d.is_empty()).then_some((p, d))
+}
+
+/// How a device and the platform talk on a topic of the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Talk {
+    /// The question comes and the answer goes on one and the same topic.
+    OneTopic,
+    /// Each direction has topics of its own; a filter with a wildcard can have both.
+    TwoTopics,
+}
+
+/// What each platform's topics start with. `/broadcast/` and custom topics are not among them: what a
+/// device says there may be meant for itself, too.
+const PLATFORM: [&str; 12] = [
+    "/sys/",
+    "/ext/",
+    "/shadow/",
+    "/ota/",
+    "$sys/",
+    "$thing/",
+    "$rrpc/",
+    "$ota/",
+    "$shadow/",
+    "$gateway/",
+    "$template/",
+    "$log/",
+];
+
+/// How devices and the platform talk on a topic; `None` when it is none of the platform's. Asked for
+/// every message.
+pub(super) fn talk(topic: &str) -> Option<Talk> {
+    if topic.starts_with("/ext/rrpc/") {
+        return Some(Talk::OneTopic);
+    }
+    let start = topic.as_bytes();
+    let may_be = matches!(start, [b'/', b's' | b'e' | b'o', ..] | [b'$', ..]);
+    let is_ours = may_be && PLATFORM.iter().any(|prefix| topic.starts_with(prefix));
+    is_ours.then_some(Talk::TwoTopics)
 }
 
 /// The first levels; how many there are, but not more than fit.
@@ -114,6 +170,18 @@ mod tests {
         assert_eq!(of("/broadcast/pk/all"), Some(SUBSCRIBE));
         assert_eq!(of("$thing/up/action/pk/dn"), Some(PUBLISH));
         assert_eq!(of("$thing/down/action/pk/dn"), Some(SUBSCRIBE));
+        for publish in ["$sys/operation/pk/dn", "$ota/report/pk/dn", "$rrpc/txd/pk/dn/1"] {
+            assert_eq!(of(publish), Some(PUBLISH), "{publish}");
+        }
+        for subscribe in [
+            "$sys/operation/result/pk/dn",
+            "$shadow/operation/result/pk/dn",
+            "$ota/update/pk/dn",
+            "$rrpc/rxd/pk/dn/+",
+            "$broadcast/rxd/pk/dn",
+        ] {
+            assert_eq!(of(subscribe), Some(SUBSCRIBE), "{subscribe}");
+        }
         assert_eq!(of("/pk/dn/user/update"), Some(Own::Custom("user/update")));
         assert_eq!(of("/pk/dn/#"), Some(Own::Custom("#")));
     }
@@ -150,8 +218,25 @@ mod tests {
             "$sys/pk/+/x",
             "$SYS/#",
             "$thing/down/+/pk/+",
+            "$rrpc/rxd/pk/+/+",
+            "$gateway/operation/result/+/dn",
         ] {
             assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_a_device_says_to_the_platform_is_not_for_itself() {
+        for one in ["/ext/rrpc/1/pk/dn/user/get", "/ext/rrpc/1/sys/pk/dn/thing/service/x"] {
+            assert_eq!(talk(one), Some(Talk::OneTopic), "{one}");
+        }
+        for prefix in PLATFORM {
+            assert_eq!(talk(&format!("{prefix}pk/dn/x")), Some(Talk::TwoTopics), "{prefix}");
+        }
+        for other in
+            ["/pk/dn/user/get", "/broadcast/pk/x", "sys/x", "/system/x", "$SYS/x", "$", "/"]
+        {
+            assert_eq!(talk(other), None, "{other}");
         }
     }
 
@@ -167,6 +252,9 @@ mod tests {
             "/ota/device/upgrade/pk/dn",
             "$sys/pk/dn/thing/service/x/invoke",
             "$thing/down/action/pk/dn",
+            "$sys/operation/result/pk/dn",
+            "$rrpc/rxd/pk/dn/1",
+            "$ota/update/pk/dn",
         ] {
             assert_eq!(addressee(topic), Some(("pk", "dn")), "{topic}");
         }

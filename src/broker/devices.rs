@@ -4,6 +4,8 @@
 //! Which topics are a device's own, and how passwords are checked, stands beside. Devices are
 //! registered elsewhere.
 
+use std::sync::Arc;
+
 use bytestring::ByteString;
 use connectors::contract::{Device, Message, Topic, TopicFilter};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -13,12 +15,13 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::codec::Reason;
-use super::device_topics::{self, Own};
+use super::device_topics::{self, Own, Talk};
 use super::hooks::{
     Acl, AllowAll, Authenticator, ConnectInfo, Connected, Disconnected, Identity, Lifecycle,
     Refusal,
 };
 use super::status::StatusMessages;
+use super::tencent;
 use super::users::Users;
 use crate::registry::{DeviceRef, Registry, session_id};
 
@@ -76,12 +79,8 @@ impl DeviceAccess {
         })
     }
 
-    async fn verify(
-        &self,
-        info: &ConnectInfo,
-        device: &Device,
-        claim: &Claim<'_>,
-    ) -> Result<(), Refusal> {
+    /// `proves` is asked whether the password is what the device's secret makes.
+    async fn verify(&self, device: &Device, proves: impl Fn(&str) -> bool) -> Result<(), Refusal> {
         let Device { product_key, device_name } = device;
         let of = DeviceRef::Name { product_key, device_name };
         let known = self.registry.device(of).await.map_err(|problem| {
@@ -92,8 +91,7 @@ impl DeviceAccess {
         let known = known.ok_or_else(|| {
             Refusal::bad_credentials(format!("there is no device {of}; register it first"))
         })?;
-        let password = info.password.as_deref().unwrap_or_default();
-        if !claim.proves(device, &known.secret, password) {
+        if !proves(&known.secret) {
             return Err(Refusal::bad_credentials(format!(
                 "the password of device {of} is not the signature that its secret makes"
             )));
@@ -106,11 +104,62 @@ impl DeviceAccess {
     }
 }
 
+impl DeviceAccess {
+    /// A device of the other vendor, whose product and name are written in one. Of several that this
+    /// may be, it is the one whose secret makes the password, or the first when nobody asks for one.
+    async fn of_tencent(
+        &self,
+        info: &ConnectInfo,
+        claim: &tencent::Claim<'_>,
+    ) -> Result<Identity, Refusal> {
+        let known =
+            |device: &Device| self.registry.knows_device(&device.product_key, &device.device_name);
+        let mut candidates: Vec<_> = claim.devices().filter(known).collect();
+        let mut is = None;
+        if self.proof == Proof::Required {
+            let password = info.password.as_deref().unwrap_or_default();
+            let mut refusal =
+                Refusal::bad_credentials("there is no device of that name; register it first");
+            for device in candidates {
+                match self.verify(&device, |secret| claim.proves(secret, password)).await {
+                    Ok(()) => {
+                        is = Some(device);
+                        break;
+                    }
+                    Err(why) => refusal = why,
+                }
+            }
+            if is.is_none() {
+                return Err(refusal);
+            }
+        } else if !candidates.is_empty() {
+            let device = candidates.swap_remove(0);
+            if !self.registry.may_connect(&device.product_key, &device.device_name) {
+                let text = format!("device `{}` is disabled", device.device_name);
+                return Err(Refusal::not_authorized(text));
+            }
+            is = Some(device);
+        }
+        let client_id = match is.as_ref().filter(|_| self.proof == Proof::Required) {
+            Some(device) => session_id(&device.product_key, &device.device_name).into(),
+            None => info.client_id.clone(),
+        };
+        let device = is.map(Arc::new);
+        Ok(Identity { client_id, username: info.username.clone(), device, rrpc_ext: false })
+    }
+}
+
 #[async_trait::async_trait]
 impl Authenticator for DeviceAccess {
     async fn authenticate(&self, info: &ConnectInfo) -> Result<Identity, Refusal> {
         if let Some(name) = self.user(info.username.as_ref()) {
             return self.login(info, name).await;
+        }
+        let other = info.username.as_deref().and_then(tencent::Claim::parse);
+        if let Some(claim) = other
+            && self.proof != Proof::Password
+        {
+            return self.of_tencent(info, &claim).await;
         }
         let device = info.username.as_deref().and_then(Identity::device_in_username);
         let claim = Claim::parse(&info.client_id);
@@ -118,9 +167,12 @@ impl Authenticator for DeviceAccess {
             (Proof::Password, _) => {
                 return Err(Refusal::bad_credentials("there is no user of that name"));
             }
-            (Proof::Required, Some(device)) => self.verify(info, device, &claim).await?,
+            (Proof::Required, Some(device)) => {
+                let password = info.password.as_deref().unwrap_or_default();
+                self.verify(device, |secret| claim.proves(device, secret, password)).await?;
+            }
             (Proof::Required, None) => {
-                let text = "the user name is not of the form {device name}&{product key}";
+                let text = "the user name has neither the form {device name}&{product key} nor {product}{device};{app};{connection};{time}";
                 return Err(Refusal::bad_credentials(text));
             }
             (Proof::None, Some(device)) => {
@@ -179,6 +231,16 @@ impl Acl for DeviceAccess {
             // No class has a wildcard: a filter with one would read more than any class allows.
             Some(Own::Custom(short)) => self.class(device, short, |class| class.subscribes()),
             None => false,
+        }
+    }
+
+    fn echoes(&self, identity: &Identity, topic: &Topic) -> bool {
+        match device_topics::talk(topic.as_str()) {
+            // Whoever answers there would answer its own answer.
+            Some(Talk::OneTopic) => false,
+            // A client that is no device may look at what it sends.
+            Some(Talk::TwoTopics) => identity.device.is_none(),
+            None => true,
         }
     }
 

@@ -10,6 +10,7 @@ use bytestring::ByteString;
 use connectors::contract::{Message, Origin, QoS, Topic};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::aliases::Outbound;
 use super::codec::{
     self, ConnAck, Connect, DecodeError, Name, Packet, Properties, Reason, Value, Version, Will,
 };
@@ -32,7 +33,10 @@ pub(super) struct Greeted {
     pub identity: Arc<Identity>,
     pub origin: Arc<Origin>,
     pub peer: SocketAddr,
+    /// Seconds; 0 is no limit.
     pub keep_alive_s: u16,
+    /// Aliases that the client takes.
+    pub aliases: Option<Box<Outbound>>,
     /// The session expiry of CONNECT in seconds; DISCONNECT may not raise it from 0.
     pub expiry_s: u32,
     /// CONNACK, to be written first.
@@ -76,6 +80,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (frame, input) = read_connect(core, io).await?;
+    add(&core.counters.connects, 1);
+    add(&core.counters.packets_received, 1);
     let connect = understand(core, &frame)?;
     let version = connect.version;
     let refuse =
@@ -119,6 +125,7 @@ where
         kicks,
     };
     let attached = core.attach(wish).map_err(|reason| refuse(reason, "no session now"))?;
+    let keep_alive_s = keep_alive(core, &connect);
     let properties = greeting(core, &connect, &identity, assigned, expiry_s);
     let output = conn_ack(version, attached.present, Reason::SUCCESS, properties);
     Ok(Greeted {
@@ -127,7 +134,8 @@ where
         identity,
         origin,
         peer,
-        keep_alive_s: connect.keep_alive_s,
+        keep_alive_s,
+        aliases: aliases(core, &connect),
         expiry_s,
         output,
         input,
@@ -157,8 +165,9 @@ fn understand(core: &Core, frame: &Bytes) -> Result<Box<Connect>, Option<(Versio
     match codec::decode(frame, Version::V5) {
         Ok(Packet::Connect(connect)) => Ok(connect),
         Err(error @ DecodeError::Version(level)) => {
-            // A client of MQTT 3 understands only a CONNACK of its own version.
-            let version = if level < 5 { Version::V311 } else { Version::V5 };
+            // A client of MQTT 3 understands only a CONNACK without properties. Brokers that bridge to
+            // others of their kind first set the highest bit.
+            let version = if level & 0x7f < 5 { Version::V311 } else { Version::V5 };
             let message = error.to_string();
             Err(Some((version, Refusal { reason: Reason::UNSUPPORTED_VERSION, message })))
         }
@@ -214,9 +223,17 @@ fn check(core: &Core, connect: &Connect) -> Result<(), (Reason, &'static str)> {
     if connect.version == Version::V5 && connect.client_id.chars().any(char::is_control) {
         return Err((Reason::CLIENT_ID_NOT_VALID, "the client identifier has control characters"));
     }
-    // MQTT-3.1.3-8 of MQTT 3.1.1: no session can be found again under no name.
-    if connect.client_id.is_empty() && connect.version == Version::V311 && !connect.clean_start {
-        return Err((Reason::CLIENT_ID_NOT_VALID, "a kept session needs a client identifier"));
+    let nameless = match connect.version {
+        Version::V5 => None,
+        // MQTT-3.1.3-8: no session can be found again under no name.
+        Version::V311 => {
+            (!connect.clean_start).then_some("a kept session needs a client identifier")
+        }
+        // At most 23 characters, too; but there never was a broker that held clients to that.
+        Version::V31 => Some("MQTT 3.1 has no empty client identifier"),
+    };
+    if let Some(note) = nameless.filter(|_| connect.client_id.is_empty()) {
+        return Err((Reason::CLIENT_ID_NOT_VALID, note));
     }
     if connect.properties.get(Name::AuthMethod).is_some() {
         return Err((Reason::BAD_AUTH_METHOD, "enhanced authentication is not offered"));
@@ -232,7 +249,7 @@ fn testament(
     origin: &Arc<Origin>,
 ) -> Result<Box<Testament>, Reason> {
     let topic = Topic::parse(&*will.topic, core.topics).map_err(|_| Reason::TOPIC_INVALID)?;
-    if !core.hooks.acl.publish(identity, &topic) {
+    if !core.may_publish(identity, &topic) {
         return Err(Reason::NOT_AUTHORIZED);
     }
     let mut message = Message::new(topic, Bytes::copy_from_slice(&will.payload), core.now_ms());
@@ -250,10 +267,26 @@ fn testament(
 fn session_expiry(core: &Core, connect: &Connect) -> u32 {
     let wanted = match connect.version {
         Version::V5 => connect.properties.number(Name::SessionExpiry).unwrap_or(0),
-        Version::V311 if connect.clean_start => 0,
-        Version::V311 => u32::MAX,
+        Version::V31 | Version::V311 if connect.clean_start => 0,
+        Version::V31 | Version::V311 => u32::MAX,
     };
     wanted.min(core.limits.session_expiry_s)
+}
+
+/// The keep-alive interval that counts (MQTT 5.0 §3.2.2.3.14), in seconds.
+fn keep_alive(core: &Core, connect: &Connect) -> u16 {
+    let (asked, most) = (connect.keep_alive_s, core.limits.keep_alive_max_s.max(1));
+    let too_long = most < u16::MAX && (asked == 0 || asked > most);
+    if too_long && connect.version.is_5() { most } else { asked }
+}
+
+/// What is to stand for topics in packets to the client.
+fn aliases(core: &Core, connect: &Connect) -> Option<Box<Outbound>> {
+    let number = |name| connect.properties.number(name);
+    let takes =
+        u16::try_from(number(Name::TopicAliasMaximum)?).ok()?.min(core.limits.topic_aliases);
+    let packet_bytes = number(Name::MaximumPacket).map_or(usize::MAX, |bytes| bytes as usize);
+    (takes > 0).then(|| Box::new(Outbound::new(takes, packet_bytes)))
 }
 
 fn online(core: &Core, connect: &Connect, identity: &Arc<Identity>, peer: SocketAddr) -> Online {
@@ -272,8 +305,7 @@ fn online(core: &Core, connect: &Connect, identity: &Arc<Identity>, peer: Socket
     }
 }
 
-/// The properties of CONNACK (MQTT 5.0 §3.2.2.3). What is left out is at its default:
-/// QoS 2, no topic aliases.
+/// The properties of CONNACK (MQTT 5.0 §3.2.2.3). What is left out is at its default.
 fn greeting(
     core: &Core,
     connect: &Connect,
@@ -286,6 +318,13 @@ fn greeting(
         .with(Name::MaximumPacket, Value::Long(core.limits.packet_bytes));
     if expiry_s != connect.properties.number(Name::SessionExpiry).unwrap_or(0) {
         properties.push(Name::SessionExpiry, Value::Long(expiry_s));
+    }
+    if core.limits.topic_aliases > 0 {
+        properties.push(Name::TopicAliasMaximum, Value::Short(core.limits.topic_aliases));
+    }
+    let keep_alive_s = keep_alive(core, connect);
+    if keep_alive_s != connect.keep_alive_s {
+        properties.push(Name::ServerKeepAlive, Value::Short(keep_alive_s));
     }
     if assigned {
         properties.push(Name::AssignedClientId, Value::Text(identity.client_id.clone()));
@@ -301,7 +340,7 @@ fn conn_ack(
 ) -> Vec<u8> {
     let reason = match version {
         Version::V5 => reason,
-        Version::V311 => return_code(reason),
+        Version::V31 | Version::V311 => return_code(reason),
     };
     let mut out = Vec::new();
     codec::encode(
@@ -312,7 +351,7 @@ fn conn_ack(
     out
 }
 
-/// The return code of MQTT 3.1.1 §3.2.2.3 that comes nearest to a reason code.
+/// The return code of MQTT 3 (3.1.1 §3.2.2.3) that comes nearest to a reason code.
 fn return_code(reason: Reason) -> Reason {
     Reason(match reason {
         Reason::SUCCESS => 0,

@@ -45,7 +45,7 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// The reason code of MQTT 5.0; MQTT 3.1.1 clients get the nearest return code: 4 for
+    /// The reason code of MQTT 5.0; MQTT 3 clients get the nearest return code: 4 for
     /// [`Reason::BAD_CREDENTIALS`], 5 for [`Reason::NOT_AUTHORIZED`], 3 for what may pass.
     pub reason: Reason,
     /// What is wrong.
@@ -83,6 +83,13 @@ pub trait Acl: Send + Sync + 'static {
 
     /// True when the client may subscribe to the filter (without `$share/…/`).
     fn subscribe(&self, identity: &Identity, filter: &TopicFilter) -> bool;
+
+    /// False when the publisher itself never gets what it publishes there, whatever it has subscribed
+    /// to: on a topic that brings a device both what it is asked and what it has answered.
+    fn echoes(&self, identity: &Identity, topic: &Topic) -> bool {
+        let (_, _) = (identity, topic);
+        true
+    }
 
     /// The client identifier of the one client that a topic is for, whether or not it has subscribed,
     /// such as the device of `/sys/{product key}/{device name}/…`. What the daemon publishes there is

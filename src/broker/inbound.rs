@@ -5,7 +5,8 @@
 use std::sync::{Arc, PoisonError};
 
 use bytes::{Buf, BytesMut};
-use connectors::contract::{Batch, Message, QoS, Topic};
+use bytestring::ByteString;
+use connectors::contract::{Batch, Message, QoS, Topic, TopicError};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -21,7 +22,7 @@ use super::received::Receipt;
 use super::route::Publication;
 use super::session::Wakers;
 use super::sessions::Leave;
-use super::trie::{Subscription, Terms, Wanted};
+use super::trie::{Publisher, Subscription, Terms, Wanted};
 
 /// What one read has led to beside the state of the connection.
 #[derive(Default)]
@@ -29,8 +30,10 @@ struct Round {
     wakers: Wakers,
     /// What the client says about messages that it got.
     acknowledged: SmallVec<[Acked; 16]>,
-    /// Messages for the engine.
+    packets: usize,
+    /// Messages for the engine, and the bytes of their payloads.
     received: usize,
+    payload_bytes: usize,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
@@ -57,6 +60,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 .map_err(|error| self.broken(error))
                 .and_then(|packet| self.handle(packet, &mut round));
             at += len;
+            round.packets += 1;
             if outcome.is_err() {
                 break outcome;
             }
@@ -83,7 +87,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         }
         let answers = std::mem::take(&mut self.answers);
         let messages = std::mem::take(&mut self.batch);
-        add(&self.core.counters.messages_received, round.received);
+        add(&self.core.counters.packets_received, round.packets);
+        if round.received > 0 {
+            add(&self.core.counters.messages_received, round.received);
+            add(&self.core.counters.payload_bytes_received, round.payload_bytes);
+        }
         if answers.is_empty() {
             if !messages.is_empty() {
                 self.offer(Batch::unacknowledged(messages));
@@ -144,7 +152,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             Packet::Subscribe(subscribe) => self.subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
             Packet::PingReq => {
-                codec::encode(&Packet::PingResp, self.version, &mut self.output);
+                self.say(&Packet::PingResp);
                 Ok(())
             }
             Packet::Disconnect(end) => Err(self.goodbye(&end)),
@@ -153,22 +161,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     fn publish(&mut self, publish: Publish, round: &mut Round) -> Result<(), Close> {
-        let Publish { qos, retain, topic, packet_id, payload, properties, .. } = publish;
+        let Publish { qos, retain, topic, packet_id, payload, topic_alias, properties, .. } =
+            publish;
         if qos > 0 {
-            self.unacknowledged += 1;
-            let window = usize::from(self.core.limits.receive_max.max(1));
-            let open = self.unacknowledged + self.unreleased;
-            if open > window && self.version == Version::V5 {
-                return Err(self.wrong(Reason::RECEIVE_MAXIMUM, "more than the receive maximum"));
-            }
+            self.count_open()?;
         }
         self.check_properties(&properties)?;
-        let Ok(topic) = Topic::parse(topic, self.core.topics) else {
+        // First of all: the client takes its alias for noted, whatever becomes of the message.
+        let Ok(topic) = self.topic_of(topic, topic_alias)? else {
             return self.refuse_topic(qos, packet_id);
         };
         let refusal = if payload.len() > self.core.payload_max {
             Some((&self.core.counters.refused_payload, Reason::QUOTA_EXCEEDED))
-        } else if !self.core.hooks.acl.publish(&self.identity, &topic) {
+        } else if !self.core.may_publish(&self.identity, &topic) {
             Some((&self.core.counters.refused_acl, Reason::NOT_AUTHORIZED))
         } else {
             None
@@ -210,16 +215,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         );
         let mut reason = Reason::SUCCESS;
         if !is_routed {
-            let from = self.session.number;
+            let echoes = self.core.hooks.acl.echoes(&self.identity, &publication.message.topic);
+            let from = Publisher { session: self.session.number, echoes };
             let delivered = self.core.route(&publication, from, &mut round.wakers);
             if delivered.not_retained {
                 reason = Reason::QUOTA_EXCEEDED;
             }
         }
         self.owe(qos, packet_id, reason, true);
+        round.payload_bytes += publication.message.payload.len();
         self.batch.push(publication.message);
         round.received += 1;
         Ok(())
+    }
+
+    /// One more message that is to be answered.
+    fn count_open(&mut self) -> Result<(), Close> {
+        self.unacknowledged += 1;
+        let window = usize::from(self.core.limits.receive_max.max(1));
+        match self.unacknowledged + self.unreleased > window && self.version.is_5() {
+            true => Err(self.wrong(Reason::RECEIVE_MAXIMUM, "more than the receive maximum")),
+            false => Ok(()),
+        }
     }
 
     /// Remembers what a message is to be answered with. `asked`: the engine has it.
@@ -248,13 +265,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         self.owe(2, packet_id, Reason::SUCCESS, false);
     }
 
+    /// The topic that a PUBLISH is for; `Ok(Err(_))` when it is no topic name.
+    fn topic_of(
+        &mut self,
+        text: ByteString,
+        alias: Option<u16>,
+    ) -> Result<Result<Topic, TopicError>, Close> {
+        if text.is_empty() && alias.is_none() && self.version.is_5() {
+            return Err(self.wrong(Reason::PROTOCOL_ERROR, "neither a topic nor a topic alias"));
+        }
+        let most = self.core.limits.topic_aliases;
+        let found = self.aliases.topic(text, alias, most, self.core.topics);
+        found.map_err(|(reason, note)| self.wrong(reason, note))
+    }
+
     /// What a client may not say in PUBLISH (MQTT 5.0 §3.3.2.3).
     fn check_properties(&self, properties: &Properties) -> Result<(), Close> {
         if properties.is_empty() {
             return Ok(());
-        }
-        if properties.get(Name::TopicAlias).is_some() {
-            return Err(self.wrong(Reason::TOPIC_ALIAS_INVALID, "topic aliases are not offered"));
         }
         if properties.get(Name::SubscriptionId).is_some() {
             let note = "only the broker sends subscription identifiers in PUBLISH";
@@ -270,7 +298,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// A topic name that is not acceptable: refused where the protocol can say so, else the end.
     fn refuse_topic(&mut self, qos: u8, packet_id: u16) -> Result<(), Close> {
         add(&self.core.counters.refused_topic, 1);
-        if qos > 0 && self.version == Version::V5 {
+        if qos > 0 && self.version.is_5() {
             self.owe(qos, packet_id, Reason::TOPIC_INVALID, false);
             return Ok(());
         }
@@ -285,15 +313,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 true => self.subscribe_to(to, id)?,
                 false => Err(Reason::QUOTA_EXCEEDED),
             };
-            reasons.push(match outcome {
-                Ok(qos) => Reason(qos.level()),
-                Err(_) if self.version == Version::V311 => Reason::UNSPECIFIED,
-                Err(reason) => reason,
+            if let Err(reason) = outcome {
+                let (client, filter) = (&*self.identity.client_id, &*to.filter);
+                tracing::debug!(client, filter, ?reason, "a subscription is refused");
+            }
+            reasons.push(match (outcome, self.version) {
+                (Ok(qos), _) => Reason(qos.level()),
+                (Err(reason), Version::V5) => reason,
+                (Err(_), Version::V311) => Reason::UNSPECIFIED,
+                // MQTT 3.1 §3.9 has no refusal: the client is told that all is well and gets nothing.
+                (Err(_), Version::V31) => Reason(to.qos),
             });
         }
         let packet_id = subscribe.packet_id;
         let ack = SubAck { packet_id, reasons, properties: Properties::default() };
-        codec::encode(&Packet::SubAck(ack), self.version, &mut self.output);
+        self.say(&Packet::SubAck(ack));
         Ok(())
     }
 
@@ -350,7 +384,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Close> {
-        let end = |filter: &bytestring::ByteString| match self.core.unsubscribe(
+        let end = |filter: &ByteString| match self.core.unsubscribe(
             &self.session,
             self.generation,
             filter,
@@ -363,7 +397,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             reasons: unsubscribe.filters.iter().map(end).collect(),
             properties: Properties::default(),
         };
-        codec::encode(&Packet::UnsubAck(ack), self.version, &mut self.output);
+        self.say(&Packet::UnsubAck(ack));
         Ok(())
     }
 

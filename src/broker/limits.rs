@@ -19,12 +19,19 @@ pub struct Limits {
     pub packet_bytes: u32,
     /// Bytes of a client identifier.
     pub client_id_bytes: usize,
-    /// QoS 1 and 2 messages of one client that wait for the engine; from MQTT 3.1.1 clients nothing
+    /// QoS 1 and 2 messages of one client that wait for the engine; from MQTT 3 clients nothing
     /// more is read until it has accepted some. MQTT 5 clients are told (Receive Maximum), and for them
     /// QoS 2 messages count until they are completed.
     pub receive_max: u16,
     /// QoS 1 and 2 messages sent to one client and not yet acknowledged by it.
     pub inflight: u16,
+    /// Topic aliases of one connection in each direction: topics that MQTT 5 clients need not send
+    /// again, and that are not sent to them again when they take aliases. Each costs the memory of its
+    /// topic. 0 offers none.
+    pub topic_aliases: u16,
+    /// Seconds of the keep-alive interval at most. MQTT 5 clients that ask for more, or for none, are
+    /// told this one (Server Keep Alive); older ones cannot be told. 65535 leaves it to the client.
+    pub keep_alive_max_s: u16,
     /// Messages that wait for one client. What arrives when the queue is full is dropped and counted.
     pub queue_messages: usize,
     /// Bytes that wait for one client or are unacknowledged by it, at 64 bytes plus topic and
@@ -36,7 +43,7 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Topic filters in one SUBSCRIBE or UNSUBSCRIBE.
     pub filters_per_packet: usize,
-    /// Seconds that the session of an absent client is kept at most; sessions of MQTT 3.1.1 clients
+    /// Seconds that the session of an absent client is kept at most; sessions of MQTT 3 clients
     /// without Clean Session are kept as long as this.
     pub session_expiry_s: u32,
     /// Retained messages.
@@ -58,6 +65,8 @@ impl Default for Limits {
             client_id_bytes: 256,
             receive_max: 1_024,
             inflight: 256,
+            topic_aliases: 32,
+            keep_alive_max_s: u16::MAX,
             queue_messages: 10_000,
             queue_bytes: 4 << 20,
             queue_bytes_total: 256 << 20,

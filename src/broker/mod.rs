@@ -1,4 +1,4 @@
-//! The embedded MQTT broker: MQTT 3.1.1 and 5.0 on one port, QoS 0 to 2.
+//! The embedded MQTT broker: MQTT 3.1, 3.1.1 and 5.0 on one port, QoS 0 to 2.
 //!
 //! A connection hands what it reads to the contract's `Ingress` and sends PUBACK or PUBREC
 //! only when the engine has accepted it; beside that, messages go from topic to subscribers without the engine.
@@ -6,6 +6,7 @@
 //! The broker knows no rule. It speaks over TCP, TLS and WebSocket; whoever has
 //! another stream passes it to [`Broker::serve_stream`].
 
+mod aliases;
 pub mod client;
 pub mod codec;
 mod connection;
@@ -31,6 +32,8 @@ mod session;
 mod sessions;
 mod status;
 mod store;
+mod sys;
+mod tencent;
 mod tls;
 mod trie;
 mod users;

@@ -351,6 +351,7 @@ fn is_larger(outgoing: &Outgoing, window: Window) -> bool {
         qos: outgoing.qos.level(),
         retain: false,
         packet_id: 1,
+        topic_alias: None,
         properties: &properties,
     };
     let routed = &outgoing.routed;

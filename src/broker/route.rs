@@ -16,7 +16,7 @@ use super::counters::add;
 use super::outbox::Outgoing;
 use super::retained::Kept;
 use super::session::{Pushed, Session, Wakers};
-use super::trie::Target;
+use super::trie::{Publisher, Target};
 
 /// What became of a published message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -172,12 +172,11 @@ impl Routed {
 
 impl Core {
     /// Queues a message for all who subscribed to its topic, and keeps it when it is retained.
-    /// Never waits. `from` is the number of the publisher's session, 0 for nobody. The caller wakes
-    /// the `wakers` after the last message of a batch.
+    /// Never waits. The caller wakes the `wakers` after the last message of a batch.
     pub(super) fn route(
         &self,
         publication: &Publication,
-        from: u64,
+        from: Publisher,
         wakers: &mut Wakers,
     ) -> Delivered {
         self.route_to(publication, from, None, wakers)
@@ -187,7 +186,7 @@ impl Core {
     fn route_to(
         &self,
         publication: &Publication,
-        from: u64,
+        from: Publisher,
         addressee: Option<Arc<Session>>,
         wakers: &mut Wakers,
     ) -> Delivered {
@@ -227,10 +226,10 @@ impl Core {
         delivered
     }
 
-    /// Routes one message and wakes who got it.
-    pub(super) fn route_now(&self, publication: &Publication, from: u64) -> Delivered {
+    /// Routes one message of the daemon's own and wakes who got it.
+    pub(super) fn route_now(&self, publication: &Publication) -> Delivered {
         let mut wakers = Wakers::new();
-        let delivered = self.route(publication, from, &mut wakers);
+        let delivered = self.route(publication, Publisher::NOBODY, &mut wakers);
         for waker in wakers {
             waker.wake();
         }
@@ -242,7 +241,7 @@ impl Core {
         let addressee = self.hooks.acl.addressee(&publication.message.topic);
         let session = addressee.and_then(|id| self.lock_sessions().by_client.get(&id).cloned());
         let mut wakers = Wakers::new();
-        let delivered = self.route_to(publication, 0, session, &mut wakers);
+        let delivered = self.route_to(publication, Publisher::NOBODY, session, &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
         delivered
     }

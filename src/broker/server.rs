@@ -41,7 +41,7 @@ pub struct Config {
     /// The bounds of topic names and filters, which the whole daemon shares.
     pub topics: TopicLimits,
     /// Bytes of a payload, which the whole daemon shares. MQTT 5 clients get reason 0x97 for a larger
-    /// one; what MQTT 3.1.1 clients send is acknowledged, dropped and counted.
+    /// one; what MQTT 3 clients send is acknowledged, dropped and counted.
     pub payload_max: usize,
 }
 
@@ -198,10 +198,11 @@ impl Broker {
         Ok(())
     }
 
-    /// Publishes delayed wills and ends old sessions until told to stop. [`Broker::serve_all`] does
-    /// this itself; only who passes all connections to [`Broker::serve_stream`] calls it.
+    /// Publishes delayed wills, ends old sessions, and says every 10 s on `$SYS/broker/…` how the broker
+    /// is doing, until told to stop. [`Broker::serve_all`] does this itself; only who passes all
+    /// connections to [`Broker::serve_stream`] calls it.
     pub async fn tend(&self, shutdown: Shutdown) {
-        self.core.tend(shutdown).await;
+        tokio::join!(self.core.tend(shutdown.clone()), self.core.report(shutdown));
     }
 
     /// Serves one client over any stream until its connection ends.

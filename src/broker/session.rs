@@ -143,7 +143,9 @@ impl Session {
     /// Makes `online` the connection of the session and returns its generation.
     pub(super) fn attach(&self, state: &mut State, online: Online, core: &Core) -> u64 {
         state.generation += 1;
-        state.online = Some(online);
+        if state.online.replace(online).is_none() {
+            add(&core.counters.clients, 1);
+        }
         state.kick = None;
         state.outbox.rewind();
         state.expires = None;
@@ -161,7 +163,9 @@ impl Session {
     /// clients that are there (MQTT 5.0 §4.1 leaves the choice).
     pub(super) fn leave(&self, state: &mut State, core: &Core) {
         self.online.store(false, Ordering::Relaxed);
-        state.online = None;
+        if state.online.take().is_some() {
+            sub(&core.counters.clients, 1);
+        }
         state.kick = None;
         state.waker = None;
         state.outbox.rewind();

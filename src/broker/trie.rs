@@ -138,6 +138,11 @@ impl Trie {
         }
     }
 
+    /// True when a subscription starts with that level.
+    pub(super) fn is_wanted_below(&self, first: &str) -> bool {
+        self.root.children.contains_key(first)
+    }
+
     /// The member of a shared subscription whose turn it is, with the QoS that it wants.
     pub(super) fn member(&self, wanted: &Wanted) -> Option<(Arc<Session>, QoS)> {
         let mut node = &self.root;
@@ -154,7 +159,7 @@ impl Trie {
         }
         let groups = &leaf.unwrap_or(&node.here).groups;
         let group = groups.iter().find(|group| Some(&group.name) == wanted.group.as_ref())?;
-        let chosen = group.choose()?;
+        let chosen = group.choose(Publisher::NOBODY)?;
         Some((Arc::clone(&chosen.session), chosen.terms.qos))
     }
 
@@ -165,8 +170,8 @@ impl Trie {
     }
 
     /// The sessions that want a topic, each once (MQTT 5.0 §3.3.4): at the highest QoS of the
-    /// matching subscriptions and with all their identifiers. `from` is the publisher's number.
-    pub(super) fn matches(&self, topic: &Topic, from: u64) -> Targets {
+    /// matching subscriptions and with all their identifiers.
+    pub(super) fn matches(&self, topic: &Topic, from: Publisher) -> Targets {
         let mut found = Found { from, leaves: 0, targets: Targets::new() };
         let text = topic.as_str();
         // A topic with `$` is not matched by a leading wildcard (MQTT-4.7.2-1).
@@ -175,9 +180,28 @@ impl Trie {
     }
 }
 
+/// Whose message it is that somebody may want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Publisher {
+    /// The number of its session.
+    pub session: u64,
+    /// It may get the message, too.
+    pub echoes: bool,
+}
+
+impl Publisher {
+    /// The daemon itself.
+    pub(super) const NOBODY: Self = Self { session: 0, echoes: true };
+
+    /// True when the message is not for its own publisher.
+    fn is_deaf(self, session: &Session, no_local: bool) -> bool {
+        session.number == self.session && (no_local || !self.echoes)
+    }
+}
+
 /// What a look-up has found so far.
 struct Found {
-    from: u64,
+    from: Publisher,
     /// Lists that gave something; a session stands at most once in each.
     leaves: usize,
     targets: Targets,
@@ -310,12 +334,12 @@ impl Leaf {
     fn collect(&self, found: &mut Found) {
         found.leaves += usize::from(!self.single.is_empty()) + self.groups.len();
         for subscription in &self.single {
-            if !(subscription.terms.no_local && subscription.session.number == found.from) {
+            if !found.from.is_deaf(&subscription.session, subscription.terms.no_local) {
                 found.add(subscription, None);
             }
         }
         for group in &self.groups {
-            if let Some(subscription) = group.choose() {
+            if let Some(subscription) = group.choose(found.from) {
                 found.add(subscription, Some(&group.wanted));
             }
         }
@@ -323,11 +347,17 @@ impl Leaf {
 }
 
 impl Group {
-    /// The next member in turn that is connected; when none is, the next in turn.
-    fn choose(&self) -> Option<&Subscription> {
+    /// The next member in turn that is connected; when none is, the next in turn. Not the publisher
+    /// when the message is not for it.
+    fn choose(&self, from: Publisher) -> Option<&Subscription> {
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.members.len();
         let turn = |step: usize| self.members.get(start.wrapping_add(step) % count.max(1));
-        (0..count).filter_map(turn).find(|member| member.session.is_online()).or_else(|| turn(0))
+        let mut may = (0..count).filter_map(turn).filter(|m| !from.is_deaf(&m.session, false));
+        let first = may.next()?;
+        Some(match first.session.is_online() {
+            true => first,
+            false => may.find(|member| member.session.is_online()).unwrap_or(first),
+        })
     }
 }

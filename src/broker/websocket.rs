@@ -21,8 +21,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 /// Where MQTT is.
 const PATH: &str = "/mqtt";
 
-/// The subprotocol (MQTT-6.0.0-3).
-const PROTOCOL: &str = "mqtt";
+/// The subprotocols (MQTT-6.0.0-3), the second that of clients of MQTT 3.1. The
+/// first of these that a client offers is spoken.
+const PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 
 /// Bytes that a connection reads at a time, all of which an idle one keeps.
 const READ_BUFFER: usize = 4 << 10;
@@ -65,13 +66,16 @@ impl Callback for Greeting {
         if request.uri().path() != PATH {
             return Err(refusal(StatusCode::NOT_FOUND, "mqtt is at /mqtt"));
         }
-        let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-        let offered = offered.filter_map(|value| value.to_str().ok());
-        if !offered.flat_map(|list| list.split(',')).any(|name| name.trim() == PROTOCOL) {
+        let offers = |name: &str| {
+            let lists = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+            let mut lists = lists.filter_map(|value| value.to_str().ok());
+            lists.any(|list| list.split(',').any(|other| other.trim() == name))
+        };
+        let Some(spoken) = PROTOCOLS.into_iter().find(|name| offers(name)) else {
             let text = "the subprotocol `mqtt` is expected (Sec-WebSocket-Protocol)";
             return Err(refusal(StatusCode::BAD_REQUEST, text));
-        }
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+        };
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(spoken));
         Ok(response)
     }
 }

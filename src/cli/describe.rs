@@ -164,7 +164,7 @@ pub fn sources_table() -> String {
     let built_in = [
         (
             "(listener)",
-            "The embedded MQTT broker: 3.1.1 and 5 on one port, also over TLS and WebSocket.",
+            "The embedded MQTT broker: 3.1, 3.1.1 and 5 on one port, also over TLS and WebSocket.",
             "listen: { mqtt: \"127.0.0.1:1883\" }",
         ),
         (

@@ -78,7 +78,7 @@ impl Ports {
         let web = web.into_iter().filter_map(|(scheme, at)| {
             at.map(|at| format!("  {:<5}  {scheme}://{at}/mqtt", scheme.to_uppercase()))
         });
-        std::iter::once(format!("  MQTT   {}  (3.1.1 and 5)", self.mqtt))
+        std::iter::once(format!("  MQTT   {}  (3.1, 3.1.1 and 5)", self.mqtt))
             .chain(secure)
             .chain(web)
             .chain([format!(

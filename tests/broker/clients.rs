@@ -73,12 +73,12 @@ async fn mosquitto_clients_exchange_messages() {
         return;
     }
     let (address, engine, end) = listening().await;
-    for version in ["mqttv311", "mqttv5"] {
+    for version in ["mqttv31", "mqttv311", "mqttv5"] {
         for qos in ["0", "1", "2"] {
             exchange(address, version, qos, &[]).await;
         }
     }
-    engine.until(18).await;
+    engine.until(27).await;
     end().await;
 }
 

@@ -54,7 +54,7 @@ async fn the_daemon_publishes_to_subscribers_and_retains() {
 async fn clients_are_listed_and_kicked() {
     let rig = Rig::new();
     let handle = rig.handle();
-    for version in BOTH {
+    for version in Version::ALL {
         let mut raw = rig.client("a", version).await;
         raw.subscribe("x", 0).await;
         let clients = handle.clients();

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use connectors::contract::{Ingress, Message, QoS, TopicLimits, shutdown};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
@@ -16,7 +18,7 @@ use tidegate::registry::{
 };
 use tidegate::rule::store::Store;
 
-use super::rig::{BOTH, Engine, Raw, Rig, START_MS, connect, message, text, topic};
+use super::rig::{Engine, Raw, Rig, START_MS, connect, message, text, topic};
 
 /// How often a message may be routed here.
 const HOPS: u8 = 4;
@@ -171,7 +173,7 @@ async fn only_a_device_that_signs_gets_in() {
 #[tokio::test]
 async fn a_device_has_one_connection() {
     let site = Site::new(Proof::Required).await;
-    for version in BOTH {
+    for version in Version::ALL {
         let mut first = site.device(0, version).await;
         let mut other = site.hello(&site.devices[0], "", version);
         // Another id of its own, signed with it: still the same device.
@@ -271,6 +273,97 @@ async fn the_daemon_reaches_a_device_on_its_system_topics() {
     }
     let down = Message::new(topic(&format!("/{key}/dev1/user/get")), "x", 1);
     assert_eq!(site.rig.handle().publish(&down).queued, 0);
+}
+
+/// CONNECT as another vendor's device software writes it, over MQTT 3.1.
+fn hello_in_one(device: &Device, secret: &str) -> Connect {
+    let names = format!("{}{}", device.product_key, device.device_name);
+    let mut hello = connect(&names, Version::V31);
+    let username = format!("{names};21010406;x7Kp2;1700000000000");
+    let key = STANDARD.decode(secret).unwrap();
+    let mac = Hmac::<Sha1>::new_from_slice(&key).unwrap().chain_update(&username).finalize();
+    hello.username = Some(username.into());
+    hello.password = Some(format!("{};hmacsha1", hex::encode(mac.into_bytes())).into());
+    hello
+}
+
+#[tokio::test]
+async fn devices_that_write_product_and_name_in_one_get_in() {
+    let site = Site::new(Proof::Required).await;
+    let (key, device) = (&site.key, &site.devices[0]);
+    let (mut raw, ack) = site.try_connect(hello_in_one(device, &device.secret)).await;
+    assert_eq!(ack.reason, Reason::SUCCESS);
+    let client = site.rig.handle().client(&site.session(0)).expect("the device's session");
+    assert_eq!(client.identity.device.as_ref().map(|d| &*d.device_name), Some("dev1"));
+    assert_eq!(raw.subscribe(&format!("$thing/down/property/{key}/dev1"), 0).await, Reason(0));
+    raw.publish(&format!("$thing/up/property/{key}/dev1"), "mine", 0).await;
+    raw.publish(&format!("$thing/up/property/{key}/dev2"), "forged", 1).await;
+    assert_eq!(site.got(), [(format!("$thing/up/property/{key}/dev1"), "mine".to_owned())]);
+    let down = Message::new(topic(&format!("$thing/down/property/{key}/dev1")), "x", 1);
+    assert_eq!(site.rig.handle().publish(&down).queued, 1);
+    assert_eq!(raw.brief().await.1, "x");
+
+    let other = hello_in_one(device, &site.devices[1].secret);
+    assert_eq!(site.try_connect(other).await.1.reason, Reason(4));
+    let stranger = Device { device_name: "nobody".into(), ..device.clone() };
+    let stranger = hello_in_one(&stranger, &device.secret);
+    assert_eq!(site.try_connect(stranger.clone()).await.1.reason, Reason(4));
+    site.registry.set_disabled(key, "dev1", true, 2).await.unwrap();
+    let disabled = hello_in_one(device, &device.secret);
+    assert_eq!(site.try_connect(disabled).await.1.reason, Reason(5));
+    // Without proof the message is still the device's, when there is one.
+    let site = Site::new(Proof::None).await;
+    let (mut raw, _) = site.try_connect(hello_in_one(&site.devices[1], "AAAA")).await;
+    raw.publish("any", "x", 1).await;
+    assert_eq!(site.rig.engine.messages().last().unwrap().device_name(), Some("dev2"));
+    assert_eq!(site.try_connect(stranger.clone()).await.1.reason, Reason::SUCCESS);
+    let site = Site::new(Proof::Password).await;
+    assert_eq!(site.try_connect(stranger).await.1.reason, Reason(4));
+}
+
+#[tokio::test]
+async fn a_device_never_gets_what_it_says_to_the_platform() {
+    for proof in [Proof::Required, Proof::None] {
+        let site = Site::new(proof).await;
+        let key = &site.key;
+        let mut raw = site.device(0, Version::V311).await;
+        let (answer, own) =
+            (format!("/ext/rrpc/1/{key}/dev1/user/get"), format!("/sys/{key}/dev1"));
+        for filter in [
+            format!("/ext/rrpc/+/{key}/dev1/user/get"),
+            format!("$share/g//ext/rrpc/+/{key}/dev1/user/get"),
+            format!("{own}/#"),
+            format!("$sys/{key}/dev1/#"),
+            format!("/{key}/dev1/update/error"),
+        ] {
+            assert_eq!(raw.subscribe(&filter, 0).await, Reason(0), "{filter}");
+        }
+        for topic in [
+            answer.clone(),
+            format!("/ext/rrpc/1/sys/{key}/dev1/thing/service/x"),
+            format!("{own}/rrpc/response/1"),
+            format!("{own}/thing/service/x_reply"),
+            format!("$sys/{key}/dev1/thing/service/x/invoke_reply"),
+        ] {
+            raw.publish(&topic, "x", 1).await;
+            raw.quiet().await;
+        }
+        // Its own topics bring it what it has asked for.
+        raw.send(Packet::Publish(message(&format!("/{key}/dev1/update/error"), "x", 0))).await;
+        assert_eq!(raw.brief().await.0, format!("/{key}/dev1/update/error"));
+        // What it is asked comes, once.
+        assert_eq!(site.rig.handle().publish(&Message::new(topic(&answer), "x", 1)).queued, 1);
+        assert_eq!(raw.brief().await.0, answer);
+        raw.quiet().await;
+    }
+    // Somebody who is no device sees all but what would go round for ever.
+    let site = Site::new(Proof::None).await;
+    let (mut raw, _) = site.try_connect(connect("desk", Version::V5)).await;
+    assert_eq!(raw.subscribe("#", 0).await, Reason(0));
+    raw.publish("/ext/rrpc/1/pk/dn/x", "x", 1).await;
+    raw.quiet().await;
+    raw.send(Packet::Publish(message("/sys/pk/dn/x", "x", 0))).await;
+    assert_eq!(raw.brief().await.0, "/sys/pk/dn/x");
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ fn call(to: &str, qos: QoS) -> Message {
 
 #[tokio::test(start_paused = true)]
 async fn the_daemon_reaches_a_client_that_has_not_subscribed() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = own();
         let mut raw = rig.client("dev", version).await;
         let mut other = rig.client("other", version).await;
@@ -66,7 +66,7 @@ async fn the_daemon_reaches_a_client_that_has_not_subscribed() {
 
 #[tokio::test(start_paused = true)]
 async fn who_subscribed_as_well_gets_it_once() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = own();
         let mut raw = rig.client("dev", version).await;
         raw.subscribe_all(vec![to("/sys/dev/#", 0), to("/sys/+/service", 1)], Default::default())
@@ -105,7 +105,7 @@ async fn a_client_is_looked_up_by_its_identifier() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_cut_off_says_nothing_more() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         let mut raw = rig.client("dev", version).await;
         raw.publish("a", "before", 1).await;

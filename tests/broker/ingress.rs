@@ -17,7 +17,7 @@ fn numbered(id: u16) -> Packet {
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_4_6_0_2_pubacks_wait_for_the_engine_and_keep_the_order() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         rig.engine.hold();
         let mut raw = rig.client("a", version).await;
@@ -65,7 +65,7 @@ async fn one_read_is_one_batch() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_the_engine_closes_the_connection_without_a_puback() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         rig.engine.hold();
         let mut raw = rig.client("a", version).await;
@@ -142,7 +142,7 @@ const MESSAGES: u16 = 20_000;
 /// The next messages are read and handed over while acknowledgements wait for the disk.
 #[tokio::test(start_paused = true)]
 async fn acknowledgements_that_come_late_do_not_slow_one_client_down() {
-    for version in BOTH {
+    for version in Version::ALL {
         let taken = with_late_acknowledgements(version).await;
         assert!(taken <= Duration::from_secs(1), "{taken:?} for {MESSAGES} messages");
     }
@@ -151,7 +151,7 @@ async fn acknowledgements_that_come_late_do_not_slow_one_client_down() {
 #[tokio::test]
 #[ignore = "T1: measures real time"]
 async fn one_client_with_late_acknowledgements_reaches_20_000_messages_a_second() {
-    for version in BOTH {
+    for version in Version::ALL {
         let taken = with_late_acknowledgements(version).await;
         println!("{version:?}: {:.0} messages a second", f64::from(MESSAGES) / taken.as_secs_f64());
         assert!(taken <= Duration::from_secs(1), "{taken:?} for {MESSAGES} messages");
@@ -189,7 +189,7 @@ async fn a_full_engine_stops_reading_one_connection_and_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_of_a_client_that_has_left_still_reach_the_engine() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         rig.engine.set_full(true);
         let mut raw = rig.client("a", version).await;

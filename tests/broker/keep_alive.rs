@@ -5,11 +5,11 @@ use std::time::Duration;
 use tidegate::broker::codec::{Packet, Reason, Version};
 use tokio::time::{Instant, advance};
 
-use super::rig::{BOTH, Rig, connect, message};
+use super::rig::{Rig, connect, message};
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_1_2_22_silence_of_one_and_a_half_intervals_ends_the_connection() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         let mut raw = rig.raw(version);
         let mut wish = connect("a", version);
@@ -25,7 +25,7 @@ async fn mqtt_3_1_2_22_silence_of_one_and_a_half_intervals_ends_the_connection()
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_12_4_1_pings_are_answered_and_keep_the_connection() {
-    for version in BOTH {
+    for version in Version::ALL {
         let mut raw = Rig::new().raw(version);
         let mut wish = connect("a", version);
         wish.keep_alive_s = 2;

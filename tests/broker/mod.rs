@@ -3,6 +3,7 @@
 //! Tests are named after the statements of the MQTT specifications that they show.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in what it calls too")]
+mod aliases;
 mod clients;
 mod connect;
 mod daemon;
@@ -11,6 +12,7 @@ mod downlink;
 mod ingress;
 mod keep_alive;
 mod kept;
+mod oldest;
 mod publish;
 mod qos2;
 mod qos2_model;
@@ -18,6 +20,7 @@ mod retained;
 pub mod rig;
 mod session;
 mod subscribe;
+mod sys;
 pub mod tls;
 pub mod websocket;
 mod will;

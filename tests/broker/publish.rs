@@ -9,11 +9,11 @@ use tidegate::broker::codec::{Name, Packet, Properties, Reason, Value, Version};
 use tidegate::broker::{Acl, Hooks, Identity, Limits};
 use tokio::time::advance;
 
-use super::rig::{BOTH, Rig, message, text};
+use super::rig::{Rig, message, text};
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_4_3_1_qos_0_is_delivered_without_an_answer() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         let mut subscriber = rig.client("s", version).await;
         assert_eq!(subscriber.subscribe("a/b", 1).await, Reason(0x01));
@@ -27,7 +27,7 @@ async fn mqtt_4_3_1_qos_0_is_delivered_without_an_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_4_3_2_4_qos_1_is_acknowledged_with_its_identifier() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         let mut subscriber = rig.client("s", version).await;
         subscriber.subscribe("a/b", 1).await;
@@ -59,7 +59,7 @@ async fn mqtt_3_3_1_3_dup_of_a_publisher_is_not_passed_on() {
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_3_1_4_qos_3_is_malformed() {
-    for version in BOTH {
+    for version in Version::ALL {
         let mut raw = Rig::new().client("a", version).await;
         raw.bytes(b"\x36\x06\x00\x01a\x00\x01\x00").await;
         raw.ends_with(Reason::MALFORMED).await;
@@ -75,7 +75,7 @@ async fn mqtt_3_3_1_2_dup_with_qos_0_is_malformed() {
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_2_2_1_3_packet_identifier_0_is_a_protocol_error() {
-    for version in BOTH {
+    for version in Version::ALL {
         let mut raw = Rig::new().client("a", version).await;
         let mut publish = message("a", "x", 1);
         publish.packet_id = 0;
@@ -88,8 +88,8 @@ async fn mqtt_2_2_1_3_packet_identifier_0_is_a_protocol_error() {
 async fn mqtt_3_3_2_2_topic_names_that_are_not_acceptable_are_never_lost_silently() {
     let long = "x".repeat(257);
     let deep = "a/".repeat(17);
-    for bad in ["a/+", "#", "", "a\u{1}b", &long, &deep] {
-        for version in BOTH {
+    for bad in ["a/+", "#", "a\u{1}b", &long, &deep] {
+        for version in Version::ALL {
             let rig = Rig::new();
             let mut raw = rig.client("a", version).await;
             raw.send(Packet::Publish(message(bad, "x", 0))).await;
@@ -107,15 +107,6 @@ async fn mqtt_3_3_2_2_topic_names_that_are_not_acceptable_are_never_lost_silentl
         assert_eq!(rig.snapshot().refused_topic, 2, "{bad:?}");
         assert!(rig.engine.messages().is_empty());
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn mqtt_3_3_2_8_topic_aliases_are_not_offered() {
-    let mut raw = Rig::new().client("a", Version::V5).await;
-    let mut publish = message("a", "x", 1);
-    publish.properties.push(Name::TopicAlias, Value::Short(1));
-    raw.send(Packet::Publish(publish)).await;
-    raw.ends_with(Reason::TOPIC_ALIAS_INVALID).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +129,7 @@ async fn mqtt_3_3_2_14_response_topics_have_no_wildcards() {
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_2_2_15_packets_that_are_too_large_end_the_connection() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::limited(|limits| limits.packet_bytes = 1_000);
         let mut raw = rig.client("a", version).await;
         raw.publish("a", &"x".repeat(980), 1).await;
@@ -221,7 +212,7 @@ async fn mqtt_3_3_2_6_message_expiry_counts_down_and_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_4_7_3_topics_are_any_text() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         let mut raw = rig.client("a", version).await;
         for name in ["温度", "车间/1", "/", "a//b", " ", "🌡/x", "$x/y"] {

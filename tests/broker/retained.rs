@@ -5,11 +5,11 @@ use std::time::Duration;
 use tidegate::broker::codec::{Name, Packet, Properties, Reason, Value, Version};
 use tokio::time::advance;
 
-use super::rig::{BOTH, Rig, message, to};
+use super::rig::{Rig, message, to};
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_3_1_5_the_last_retained_message_goes_to_new_subscribers() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         let mut publisher = rig.client("p", version).await;
         publisher.publish_retained("a/b", "old", 1).await;

@@ -223,6 +223,7 @@ pub fn message(topic: &str, payload: &str, qos: u8) -> Publish {
         retain: false,
         topic: topic.into(),
         packet_id: u16::from(qos > 0),
+        topic_alias: None,
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         properties: Properties::default(),
     }
@@ -329,6 +330,13 @@ impl Raw {
             Packet::ConnAck(ack) => ack,
             other => panic!("not CONNACK: {other:?}"),
         }
+    }
+
+    /// The next bytes are these, on a stream that has brought nothing yet.
+    pub async fn conn_ack_is(&mut self, bytes: &[u8]) {
+        let mut got = vec![0; bytes.len()];
+        self.io.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, bytes);
     }
 
     pub async fn message(&mut self) -> Publish {

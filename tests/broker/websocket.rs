@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::rig::{BOTH, Raw, Wire, connect, message};
+use super::rig::{Raw, Wire, connect, message};
 use super::tls::{Server, dial, files};
 
 pub async fn upgrade<IO: Wire>(
@@ -26,7 +26,8 @@ pub async fn upgrade<IO: Wire>(
         request.headers_mut().insert("sec-websocket-protocol", protocol);
     }
     let (socket, answer) = client_async(request, io).await?;
-    assert_eq!(answer.headers()["sec-websocket-protocol"], "mqtt");
+    let spoken = if protocol == "mqttv3.1" { protocol } else { "mqtt" };
+    assert_eq!(answer.headers()["sec-websocket-protocol"], spoken);
     Ok(socket)
 }
 
@@ -67,7 +68,7 @@ pub fn bytes_of<IO: Wire + 'static>(mut socket: WebSocketStream<IO>, most: usize
 #[tokio::test]
 async fn mqtt_6_0_0_2_packets_are_spread_over_messages_in_any_way() {
     let server = Server::start(None, true).await;
-    for (version, most) in BOTH.into_iter().zip([1, 60_000]) {
+    for (version, most) in Version::ALL.into_iter().zip([1_000, 1, 60_000]) {
         let io = bytes_of(plain(&server).await, most);
         let mut raw = Raw::over(io, version, server.stop.clone());
         raw.hello(connect("a", version)).await;
@@ -82,7 +83,7 @@ async fn mqtt_6_0_0_2_packets_are_spread_over_messages_in_any_way() {
         publisher.goodbye(Reason::SUCCESS).await;
         raw.goodbye(Reason::SUCCESS).await;
     }
-    assert_eq!(server.engine.messages().len(), 4);
+    assert_eq!(server.engine.messages().len(), 6);
     server.end().await;
 }
 
@@ -110,6 +111,9 @@ async fn other_paths_and_protocols_are_refused() {
             other => panic!("{path} {protocol}: {other:?}"),
         }
     }
+    // Clients of MQTT 3.1 have a name of their own for it.
+    let io = TcpStream::connect(server.address).await.unwrap();
+    assert!(upgrade(io, "/mqtt", "mqttv3.1").await.is_ok());
     let mut raw = TcpStream::connect(server.address).await.unwrap();
     raw.write_all(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00").await.unwrap();
     raw.shutdown().await.unwrap();

@@ -19,7 +19,7 @@ fn delayed(mut wish: Connect, seconds: u32) -> Connect {
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_1_2_8_a_lost_client_leaves_its_will_to_subscribers_and_the_engine() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         let mut witness = rig.client("w", version).await;
         witness.subscribe("gone", 1).await;
@@ -35,7 +35,7 @@ async fn mqtt_3_1_2_8_a_lost_client_leaves_its_will_to_subscribers_and_the_engin
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_14_4_3_a_goodbye_makes_the_will_void_unless_it_asks_for_it() {
-    for version in BOTH {
+    for version in Version::ALL {
         let rig = Rig::new();
         let mut raw = rig.raw(version);
         raw.hello(with_will(connect("a", version))).await;

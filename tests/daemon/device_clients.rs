@@ -2,7 +2,7 @@
 //! properties, services of both kinds, remote calls, shadows.
 //!
 //! `TIDEGATE_TEST_DEVICE_PYTHON` names a Python that has aliyun-iot-linkkit with paho-mqtt 1,
-//! `TIDEGATE_TEST_NODE_MODULES` a folder node_modules that has alibabacloud-iot-device-sdk.
+//! `TIDEGATE_TEST_TENCENT_PYTHON` one that has tencent-iot-device, `TIDEGATE_TEST_NODE_MODULES` a folder node_modules that has alibabacloud-iot-device-sdk.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -10,7 +10,9 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::process::Stdio;
 
+use connectors::contract::{QoS, Topic, TopicLimits};
 use serde_json::{Value, json};
+use tidegate::broker::client::{Client, Options};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -26,6 +28,9 @@ const MODEL: &str = r#"{
         { "identifier": "Later", "callType": "async", "inputData": [{ "identifier": "n", "dataType": { "type": "int" } }] }
     ]
 }"#;
+
+/// What clients have published.
+const MESSAGES: &str = "tidegate_mqtt_received_total";
 
 /// A device that runs, and what it tells.
 struct Device {
@@ -126,6 +131,11 @@ async fn play(command: Command, extended: bool) {
     let told = device.tells("shadow").await;
     assert_eq!(told[1]["method"], "control");
     assert_eq!(told[1]["payload"]["state"]["desired"], json!({ "color": "green" }));
+    // No answer came back to the device, which would have answered it, without end.
+    let (received, calls) =
+        (daemon.metric(MESSAGES), device.told.iter().filter(|t| t[0] == "rrpc"));
+    assert!(received < 30, "the device sent {received} messages: {:?}", device.told);
+    assert_eq!(calls.count(), usize::from(extended), "{:?}", device.told);
 }
 
 #[tokio::test]
@@ -144,6 +154,94 @@ async fn the_node_device_client_is_served() {
         command.env("NODE_PATH", modules).arg(script("node_device.js"));
         play(command, false).await;
     }
+}
+
+/// What another platform does for its devices: it acknowledges reports, and takes note of answers.
+const OTHER_RULES: (&str, &str) = (
+    "rules/other.yaml",
+    r#"
+rules:
+  - name: reports
+    sql: SELECT deviceName() AS device, clientToken, params FROM "$thing/up/property/+/+" WHERE method = 'report'
+    actions:
+      - file: { path: reports.jsonl }
+      - republish:
+          topic: "$thing/down/property/PK/${device}"
+          payload: '{"method":"report_reply","clientToken":"${clientToken}","code":0,"status":"success"}'
+  - name: events
+    sql: SELECT deviceName() AS device, events FROM "$thing/up/event/+/+"
+    actions: [{ file: { path: events.jsonl } }]
+  - name: answers
+    sql: SELECT clientToken, code, response FROM "$thing/up/+/+/+" WHERE code IS NOT NULL
+    actions: [{ file: { path: answers.jsonl } }]
+"#,
+);
+
+/// Another vendor's device client, of MQTT 3.1: it signs, reports, tells of an event, and is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_client_of_mqtt_3_1_is_served() {
+    let Some(python) = service("tencent-iot-device", "TIDEGATE_TEST_TENCENT_PYTHON") else {
+        return;
+    };
+    // The password is `password`, in few rounds: the program under test is not optimized.
+    let hash = "$pbkdf2-sha256$i=4096$c2FsdA$xeR41ZKIyEGqUw22hFxMjZYok6ABzk4RpJY4c6qYE0o";
+    let desk = format!(r#"{{ name: desk, password_hash: "{hash}", publish: ["$thing/down/#"] }}"#);
+    let config = format!("{CONFIG}auth: {{ devices: required }}\nusers: [{desk}]\n");
+    let daemon = Daemon::start(&config, &[]);
+    let api = Api::of(&daemon);
+    let product = api.ok("CreateProduct", &[("ProductName", "meters"), ("NodeType", "0")]).await;
+    let pk = product["ProductKey"].as_str().unwrap();
+    daemon.write(OTHER_RULES.0, &OTHER_RULES.1.replace("PK", pk));
+    super::eventually("the rules run", || {
+        daemon.get("/metrics").1.contains("rule=\"answers\"").then_some(())
+    });
+    let device = api.ok("RegisterDevice", &[("ProductKey", pk), ("DeviceName", "dev1")]).await;
+    let secret = device["Data"]["DeviceSecret"].as_str().unwrap();
+    let mut command = Command::new(python);
+    command.arg(script("tencent_device.py"));
+    let mut device = Device::start(command, &daemon, pk, secret);
+
+    // MQTT 3.1 has no flag for a session that was kept.
+    assert_eq!(device.tells("enabled").await, json!(["enabled", 0, 0]));
+    for _ in 0..4 {
+        assert_eq!(device.tells("granted").await[1], 0);
+    }
+    let acknowledged = device.tells("report_reply").await;
+    assert_eq!(acknowledged[1]["status"], "success");
+    let lines = daemon.lines("reports.jsonl", 1);
+    let report: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!((&report["device"], &report["params"]), (&json!("dev1"), &json!({ "Level": 7 })));
+    assert_eq!(report["clientToken"], acknowledged[1]["clientToken"]);
+    let lines = daemon.lines("events.jsonl", 1);
+    let told: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(told["events"][0]["eventId"], "Alarm", "{told}");
+    let of = [("ProductKey", pk), ("DeviceName", "dev1")];
+    assert_eq!(api.ok("GetDeviceStatus", &of).await["Data"]["Status"], "ONLINE");
+
+    let mut options = Options::new("desk");
+    options.username = Some("desk".into());
+    options.password = Some("password".into());
+    let mut desk = Client::connect(("127.0.0.1", daemon.mqtt), options).await.unwrap();
+    for (kind, request) in [
+        ("property", json!({ "method": "control", "clientToken": "c1", "params": { "Level": 3 } })),
+        (
+            "action",
+            json!({ "method": "action", "clientToken": "c2", "actionId": "Blink", "params": {} }),
+        ),
+    ] {
+        let topic = format!("$thing/down/{kind}/{pk}/dev1");
+        let topic = Topic::parse(topic, TopicLimits::default()).unwrap();
+        desk.publish(&topic, request.to_string().as_bytes(), QoS::AtLeastOnce, false)
+            .await
+            .unwrap();
+        desk.flush().await.unwrap();
+        assert_eq!(device.tells(request["method"].as_str().unwrap()).await[1], request);
+    }
+    let mut lines = daemon.lines("answers.jsonl", 2);
+    lines.sort();
+    assert_eq!(lines[0], r#"{"clientToken":"c1","code":0}"#);
+    assert_eq!(lines[1], r#"{"clientToken":"c2","code":0,"response":{"ok": 1}}"#);
+    assert!(!device.told.iter().any(|told| told[0] == "gone"), "{:?}", device.told);
 }
 
 #[tokio::test]

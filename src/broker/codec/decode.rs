@@ -30,7 +30,7 @@ pub enum DecodeError {
         most: usize,
     },
     /// CONNECT asks for a protocol that is not spoken here.
-    #[error("protocol level {0} is not supported, use 4 (MQTT 3.1.1) or 5")]
+    #[error("protocol level {0} is not supported, use 3 (MQTT 3.1, `MQIsdp`), 4 (MQTT 3.1.1) or 5")]
     Version(u8),
 }
 
@@ -96,12 +96,13 @@ pub fn decode_in(
         return Err(SHORT);
     }
     let flags = first & 0x0f;
-    let expected = match first >> 4 {
-        3 => flags,
-        6 | 8 | 10 => 2,
-        _ => 0,
+    let (mask, expected) = match first >> 4 {
+        3 => (0, 0),
+        6 | 8 | 10 => (0x0f, 2),
+        _ => (0x0f, 0),
     };
-    if flags != expected {
+    // MQTT 3.1 does not use these flags, and sets DUP where it sends PUBREL or SUBSCRIBE again.
+    if flags & mask != expected && version != Version::V31 {
         return Err(DecodeError::Malformed("reserved flags of the header are set"));
     }
     let packet = match first >> 4 {
@@ -115,11 +116,11 @@ pub fn decode_in(
         8 => Packet::Subscribe(subscribe(&mut from, version)?),
         9 => Packet::SubAck(sub_ack(&mut from, version, true)?),
         10 => Packet::Unsubscribe(unsubscribe(&mut from, version)?),
-        11 => Packet::UnsubAck(sub_ack(&mut from, version, version == Version::V5)?),
+        11 => Packet::UnsubAck(sub_ack(&mut from, version, version.is_5())?),
         12 => Packet::PingReq,
         13 => Packet::PingResp,
         14 => Packet::Disconnect(disconnect(&mut from, version, Place::Disconnect)?),
-        15 if version == Version::V5 => Packet::Auth(disconnect(&mut from, version, Place::Auth)?),
+        15 if version.is_5() => Packet::Auth(disconnect(&mut from, version, Place::Auth)?),
         _ => return Err(DecodeError::Malformed("unknown packet type")),
     };
     if from.is_empty() { Ok(packet) } else { Err(DecodeError::Malformed("the packet is too long")) }
@@ -128,14 +129,14 @@ pub fn decode_in(
 fn connect(from: &mut Reader<'_>) -> Result<Connect, DecodeError> {
     let protocol = from.text()?;
     let level = from.byte()?;
-    let version = match (&*protocol, level) {
-        ("MQTT", 4) => Version::V311,
-        ("MQTT", 5) => Version::V5,
-        ("MQTT" | "MQIsdp", other) => return Err(DecodeError::Version(other)),
-        _ => return Err(DecodeError::Malformed("the protocol name is not MQTT")),
+    let named = (&*protocol, level);
+    let version = match Version::ALL.into_iter().find(|version| version.protocol() == named) {
+        Some(version) => version,
+        None if matches!(&*protocol, "MQTT" | "MQIsdp") => return Err(DecodeError::Version(level)),
+        None => return Err(DecodeError::Malformed("the protocol name is not MQTT")),
     };
     let flags = from.byte()?;
-    if flags & 1 != 0 {
+    if flags & 1 != 0 && version != Version::V31 {
         return Err(DecodeError::Malformed("the reserved flag of CONNECT is set"));
     }
     let keep_alive_s = from.short()?;
@@ -154,11 +155,15 @@ fn connect(from: &mut Reader<'_>) -> Result<Connect, DecodeError> {
     } else {
         None
     };
-    if flags & 0xc0 == 0x40 && version == Version::V311 {
+    if flags & 0xc0 == 0x40 && !version.is_5() {
         return Err(DecodeError::Malformed("a password without a user name"));
     }
-    let username = if flags & 0x80 != 0 { Some(from.text()?) } else { None };
-    let password = if flags & 0x40 != 0 { Some(from.binary()?) } else { None };
+    // In MQTT 3.1 the end of the packet counts more than these two flags.
+    let is_there = |flag: u8, from: &Reader<'_>| {
+        flags & flag != 0 && !(version == Version::V31 && from.is_empty())
+    };
+    let username = if is_there(0x80, from) { Some(from.text()?) } else { None };
+    let password = if is_there(0x40, from) { Some(from.binary()?) } else { None };
     let clean_start = flags & 2 != 0;
     Ok(Connect {
         version,
@@ -174,17 +179,20 @@ fn connect(from: &mut Reader<'_>) -> Result<Connect, DecodeError> {
 
 fn conn_ack(from: &mut Reader<'_>, version: Version) -> Result<ConnAck, DecodeError> {
     let flags = from.byte()?;
-    if flags > 1 {
+    if flags > 1 && version != Version::V31 {
         return Err(DecodeError::Malformed("reserved flags of CONNACK are set"));
     }
     let reason = Reason(from.byte()?);
     let properties = from.properties(version, Place::ConnAck)?;
-    Ok(ConnAck { session_present: flags == 1, reason, properties })
+    // All of the byte is reserved in MQTT 3.1.
+    let session_present = flags == 1 && version != Version::V31;
+    Ok(ConnAck { session_present, reason, properties })
 }
 
 fn publish(from: &mut Reader<'_>, flags: u8, version: Version) -> Result<Publish, DecodeError> {
     let qos = (flags >> 1) & 3;
-    let dup = flags & 8 != 0;
+    // With QoS 0 the flag says nothing in MQTT 3.1.
+    let dup = flags & 8 != 0 && !(qos == 0 && version == Version::V31);
     if qos == 3 {
         return Err(DecodeError::Malformed("QoS 3"));
     }
@@ -193,9 +201,12 @@ fn publish(from: &mut Reader<'_>, flags: u8, version: Version) -> Result<Publish
     }
     let topic = from.text()?;
     let packet_id = if qos > 0 { from.packet_id()? } else { 0 };
-    let properties = from.properties(version, Place::Publish)?;
-    let payload = from.rest();
-    Ok(Publish { dup, qos, retain: flags & 1 != 0, topic, packet_id, payload, properties })
+    let (properties, topic_alias) = match version {
+        Version::V5 => Properties::of_publish(from)?,
+        Version::V311 | Version::V31 => (Properties::default(), None),
+    };
+    let (payload, retain) = (from.rest(), flags & 1 != 0);
+    Ok(Publish { dup, qos, retain, topic, packet_id, payload, topic_alias, properties })
 }
 
 fn ack(from: &mut Reader<'_>, version: Version) -> Result<Ack, DecodeError> {
@@ -211,7 +222,13 @@ fn subscribe(from: &mut Reader<'_>, version: Version) -> Result<Subscribe, Decod
     while !from.is_empty() {
         let filter = from.text()?;
         let options = from.byte()?;
-        let reserved = if version == Version::V5 { 0xc0 } else { 0xfc };
+        let (reserved, used) = match version {
+            Version::V5 => (0xc0, 0xff),
+            Version::V311 => (0xfc, 0xff),
+            // What is not used is not looked at.
+            Version::V31 => (0, 3),
+        };
+        let options = options & used;
         if options & reserved != 0 || options & 3 == 3 {
             return Err(DecodeError::Malformed("reserved options of a subscription are set"));
         }
@@ -369,7 +386,7 @@ impl Reader<'_> {
 
     fn properties(&mut self, version: Version, place: Place) -> Result<Properties, DecodeError> {
         match version {
-            Version::V311 => Ok(Properties::default()),
+            Version::V31 | Version::V311 => Ok(Properties::default()),
             Version::V5 => Properties::decode(self, place),
         }
     }
@@ -380,7 +397,7 @@ impl Reader<'_> {
         version: Version,
         place: Place,
     ) -> Result<(Reason, Properties), DecodeError> {
-        if self.is_empty() || version == Version::V311 {
+        if self.is_empty() || !version.is_5() {
             return Ok((Reason::SUCCESS, Properties::default()));
         }
         let reason = Reason(self.byte()?);

@@ -3,7 +3,7 @@
 //! It does not check that a packet makes sense: whoever builds one does.
 
 use super::packet::{Ack, ConnAck, Connect, Disconnect, Packet, Reason, SubAck, Version};
-use super::properties::Properties;
+use super::properties::{Name, Properties};
 
 /// The most bytes that a text or a piece of binary data has on the wire (MQTT 5.0 §1.5.4). What is
 /// longer is cut here, so whoever takes texts from elsewhere checks them first.
@@ -20,7 +20,9 @@ pub struct PublishHead<'a> {
     pub retain: bool,
     /// The packet identifier; ignored with QoS 0.
     pub packet_id: u16,
-    /// Properties, ignored by MQTT 3.1.1.
+    /// The number that stands for the topic, or is to stand for it; ignored by MQTT 3.
+    pub topic_alias: Option<u16>,
+    /// Properties, ignored by MQTT 3.
     pub properties: &'a Properties,
 }
 
@@ -36,6 +38,7 @@ pub fn encode(packet: &Packet, version: Version, out: &mut Vec<u8>) {
                 qos: publish.qos,
                 retain: publish.retain,
                 packet_id: publish.packet_id,
+                topic_alias: publish.topic_alias,
                 properties: &publish.properties,
             };
             return encode_publish(head, &publish.topic, &publish.payload, version, out);
@@ -67,7 +70,7 @@ pub fn encode(packet: &Packet, version: Version, out: &mut Vec<u8>) {
             }
             0xa2
         }
-        Packet::UnsubAck(ack) => put_sub_ack(0xb0, ack, version == Version::V5, version, &mut body),
+        Packet::UnsubAck(ack) => put_sub_ack(0xb0, ack, version.is_5(), version, &mut body),
         Packet::PingReq => 0xc0,
         Packet::PingResp => 0xd0,
         Packet::Disconnect(end) => put_disconnect(0xe0, end, version, &mut body),
@@ -101,7 +104,7 @@ pub fn encode_ack(
     out: &mut Vec<u8>,
 ) {
     let ([high, low], first) = (packet_id.to_be_bytes(), kind as u8);
-    if version == Version::V311 || reason == Reason::SUCCESS {
+    if !version.is_5() || reason == Reason::SUCCESS {
         out.extend_from_slice(&[first, 2, high, low]);
     } else {
         out.extend_from_slice(&[first, 3, high, low, reason.0]);
@@ -124,7 +127,14 @@ pub fn encode_publish(
     if head.qos > 0 {
         put_short(out, head.packet_id);
     }
-    put_properties(out, head.properties, version);
+    if version.is_5() {
+        put_var(out, u32::try_from(properties_len(head)).unwrap_or(u32::MAX));
+        if let Some(alias) = head.topic_alias {
+            out.push(Name::TopicAlias as u8);
+            put_short(out, alias);
+        }
+        head.properties.encode(out);
+    }
     out.extend_from_slice(payload);
 }
 
@@ -137,9 +147,9 @@ pub fn publish_len(head: PublishHead<'_>, topic: &str, payload: &[u8], version: 
 
 fn body_len(head: PublishHead<'_>, topic: &str, payload: &[u8], version: Version) -> usize {
     let properties = match version {
-        Version::V311 => 0,
+        Version::V31 | Version::V311 => 0,
         Version::V5 => {
-            let len = head.properties.encoded_len();
+            let len = properties_len(head);
             len + var_len(len)
         }
     };
@@ -147,9 +157,15 @@ fn body_len(head: PublishHead<'_>, topic: &str, payload: &[u8], version: Version
     2 + topic.len().min(TEXT_MAX) + id + properties + payload.len()
 }
 
+fn properties_len(head: PublishHead<'_>) -> usize {
+    let alias = if head.topic_alias.is_some() { 3 } else { 0 };
+    alias + head.properties.encoded_len()
+}
+
 fn put_connect(connect: &Connect, body: &mut Vec<u8>) -> u8 {
-    put_binary(body, b"MQTT");
-    body.push(if connect.version == Version::V5 { 5 } else { 4 });
+    let (name, level) = connect.version.protocol();
+    put_binary(body, name.as_bytes());
+    body.push(level);
     let mut flags = u8::from(connect.clean_start) << 1;
     if let Some(will) = &connect.will {
         flags |= 4 | will.qos << 3 | u8::from(will.retain) << 5;
@@ -174,7 +190,8 @@ fn put_connect(connect: &Connect, body: &mut Vec<u8>) -> u8 {
 }
 
 fn put_conn_ack(ack: &ConnAck, version: Version, body: &mut Vec<u8>) -> u8 {
-    body.push(u8::from(ack.session_present));
+    // In MQTT 3.1 this byte is reserved.
+    body.push(u8::from(ack.session_present && version != Version::V31));
     body.push(ack.reason.0);
     put_properties(body, &ack.properties, version);
     0x20
@@ -208,7 +225,7 @@ fn put_disconnect(first: u8, end: &Disconnect, version: Version, body: &mut Vec<
 
 /// The reason and the properties, left out where MQTT 5.0 allows it.
 fn put_reason(reason: Reason, properties: &Properties, version: Version, body: &mut Vec<u8>) {
-    if version == Version::V311 || (reason == Reason::SUCCESS && properties.is_empty()) {
+    if !version.is_5() || (reason == Reason::SUCCESS && properties.is_empty()) {
         return;
     }
     body.push(reason.0);
@@ -218,7 +235,7 @@ fn put_reason(reason: Reason, properties: &Properties, version: Version, body: &
 }
 
 fn put_properties(out: &mut Vec<u8>, properties: &Properties, version: Version) {
-    if version == Version::V311 {
+    if !version.is_5() {
         return;
     }
     put_var(out, u32::try_from(properties.encoded_len()).unwrap_or(u32::MAX));

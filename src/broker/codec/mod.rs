@@ -1,4 +1,4 @@
-//! MQTT 3.1.1 and 5.0 on the wire: packets to bytes and back, without copying topics or payloads.
+//! MQTT 3.1, 3.1.1 and 5.0 on the wire: packets to bytes and back, without copying topics or payloads.
 //!
 //! It knows no socket and no session: what a packet may do when is decided by whoever reads it.
 

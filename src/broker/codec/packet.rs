@@ -1,6 +1,6 @@
-//! The packets of MQTT as data, for both versions at once (MQTT 5.0 §3, MQTT 3.1.1 §3).
+//! The packets of MQTT as data, for all versions at once (MQTT 5.0 §3, MQTT 3.1.1 §3, MQTT 3.1 §3).
 //!
-//! Fields that only MQTT 5.0 has are at their default in a packet of MQTT 3.1.1.
+//! Fields that only MQTT 5.0 has are at their default in a packet of MQTT 3.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -10,13 +10,36 @@ use super::Properties;
 /// The protocol that a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
+    /// MQTT 3.1, protocol name `MQIsdp`, level 3.
+    V31,
     /// MQTT 3.1.1, protocol level 4.
     V311,
     /// MQTT 5.0, protocol level 5.
     V5,
 }
 
-/// A reason code of MQTT 5.0 §2.4, or a CONNACK return code of MQTT 3.1.1 §3.2.2.3.
+impl Version {
+    /// All that are spoken.
+    pub const ALL: [Self; 3] = [Self::V31, Self::V311, Self::V5];
+
+    /// MQTT 5.0: packets have properties, and answers have reasons.
+    #[must_use]
+    pub fn is_5(self) -> bool {
+        self == Self::V5
+    }
+
+    /// The protocol's name and level as CONNECT has them.
+    #[must_use]
+    pub fn protocol(self) -> (&'static str, u8) {
+        match self {
+            Self::V31 => ("MQIsdp", 3),
+            Self::V311 => ("MQTT", 4),
+            Self::V5 => ("MQTT", 5),
+        }
+    }
+}
+
+/// A reason code of MQTT 5.0 §2.4, or a CONNACK return code of MQTT 3 (3.1.1 §3.2.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reason(pub u8);
 
@@ -29,7 +52,7 @@ impl Reason {
     pub const NO_MATCHING_SUBSCRIBERS: Self = Self(0x10);
     /// There was no such subscription.
     pub const NO_SUBSCRIPTION_EXISTED: Self = Self(0x11);
-    /// A failure without a more precise reason; SUBACK's only failure in MQTT 3.1.1.
+    /// A failure without a more precise reason; SUBACK's only failure in MQTT 3.1.1. MQTT 3.1 has none.
     pub const UNSPECIFIED: Self = Self(0x80);
     /// The bytes are no packet.
     pub const MALFORMED: Self = Self(0x81);
@@ -126,7 +149,7 @@ pub enum Packet {
     SubAck(SubAck),
     /// A client wants no more messages.
     Unsubscribe(Unsubscribe),
-    /// The answer to UNSUBSCRIBE; MQTT 3.1.1 has no reasons here.
+    /// The answer to UNSUBSCRIBE; MQTT 3 has no reasons here.
     UnsubAck(SubAck),
     /// A client shows that it lives.
     PingReq,
@@ -143,7 +166,7 @@ pub enum Packet {
 pub struct Connect {
     /// The protocol.
     pub version: Version,
-    /// Clean Start, or Clean Session in MQTT 3.1.1.
+    /// Clean Start, or Clean Session in MQTT 3.
     pub clean_start: bool,
     /// Seconds between two packets of the client at most; 0 means no limit.
     pub keep_alive_s: u16,
@@ -177,9 +200,9 @@ pub struct Will {
 /// CONNACK, MQTT 5.0 §3.2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnAck {
-    /// The broker has kept a session for this client identifier.
+    /// The broker has kept a session for this client identifier; MQTT 3.1 does not say.
     pub session_present: bool,
-    /// Reason code, or return code (0–5) in MQTT 3.1.1.
+    /// Reason code, or return code (0–5) in MQTT 3.
     pub reason: Reason,
     /// MQTT 5.0 properties.
     pub properties: Properties,
@@ -200,6 +223,9 @@ pub struct Publish {
     pub packet_id: u16,
     /// The payload.
     pub payload: Bytes,
+    /// The number that stands for the topic on this connection (MQTT 5.0 §3.3.2.3.4), which is not
+    /// among `properties`: it is no part of the message.
+    pub topic_alias: Option<u16>,
     /// MQTT 5.0 properties.
     pub properties: Properties,
 }
@@ -246,7 +272,7 @@ pub struct SubscribeTo {
 pub struct SubAck {
     /// The packet identifier of the request.
     pub packet_id: u16,
-    /// One per topic filter, in order.
+    /// One per topic filter, in order. In a SUBACK of MQTT 3.1 each is a QoS.
     pub reasons: Vec<Reason>,
     /// MQTT 5.0 properties.
     pub properties: Properties,

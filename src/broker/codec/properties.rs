@@ -269,12 +269,30 @@ impl Properties {
 
     /// Reads the length and the properties that follow it.
     pub(super) fn decode(from: &mut Reader<'_>, place: Place) -> Result<Self, DecodeError> {
-        let len = from.var()?;
-        if len == 0 {
-            return Ok(Self::default());
-        }
-        let mut part = from.part(len as usize)?;
         let mut list = Vec::new();
+        Self::each(from, place, |property| list.push(property))?;
+        Ok(Self(list))
+    }
+
+    /// The properties of a PUBLISH, and apart from them its topic alias, which takes no memory.
+    pub(super) fn of_publish(from: &mut Reader<'_>) -> Result<(Self, Option<u16>), DecodeError> {
+        let (mut list, mut alias) = (Vec::new(), None);
+        Self::each(from, Place::Publish, |property| match property {
+            Property { name: Name::TopicAlias, value: Value::Short(number) } => {
+                alias = Some(number)
+            }
+            other => list.push(other),
+        })?;
+        Ok((Self(list), alias))
+    }
+
+    fn each(
+        from: &mut Reader<'_>,
+        place: Place,
+        mut take: impl FnMut(Property),
+    ) -> Result<(), DecodeError> {
+        let len = from.var()?;
+        let mut part = from.part(len as usize)?;
         let mut seen = 0_u64;
         while !part.is_empty() {
             let property = Property::decode(&mut part, place)?;
@@ -285,9 +303,9 @@ impl Properties {
                 return Err(DecodeError::Protocol("a property stands twice"));
             }
             seen |= bit;
-            list.push(property);
+            take(property);
         }
-        Ok(Self(list))
+        Ok(())
     }
 }
 

@@ -23,9 +23,10 @@ fn user() -> impl Strategy<Value = Properties> {
 }
 
 fn publish() -> impl Strategy<Value = Packet> {
-    let numbers = (any::<bool>(), 0_u8..3, any::<bool>(), 1_u16.., any::<u32>());
+    let alias = proptest::option::of(any::<u16>());
+    let numbers = (any::<bool>(), 0_u8..3, any::<bool>(), 1_u16.., any::<u32>(), alias);
     (numbers, text(), binary(), user()).prop_map(|(n, topic, payload, properties)| {
-        let (dup, qos, retain, id, expiry) = n;
+        let (dup, qos, retain, id, expiry, topic_alias) = n;
         Packet::Publish(Publish {
             dup: dup && qos > 0,
             qos,
@@ -33,6 +34,7 @@ fn publish() -> impl Strategy<Value = Packet> {
             topic,
             packet_id: if qos > 0 { id } else { 0 },
             payload: payload.clone(),
+            topic_alias,
             properties: properties
                 .with(Name::MessageExpiry, Value::Long(expiry))
                 .with(Name::CorrelationData, Value::Binary(payload))
@@ -110,7 +112,7 @@ fn encoded(packet: &Packet, version: Version) -> Bytes {
 
 /// Whatever the bytes are, reading them ends, and what was read can be written and read again.
 fn survive(bytes: &Bytes) {
-    for version in [Version::V311, Version::V5] {
+    for version in Version::ALL {
         let Ok(Some(len)) = frame_len(bytes, 1 << 20) else { continue };
         if len > bytes.len() {
             continue;
@@ -170,6 +172,44 @@ fn lengths_are_checked_before_anything_is_read() {
 }
 
 #[test]
+fn version_3_1_is_more_lenient() {
+    let connect = |bytes: &[u8]| {
+        let length = u8::try_from(bytes.len()).expect("short");
+        decode(&Bytes::from([&[0x10, length], bytes].concat()), Version::V5)
+    };
+    for (flags, rest, username, password) in [
+        (0xc2_u8, &b"\x00\x01a\x00\x01u\x00\x01p"[..], Some("u"), Some("p")),
+        // The end of the packet counts more than the flags, and the lowest of them is not used.
+        (0xc3, b"\x00\x01a\x00\x01u", Some("u"), None),
+        (0xc2, b"\x00\x01a", None, None),
+    ] {
+        let bytes = [&b"\x00\x06MQIsdp\x03"[..], &[flags, 0, 60], rest].concat();
+        let Ok(Packet::Connect(connect)) = connect(&bytes) else { panic!("{bytes:x?}") };
+        assert_eq!((connect.version, connect.keep_alive_s), (Version::V31, 60));
+        assert_eq!(connect.username.as_deref(), username);
+        assert_eq!(connect.password.as_deref(), password.map(str::as_bytes));
+        let again = encoded(&Packet::Connect(connect.clone()), Version::V31);
+        assert_eq!(again[2..11], b"\x00\x06MQIsdp\x03"[..]);
+        assert_eq!(decode(&again, Version::V5), Ok(Packet::Connect(connect)));
+    }
+    assert_eq!(connect(b"\x00\x06MQIsdp\x04\x02\x00\x00\x00\x01a"), Err(DecodeError::Version(4)));
+    assert_eq!(connect(b"\x00\x04MQTT\x03\x02\x00\x00\x00\x01a"), Err(DecodeError::Version(3)));
+    // Sent once more, with DUP; options that are not used; a reserved byte.
+    for (bytes, strict) in [
+        (&b"\x6a\x02\x00\x01"[..], false),
+        (b"\x8a\x06\x00\x01\x00\x01a\x01", false),
+        (b"\x82\x06\x00\x01\x00\x01a\xfd", false),
+        (b"\x20\x02\xfe\x00", false),
+        (b"\x38\x03\x00\x01a", false),
+        (b"\x82\x06\x00\x01\x00\x01a\x01", true),
+    ] {
+        let bytes = Bytes::copy_from_slice(bytes);
+        assert!(decode(&bytes, Version::V31).is_ok(), "{bytes:x?}");
+        assert_eq!(decode(&bytes, Version::V311).is_ok(), strict, "{bytes:x?}");
+    }
+}
+
+#[test]
 fn packets_of_version_3_have_no_properties() {
     let publish = Packet::Publish(Publish {
         dup: false,
@@ -178,9 +218,12 @@ fn packets_of_version_3_have_no_properties() {
         topic: "车间/1/温度".into(),
         packet_id: 7,
         payload: Bytes::from_static(b"21"),
+        topic_alias: None,
         properties: Properties::default(),
     });
-    let bytes = encoded(&publish, Version::V311);
-    assert_eq!(bytes[..4], [0x33, 21, 0, 15]);
-    assert_eq!(decode(&bytes, Version::V311), Ok(publish));
+    for version in [Version::V31, Version::V311] {
+        let bytes = encoded(&publish, version);
+        assert_eq!(bytes[..4], [0x33, 21, 0, 15]);
+        assert_eq!(decode(&bytes, version).as_ref(), Ok(&publish));
+    }
 }

@@ -1,4 +1,4 @@
-// MQTT.js (npm mqtt) against the broker at a URL: both versions, the usual features.
+// MQTT.js (npm mqtt) against the broker at a URL: all versions, the usual features, topic aliases.
 // The folder node_modules is in TIDEGATE_TEST_NODE_MODULES.
 const assert = require("node:assert");
 const path = require("node:path");
@@ -7,7 +7,8 @@ const mqtt = require(path.join(process.env.TIDEGATE_TEST_NODE_MODULES, "mqtt"));
 const url = process.argv[2];
 
 async function connect(options) {
-  const client = mqtt.connect(url, { reconnectPeriod: 0, ...options });
+  const protocolId = options.protocolVersion === 3 ? "MQIsdp" : "MQTT";
+  const client = mqtt.connect(url, { reconnectPeriod: 0, protocolId, ...options });
   const inbox = [];
   const waiting = [];
   client.on("message", (topic, payload, packet) => {
@@ -55,7 +56,8 @@ async function run(protocolVersion) {
   await subscriber.endAsync();
   await publisher.publishAsync("车间/1", "waited", { qos: 1 });
   subscriber = await connect(kept);
-  assert.equal(subscriber.sessionPresent, true);
+  // MQTT 3.1 does not say that it has kept the session.
+  assert.equal(subscriber.sessionPresent, protocolVersion !== 3);
   assert.equal((await subscriber.next()).payload, "waited");
 
   const will = { topic: "车间/lost", payload: "lost", qos: 1 };
@@ -75,8 +77,28 @@ async function run(protocolVersion) {
   await publisher.endAsync();
 }
 
+// Both sides send a topic once and its alias from then on.
+async function aliases() {
+  const takes = { protocolVersion: 5, clientId: "js-a", properties: { topicAliasMaximum: 4 } };
+  const subscriber = await connect(takes);
+  const publisher = await connect({ protocolVersion: 5, clientId: "js-b", autoAssignTopicAlias: true });
+  await subscriber.subscribeAsync("floor/#", { qos: 1 });
+  let aliased = 0;
+  for (let n = 0; n < 100; n++) {
+    const topic = `floor/${n % 7}/温度`;
+    await publisher.publishAsync(topic, `${n}`, { qos: n % 2 });
+    const got = await subscriber.next();
+    assert.deepEqual([got.topic, got.payload], [topic, `${n}`]);
+    aliased += got.packet.properties?.topicAlias ? 1 : 0;
+  }
+  assert(aliased > 40, `${aliased}`);
+  await subscriber.endAsync();
+  await publisher.endAsync();
+}
+
 (async () => {
-  for (const protocolVersion of [4, 5]) await run(protocolVersion);
+  for (const protocolVersion of [3, 4, 5]) await run(protocolVersion);
+  await aliases();
   console.log("ok");
   process.exit(0);
 })().catch((error) => {
