@@ -2,19 +2,21 @@
 //! no redirects and sends nothing to a host that is not written in the rule.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::contract::{
-    Body, ConfigError, DeliveryError, Env, FailureKind, Outcome, PathGuard, Period, Preview,
-    Record, Sink, SinkConfig, Template,
+    Body, ConfigError, DeliveryError, Env, FailureKind, Network, Outcome, PathGuard, Period,
+    Preview, Record, Sink, SinkConfig, Template, Unreachable,
 };
 
 /// Records in one call.
@@ -74,8 +76,9 @@ impl SinkConfig for HttpSettings {
     const EXAMPLE: &'static str =
         r#"{ url: "http://127.0.0.1:9000/invoke/${device}", timeout: 5s }"#;
 
-    fn build(self, _: &Env) -> Result<Arc<dyn Sink>, ConfigError> {
+    fn build(self, env: &Env) -> Result<Arc<dyn Sink>, ConfigError> {
         let (root, shown) = read_url(self.url.as_str())?;
+        check_address(&root, &env.network)?;
         let method = Method::from_bytes(self.method.to_ascii_uppercase().as_bytes())
             .map_err(|_| ConfigError::new("method", "expected a method such as POST or PUT"))?;
         let mut headers = Vec::with_capacity(self.headers.len());
@@ -99,6 +102,10 @@ impl SinkConfig for HttpSettings {
             .timeout(self.timeout.get())
             .connect_timeout(self.timeout.get())
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Names(env.network.clone()));
+        // A proxy would resolve names itself, and connect to what nobody has looked at.
+        let client = if env.network.is_configured() { client.no_proxy() } else { client };
+        let client = client
             .build()
             .map_err(|error| ConfigError::new("", format!("can't make an HTTP client: {error}")))?;
         let path = self.url.as_str().split(['?', '#']).next().unwrap_or_default();
@@ -133,6 +140,42 @@ fn read_url(url: &str) -> Result<(Url, String), ConfigError> {
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let path = rest.split(['?', '#']).next().unwrap_or(rest);
     Ok((root, format!("{scheme}://{host}{path}")))
+}
+
+/// Refuses a host that is an address, and one that may not be reached: nobody resolves it later.
+fn check_address(root: &Url, network: &Network) -> Result<(), ConfigError> {
+    let host = root.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        Ok(address) => network
+            .check(host, address)
+            .map_err(|refused| ConfigError::new("url", refused.to_string())),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Resolves names to those of their addresses that may be reached.
+struct Names(Network);
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let network = self.0.clone();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let mut refused = None;
+            let mut reached = Vec::new();
+            for address in found {
+                match network.check(name.as_str(), address.ip()) {
+                    Ok(()) => reached.push(address),
+                    Err(problem) => refused = Some(problem),
+                }
+            }
+            match refused {
+                Some(problem) if reached.is_empty() => Err(problem.into()),
+                _ => Ok(Box::new(reached.into_iter()) as Addrs),
+            }
+        })
+    }
 }
 
 struct Http {
@@ -299,6 +342,7 @@ impl Http {
 
     fn failure(&self, error: reqwest::Error) -> DeliveryError {
         let kind = match () {
+            () if is_refused(&error) => FailureKind::Denied,
             () if error.is_builder() => FailureKind::Rejected,
             () if error.is_connect() && error.is_timeout() => FailureKind::Timeout,
             () if error.is_connect() => FailureKind::Unreachable,
@@ -317,6 +361,18 @@ impl Http {
         text.push_str(&causes.join(": ").chars().take(ANSWER_SHOWN).collect::<String>());
         DeliveryError::new(kind, text)
     }
+}
+
+/// True when the address that a name leads to may not be reached.
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(here) = cause {
+        if here.is::<Unreachable>() {
+            return true;
+        }
+        cause = here.source();
+    }
+    false
 }
 
 /// What an answer means (RFC 9110 §15): wait and try again, change the configuration, or give this

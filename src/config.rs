@@ -1,6 +1,8 @@
 //! The daemon's configuration: one struct, from which parsing, defaults and schema come.
 
 mod api;
+mod metrics;
+mod network;
 mod promises;
 mod store;
 mod users;
@@ -10,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use connectors::contract::{Period, TopicLimits};
+use connectors::contract::{Network, Period, TopicLimits};
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -21,9 +23,12 @@ use crate::engine::spool::{SpoolLimits, WhenFull};
 use crate::problem::Problem;
 use crate::registry;
 use crate::sql;
+use crate::web::Pages;
 use crate::yaml::Document;
 
 pub use api::ApiBounds;
+pub use metrics::MetricsForm;
+pub use network::NetworkForm;
 pub use promises::{PromiseForm, Promises, SourceForm, in_force};
 pub use store::StoreForm;
 pub use users::UserForm;
@@ -68,6 +73,10 @@ pub struct Config {
     pub endpoints: Vec<crate::api::Endpoint>,
     /// What keeps messages that were acknowledged until they are delivered.
     pub spool: Spool,
+    /// Which addresses rules may reach.
+    pub network: NetworkForm,
+    /// Who may read the metrics.
+    pub metrics: MetricsForm,
     /// Bounds of everything.
     pub limits: Limits,
     /// Paths are relative to this folder: the file's, or the current one.
@@ -102,6 +111,13 @@ pub struct Listen {
     #[schemars(with = "String")]
     #[serde(deserialize_with = "address")]
     pub http: SocketAddr,
+    /// Names, without port, under which clients reach the listeners for HTTP and WebSocket, beside IP
+    /// addresses, `localhost` and names without dots; `*` is any. Without a list, listeners whose
+    /// clients all have to prove who they are take any.
+    pub allow_hosts: Vec<String>,
+    /// Origins of web pages, such as `https://desk.example`, that may speak to these listeners,
+    /// beside pages of the same host and port; `*` is any.
+    pub allow_origins: Vec<String>,
 }
 
 /// Who may connect.
@@ -312,6 +328,8 @@ impl Default for Listen {
             ws: None,
             wss: None,
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            allow_hosts: Vec::new(),
+            allow_origins: Vec::new(),
         }
     }
 }
@@ -339,6 +357,8 @@ impl Default for Config {
             promises: Promises::default(),
             endpoints: Vec::new(),
             spool: Spool::default(),
+            network: NetworkForm::default(),
+            metrics: MetricsForm::default(),
             limits: Limits::default(),
             base_dir: PathBuf::from("."),
             document: None,
@@ -396,6 +416,12 @@ impl Config {
         }
         config.store.server().map_err(|message| document.problem("store.postgres", message))?;
         config.zone().map_err(|message| document.problem("time_zone", message))?;
+        config
+            .network()
+            .map_err(|(list, message)| document.problem(&format!("network.{list}"), message))?;
+        config
+            .pages()
+            .map_err(|(list, message)| document.problem(&format!("listen.{list}"), message))?;
         config.users().map_err(|(path, message)| document.problem(&path, message))?;
         config
             .check_exposure()
@@ -434,6 +460,22 @@ impl Config {
         users::read(&self.users, self.limits.topic())
     }
 
+    /// Which addresses rules may reach.
+    ///
+    /// # Errors
+    /// The list of `network` that has a wrong entry, and why.
+    pub fn network(&self) -> Result<Network, (&'static str, String)> {
+        Network::new(&self.network.allow, &self.network.deny)
+    }
+
+    /// Which web pages may speak to the listeners.
+    ///
+    /// # Errors
+    /// The list of `listen` that has a wrong entry, and why.
+    pub fn pages(&self) -> Result<Pages, (&'static str, String)> {
+        Pages::new(&self.listen.allow_hosts, &self.listen.allow_origins)
+    }
+
     /// The configured time zone.
     ///
     /// # Errors
@@ -450,7 +492,7 @@ impl Config {
     /// True when every listener is on loopback.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        let Listen { mqtt, http, mqtts, ws, wss } = &self.listen;
+        let Listen { mqtt, http, mqtts, ws, wss, .. } = &self.listen;
         let all = [Some(mqtt), Some(http), mqtts.as_ref(), ws.as_ref(), wss.as_ref()];
         all.into_iter().flatten().all(|address| address.ip().is_loopback())
     }

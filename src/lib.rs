@@ -54,4 +54,5 @@ pub mod registry;
 pub mod rule;
 pub mod sql;
 pub mod thing;
+pub mod web;
 pub mod yaml;

@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Publisher, Sink, Source, TopicLimits};
+use super::{Network, Publisher, Sink, Source, TopicLimits};
 
 /// A connection as the catalogue keeps it; each connector knows its own type.
 pub type AnyConnection = Arc<dyn Any + Send + Sync>;
@@ -63,6 +63,8 @@ pub struct Env {
     pub payload_max: usize,
     /// How often a message may be republished, see [`HOPS_MAX`].
     pub hops_max: u8,
+    /// Which addresses may be reached when the settings of an action say where to.
+    pub network: Network,
 }
 
 /// The current folder, no connection, no publisher, and the limits that hold unless others are set.
@@ -75,6 +77,7 @@ impl Default for Env {
             topic_limits: TopicLimits::default(),
             payload_max: 1 << 20,
             hops_max: HOPS_MAX,
+            network: Network::default(),
         }
     }
 }

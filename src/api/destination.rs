@@ -37,7 +37,7 @@ pub struct Endpoint {
     pub connection: Option<String>,
     /// Instead of a connection: the URL of a function or webhook that gets each record in a POST.
     /// `{serviceName}`, `{functionName}`, `{themeName}`, `{topicName}` and so on stand for the texts
-    /// of the configuration, percent-encoded.
+    /// of the configuration, percent-encoded; not in the host, which only this file names.
     #[serde(default)]
     pub url: Option<String>,
 }
@@ -260,6 +260,9 @@ impl Destinations {
             return Err(kind.missing.with(text));
         };
         match (&endpoint.url, &endpoint.connection) {
+            (Some(url), None) if !names_host(url) => {
+                Err(error::ENDPOINT.with(format!("`endpoints:` has `{url}`: {HOST_IS_WRITTEN}")))
+            }
             (Some(url), None) => Ok(Target::Url(url)),
             (None, Some(name)) => match self.connections.kind(name) {
                 Some(kind) => Ok(Target::Connection { name, kind }),
@@ -273,6 +276,17 @@ impl Destinations {
             ))),
         }
     }
+}
+
+/// What is wrong with a URL whose host somebody else would choose.
+pub const HOST_IS_WRITTEN: &str = "the host may not hold `{…}`: write it out, in one entry for each `instance` or `region` when there are several";
+
+/// True when the URL of an endpoint says itself which host it leads to.
+#[must_use]
+pub fn names_host(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
+    !host.contains('{')
 }
 
 /// A role means nothing here, but one that is given must look like one.

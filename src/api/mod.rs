@@ -18,6 +18,7 @@ mod messages;
 mod nonces;
 mod onenet;
 mod operation;
+mod pages;
 mod product_topics;
 mod products;
 mod properties;
@@ -43,7 +44,7 @@ use std::time::Duration;
 
 use connectors::contract::{Ingress, TopicLimits};
 
-pub use destination::{Destinations, ENDPOINT_TYPES, Endpoint};
+pub use destination::{Destinations, ENDPOINT_TYPES, Endpoint, HOST_IS_WRITTEN, names_host};
 pub use known::KNOWN;
 pub use nonces::{NONCES_MAX, Nonces};
 pub use operation::{Operation, Parameter, operations};
@@ -56,6 +57,7 @@ use crate::rule::store::{AccessKey, Store};
 use crate::rule::{DataType, Rule};
 use crate::sql;
 use crate::thing::Things;
+use crate::web::Pages;
 
 /// The rules that run, as the API sees them. The engine implements it.
 pub trait Rules: Send + Sync + 'static {
@@ -144,9 +146,13 @@ pub struct ApiState {
     pub keys: Vec<AccessKey>,
     /// The nonces that were used.
     pub nonces: Arc<Nonces>,
-    /// Whether `/ingest` and `/spool` need an access key: yes unless the listener is on loopback. `/` always
-    /// needs a signature.
+    /// Whether `/ingest`, `/spool`, `/metrics` and the details of `/readyz` need an access key: yes
+    /// unless the listener is on loopback. `/` always needs a signature.
     pub require_key: bool,
+    /// Whether `/metrics` and the details of `/readyz` need none in any case.
+    pub open_details: bool,
+    /// Which web pages may send requests.
+    pub pages: Pages,
     /// For timestamps of requests, rules and messages.
     pub clock: Clock,
     /// For `/readyz`.
@@ -188,6 +194,8 @@ pub struct ApiLimits {
     pub stop_wait: Duration,
     /// Open connections; further ones wait in the system's queue.
     pub connections: usize,
+    /// Those of one address; further ones are closed.
+    pub connections_per_address: usize,
     /// Signed requests of one access key per second; 0 is any number.
     pub requests_per_second: u32,
     /// Signed requests of one access key at once.
@@ -207,6 +215,7 @@ impl Default for ApiLimits {
             accept_wait: Duration::from_secs(30),
             stop_wait: Duration::from_secs(10),
             connections: 1024,
+            connections_per_address: 512,
             requests_per_second: 5000,
             burst: 10_000,
         }

@@ -4,13 +4,15 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use bytes::BytesMut;
@@ -23,7 +25,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{Api, ApiLimits, ApiState, explain, ingest, onenet, rpc, spool, tencent};
+use super::ingest::{Refusal, authorize};
+use super::{Api, ApiLimits, ApiState, explain, ingest, onenet, pages, rpc, spool, tencent};
+use crate::broker::Crowd;
+use crate::rule::store::Role;
 
 /// Before the next try when the system has no more descriptors for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -34,6 +39,8 @@ const CROWDED: u32 = 5;
 
 /// The interface on all its paths.
 pub fn router(state: ApiState) -> Router {
+    let api = Arc::new(Api::new(state));
+    let guard = middleware::from_fn_with_state(Arc::clone(&api), pages::guard);
     Router::new()
         .route("/", any(rpc::handle))
         .route("/ingest", any(ingest::handle))
@@ -50,26 +57,46 @@ pub fn router(state: ApiState) -> Router {
                 "nothing is here; there are /, /ingest, /explain, /spool, /healthz, /readyz and /metrics";
             json_response(StatusCode::NOT_FOUND, &json!({ "code": "path", "message": text }))
         })
-        .with_state(Arc::new(Api::new(state)))
+        .layer(guard)
+        .with_state(api)
 }
 
-async fn ready(State(api): State<Arc<Api>>) -> Response {
+/// Whether the daemon is ready, for everybody; why not, and what is promised, for those who may know.
+async fn ready(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let reasons = (api.state.ready)();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json_response(
-        status,
-        &json!({
-            "ready": reasons.is_empty(),
-            "reasons": reasons,
-            "abnormal": (api.state.abnormal)(),
-            "promise": api.state.promise,
-        }),
-    )
+    let ready = reasons.is_empty();
+    match may_know(&api, &headers).await {
+        Ok(()) => json_response(
+            status,
+            &json!({
+                "ready": ready,
+                "reasons": reasons,
+                "abnormal": (api.state.abnormal)(),
+                "promise": api.state.promise,
+            }),
+        ),
+        Err(refusal) if headers.contains_key(header::AUTHORIZATION) => refusal.response(),
+        Err(_) => json_response(status, &json!({ "ready": ready })),
+    }
 }
 
-async fn metrics(State(api): State<Arc<Api>>) -> Response {
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], (api.state.metrics)()).into_response()
+async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    match may_know(&api, &headers).await {
+        Ok(()) => {
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            ([(header::CONTENT_TYPE, kind)], (api.state.metrics)()).into_response()
+        }
+        Err(refusal) => refusal.response(),
+    }
+}
+
+/// Lets those pass who may know what rules and destinations there are.
+async fn may_know(api: &Api, headers: &HeaderMap) -> Result<(), Refusal> {
+    match api.state.open_details {
+        true => Ok(()),
+        false => authorize(api, headers, Role::Read).await,
+    }
 }
 
 /// Serves connections until the signal, then waits for requests that are under way, but not longer
@@ -84,6 +111,7 @@ pub async fn serve(
     mut shutdown: Shutdown,
 ) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(limits.connections));
+    let (crowd, mut crowded) = (Arc::new(Crowd::default()), false);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -93,14 +121,24 @@ pub async fn serve(
             accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
+            Ok((stream, from, permit)) => {
+                let most = limits.connections_per_address;
+                let Some(place) = crowd.enter(from.ip(), most, false) else {
+                    if !std::mem::replace(&mut crowded, true) {
+                        tracing::warn!(
+                            "{} has {most} HTTP connections, further ones are closed (`limits.api.connections_per_address`)",
+                            from.ip()
+                        );
+                    }
+                    continue;
+                };
                 let service = router.clone();
                 let shutdown = shutdown.clone();
-                let crowded = room.available_permits() < limits.connections / 2;
-                let wait = limits.header_wait / if crowded { CROWDED } else { 1 };
+                let scarce = room.available_permits() < limits.connections / 2;
+                let wait = limits.header_wait / if scarce { CROWDED } else { 1 };
                 connections.spawn(async move {
                     connection(stream, service, wait, shutdown).await;
-                    drop(permit);
+                    drop((permit, place));
                 });
             }
             // A connection that broke off, or no descriptors: both pass.
@@ -125,12 +163,12 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, from) = listener.accept().await?;
     // Answers are small; waiting to fill a packet only makes them late.
     stream.set_nodelay(true)?;
-    Ok((stream, permit))
+    Ok((stream, from, permit))
 }
 
 /// Serves one connection. The time for headers also ends connections that are idle between

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::counters::Counters;
+use super::crowd::{Crowd, Failures};
 use super::hooks::{Hooks, Identity};
 use super::journal::Journal;
 use super::limits::Limits;
@@ -21,6 +22,7 @@ use super::server::Clock;
 use super::session::Session;
 use super::sys;
 use super::trie::Trie;
+use crate::web::Pages;
 
 /// The sessions by client identifier.
 pub(super) type SessionMap = HashMap<ByteString, Arc<Session>, foldhash::fast::RandomState>;
@@ -30,6 +32,7 @@ pub(super) struct Core {
     pub limits: Limits,
     pub topics: TopicLimits,
     pub payload_max: usize,
+    pub pages: Pages,
     pub hooks: Hooks,
     pub ingress: Arc<dyn Ingress>,
     pub clock: Clock,
@@ -49,6 +52,9 @@ pub(super) struct Core {
     /// Connections that exist, and who waits until there are none.
     pub live: AtomicUsize,
     pub none_live: Notify,
+    /// Connections by address, and logins that have failed.
+    pub crowd: Arc<Crowd>,
+    pub failures: Failures,
 }
 
 /// The sessions, and whether more are taken.

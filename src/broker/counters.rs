@@ -55,6 +55,10 @@ counters! {
     connections_refused,
     /// CONNECT packets that were read.
     connects,
+    /// Connections closed because there were too many of their address.
+    connections_crowded,
+    /// CONNECT packets refused because user name or password was wrong.
+    logins_failed,
     /// CONNECT packets refused: credentials, client identifier, version, limits.
     connects_refused,
     /// Connections that sent no complete CONNECT in time.

@@ -61,9 +61,9 @@ impl DeviceAccess {
 
     async fn login(&self, info: &ConnectInfo, name: &str) -> Result<Identity, Refusal> {
         let password = info.password.as_deref().unwrap_or_default();
-        if !self.users.verify(name, password).await {
+        if !self.users.verify(name, password, info.peer.ip()).await {
             return Err(Refusal::bad_credentials(format!(
-                "the password of user `{name}` is wrong"
+                "there is no user `{name}` with that password, and the name is not a device's, {{device name}}&{{product key}} or {{product}}{{device}};{{app}};{{connection}};{{time}}"
             )));
         }
         // A device's session is not for a user to take over.
@@ -152,28 +152,26 @@ impl DeviceAccess {
 #[async_trait::async_trait]
 impl Authenticator for DeviceAccess {
     async fn authenticate(&self, info: &ConnectInfo) -> Result<Identity, Refusal> {
-        if let Some(name) = self.user(info.username.as_ref()) {
-            return self.login(info, name).await;
-        }
+        let device = info.username.as_deref().and_then(Identity::device_in_username);
         let other = info.username.as_deref().and_then(tencent::Claim::parse);
-        if let Some(claim) = other
-            && self.proof != Proof::Password
-        {
+        let is_device = device.is_some() || other.is_some();
+        // A name that no user has takes the same way, and as long, unless it is a device's.
+        let as_user = match self.proof {
+            Proof::None => false,
+            Proof::Password => true,
+            Proof::Required => !is_device || self.user(info.username.as_ref()).is_some(),
+        };
+        if as_user {
+            return self.login(info, info.username.as_deref().unwrap_or_default()).await;
+        }
+        if let Some(claim) = other {
             return self.of_tencent(info, &claim).await;
         }
-        let device = info.username.as_deref().and_then(Identity::device_in_username);
         let claim = Claim::parse(&info.client_id);
         match (self.proof, &device) {
-            (Proof::Password, _) => {
-                return Err(Refusal::bad_credentials("there is no user of that name"));
-            }
             (Proof::Required, Some(device)) => {
                 let password = info.password.as_deref().unwrap_or_default();
                 self.verify(device, |secret| claim.proves(device, secret, password)).await?;
-            }
-            (Proof::Required, None) => {
-                let text = "the user name has neither the form {device name}&{product key} nor {product}{device};{app};{connection};{time}";
-                return Err(Refusal::bad_credentials(text));
             }
             (Proof::None, Some(device)) => {
                 let (product_key, device_name) = (&device.product_key, &device.device_name);
@@ -184,7 +182,7 @@ impl Authenticator for DeviceAccess {
                     return Err(Refusal::not_authorized(text));
                 }
             }
-            (Proof::None, None) => {}
+            _ => {}
         }
         // A client that does not write its identifier as the vendor's devices do, and that nobody asks
         // for a proof, keeps the one it chose: any number of them may call themselves that device.

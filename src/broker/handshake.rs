@@ -4,11 +4,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use connectors::contract::{Message, Origin, QoS, Topic};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::aliases::Outbound;
 use super::codec::{
@@ -45,6 +47,20 @@ pub(super) struct Greeted {
     pub input: BytesMut,
 }
 
+/// A client that was not.
+struct Refused {
+    version: Version,
+    refusal: Refusal,
+    /// When it may learn of that.
+    until: Option<Instant>,
+}
+
+impl Refused {
+    fn now(version: Version, refusal: Refusal) -> Option<Self> {
+        Some(Self { version, refusal, until: None })
+    }
+}
+
 /// Reads CONNECT and answers it. `None` when the connection has been dealt with and is to be dropped.
 pub(super) async fn handshake<IO>(core: &Core, io: &mut IO, peer: SocketAddr) -> Option<Greeted>
 where
@@ -59,9 +75,12 @@ where
     match outcome {
         Ok(greeted) => Some(greeted),
         Err(None) => None,
-        Err(Some((version, refusal))) => {
+        Err(Some(Refused { version, refusal, until })) => {
             add(&core.counters.connects_refused, 1);
             tracing::debug!(%peer, reason = refusal.reason.0, "client refused: {refusal}");
+            if let Some(until) = until {
+                tokio::time::sleep_until(until).await;
+            }
             let answer = conn_ack(version, false, refusal.reason, Properties::default());
             write_all(io, &answer, core.limits.close_timeout()).await;
             close_gently(io, core.limits.close_timeout()).await;
@@ -71,21 +90,19 @@ where
 }
 
 /// `Err(None)`: close without an answer.
-async fn admit<IO>(
-    core: &Core,
-    io: &mut IO,
-    peer: SocketAddr,
-) -> Result<Greeted, Option<(Version, Refusal)>>
+async fn admit<IO>(core: &Core, io: &mut IO, peer: SocketAddr) -> Result<Greeted, Option<Refused>>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (frame, input) = read_connect(core, io).await?;
     add(&core.counters.connects, 1);
     add(&core.counters.packets_received, 1);
+    // Of CONNECT, not of the connection: how long checking it took must not show.
+    let start = Instant::now();
     let connect = understand(core, &frame)?;
     let version = connect.version;
     let refuse =
-        |reason, message: &str| Some((version, Refusal { reason, message: message.into() }));
+        |reason, message: &str| Refused::now(version, Refusal { reason, message: message.into() });
     check(core, &connect).map_err(|(reason, message)| refuse(reason, message))?;
     let assigned = connect.client_id.is_empty();
     let client_id = match assigned {
@@ -100,8 +117,13 @@ where
         peer,
         version,
     };
-    let (identity, kicks) =
-        authenticate(core, &info).await.map_err(|refusal| Some((version, refusal)))?;
+    let (identity, kicks) = authenticate(core, &info).await.map_err(|refusal| {
+        let until = late(core, &info, &refusal).map(|delay| start + delay);
+        Some(Refused { version, refusal, until })
+    })?;
+    if let Some(name) = &info.username {
+        core.failures.forget(peer.ip(), name);
+    }
     let origin = Arc::new(Origin {
         source: Some(core.source.clone()),
         client_id: Some(identity.client_id.clone()),
@@ -160,8 +182,18 @@ async fn authenticate(core: &Core, info: &ConnectInfo) -> Result<(Arc<Identity>,
     Err(Refusal { reason: Reason::SERVER_UNAVAILABLE, message })
 }
 
+/// How long a client waits for the news that its credentials are wrong.
+fn late(core: &Core, info: &ConnectInfo, refusal: &Refusal) -> Option<Duration> {
+    if refusal.reason != Reason::BAD_CREDENTIALS {
+        return None;
+    }
+    add(&core.counters.logins_failed, 1);
+    let (from, name) = (info.peer.ip(), info.username.as_deref());
+    Some(core.failures.note(from, name, core.limits.refusal_delay()))
+}
+
 /// Decodes CONNECT, or finds the version in which a refusal is understood.
-fn understand(core: &Core, frame: &Bytes) -> Result<Box<Connect>, Option<(Version, Refusal)>> {
+fn understand(core: &Core, frame: &Bytes) -> Result<Box<Connect>, Option<Refused>> {
     match codec::decode(frame, Version::V5) {
         Ok(Packet::Connect(connect)) => Ok(connect),
         Err(error @ DecodeError::Version(level)) => {
@@ -169,7 +201,8 @@ fn understand(core: &Core, frame: &Bytes) -> Result<Box<Connect>, Option<(Versio
             // others of their kind first set the highest bit.
             let version = if level & 0x7f < 5 { Version::V311 } else { Version::V5 };
             let message = error.to_string();
-            Err(Some((version, Refusal { reason: Reason::UNSUPPORTED_VERSION, message })))
+            let refusal = Refusal { reason: Reason::UNSUPPORTED_VERSION, message };
+            Err(Refused::now(version, refusal))
         }
         _ => {
             add(&core.counters.protocol_errors, 1);
@@ -179,10 +212,7 @@ fn understand(core: &Core, frame: &Bytes) -> Result<Box<Connect>, Option<(Versio
 }
 
 /// Reads until the first packet is complete; it must be CONNECT (MQTT-3.1.0-1).
-async fn read_connect<IO>(
-    core: &Core,
-    io: &mut IO,
-) -> Result<(Bytes, BytesMut), Option<(Version, Refusal)>>
+async fn read_connect<IO>(core: &Core, io: &mut IO) -> Result<(Bytes, BytesMut), Option<Refused>>
 where
     IO: AsyncRead + Unpin,
 {

@@ -11,10 +11,17 @@ use serde::Deserialize;
 pub struct Limits {
     /// Connections at the same time; one more is closed at once.
     pub connections: usize,
+    /// Connections of one address (of IPv6: one network of 64 bits) at the same time; one more is closed
+    /// at once. Many devices can share an address; the last eighth of all connections is for addresses
+    /// with few clients that have not been let in yet.
+    pub connections_per_address: usize,
     /// Sessions, those of absent clients included; one more is refused with CONNACK.
     pub sessions: usize,
     /// Milliseconds from the accepted connection to a complete CONNECT and its authentication.
     pub connect_timeout_ms: u64,
+    /// Milliseconds from CONNECT to its answer, at least, when user name or password is wrong: twice
+    /// as many with each further one of the same address, up to eight times.
+    pub refusal_delay_ms: u64,
     /// Bytes of a packet from a client, header included; also announced to MQTT 5 clients.
     pub packet_bytes: u32,
     /// Bytes of a client identifier.
@@ -59,8 +66,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_address: 10_000,
             sessions: 100_000,
             connect_timeout_ms: 10_000,
+            refusal_delay_ms: 500,
             packet_bytes: 1_114_112,
             client_id_bytes: 256,
             receive_max: 1_024,
@@ -83,6 +92,10 @@ impl Default for Limits {
 impl Limits {
     pub(super) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    pub(super) fn refusal_delay(&self) -> Duration {
+        Duration::from_millis(self.refusal_delay_ms)
     }
 
     pub(super) fn close_timeout(&self) -> Duration {

@@ -12,6 +12,7 @@ pub mod codec;
 mod connection;
 mod core;
 mod counters;
+mod crowd;
 mod device_topics;
 mod devices;
 mod handshake;
@@ -22,7 +23,9 @@ mod limits;
 mod outbound;
 mod outbox;
 mod owed;
+mod passwords;
 mod received;
+mod recent;
 mod restore;
 mod retained;
 mod route;
@@ -40,6 +43,7 @@ mod users;
 mod websocket;
 
 pub use counters::{Counters, Snapshot};
+pub use crowd::{Crowd, Place};
 pub use devices::{DeviceAccess, Proof};
 pub use hooks::{
     Acl, AllowAll, Authenticator, ConnectInfo, Connected, Disconnected, Hooks, Identity, Lifecycle,

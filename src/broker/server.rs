@@ -21,6 +21,7 @@ use super::codec::{Reason, Version};
 use super::connection::{CHUNK, Connection};
 use super::core::Core;
 use super::counters::{Counters, Snapshot, add, sub};
+use super::crowd::{Failures, Place};
 use super::handshake::handshake;
 use super::hooks::{Hooks, Identity};
 use super::limits::Limits;
@@ -29,6 +30,7 @@ use super::session::Session;
 use super::store::{KeptError, Store};
 use super::tls::Tls;
 use super::websocket;
+use crate::web::Pages;
 
 /// Tells the time in milliseconds since 1970-01-01T00:00:00Z.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -43,11 +45,18 @@ pub struct Config {
     /// Bytes of a payload, which the whole daemon shares. MQTT 5 clients get reason 0x97 for a larger
     /// one; what MQTT 3 clients send is acknowledged, dropped and counted.
     pub payload_max: usize,
+    /// Which web pages may connect over WebSocket.
+    pub pages: Pages,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { limits: Limits::default(), topics: TopicLimits::default(), payload_max: 1 << 20 }
+        Self {
+            limits: Limits::default(),
+            topics: TopicLimits::default(),
+            payload_max: 1 << 20,
+            pages: Pages::default(),
+        }
     }
 }
 
@@ -102,6 +111,9 @@ trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Wire for IO {}
 
+/// The last part of the connections, an eighth of them, is for addresses that have few on their way in.
+const SCARCE: usize = 8;
+
 /// How long accepting pauses after an error such as "too many open files".
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -117,6 +129,7 @@ impl Broker {
             limits: config.limits,
             topics: config.topics,
             payload_max: config.payload_max,
+            pages: config.pages,
             hooks,
             ingress,
             clock,
@@ -131,6 +144,8 @@ impl Broker {
             deadline_added: Notify::new(),
             live: 0.into(),
             none_live: Notify::new(),
+            crowd: Arc::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -210,7 +225,7 @@ impl Broker {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        if let Some(live) = Live::enter(&self.core) {
+        if let Some(live) = Live::enter(&self.core, peer) {
             serve_client(live, io, peer, shutdown).await;
         }
     }
@@ -233,7 +248,7 @@ impl Broker {
             add(&self.core.counters.connections_accepted, 1);
             // Without TCP_NODELAY it still works, only with delays.
             io.set_nodelay(true).ok();
-            let Some(live) = Live::enter(&self.core) else { continue };
+            let Some(live) = Live::enter(&self.core, peer) else { continue };
             let shutdown = shutdown.clone();
             if listener.tls.is_none() && !listener.websocket {
                 tokio::spawn(serve_client(live, io, peer, shutdown));
@@ -357,37 +372,55 @@ impl ClientInfo {
 }
 
 /// One of the connections that are allowed at the same time.
-struct Live(Arc<Core>);
+struct Live {
+    core: Arc<Core>,
+    /// Among those of its address.
+    place: Option<Place>,
+}
 
 impl Live {
-    fn enter(core: &Arc<Core>) -> Option<Self> {
+    fn enter(core: &Arc<Core>, peer: SocketAddr) -> Option<Self> {
         let before = core.live.fetch_add(1, Ordering::AcqRel);
         add(&core.counters.connections, 1);
-        let live = Self(Arc::clone(core));
-        if before >= core.limits.connections {
+        let mut live = Self { core: Arc::clone(core), place: None };
+        let free = core.limits.connections.saturating_sub(before);
+        if free == 0 {
             add(&core.counters.connections_refused, 1);
             return None;
         }
+        let most = core.limits.connections_per_address;
+        let scarce = free <= core.limits.connections / SCARCE;
+        live.place = core.crowd.enter(peer.ip(), most, scarce);
+        if live.place.is_none() {
+            add(&core.counters.connections_crowded, 1);
+            return None;
+        }
         Some(live)
+    }
+
+    fn let_in(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.let_in();
+        }
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        sub(&self.0.counters.connections, 1);
-        if self.0.live.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.none_live.notify_waiters();
+        sub(&self.core.counters.connections, 1);
+        if self.core.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.core.none_live.notify_waiters();
         }
     }
 }
 
-async fn serve_client<IO>(live: Live, mut io: IO, peer: SocketAddr, mut shutdown: Shutdown)
+async fn serve_client<IO>(mut live: Live, mut io: IO, peer: SocketAddr, mut shutdown: Shutdown)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // In boxes of its own, so that an idle connection does not keep the room that CONNECT needed.
     let greeted = {
-        let greeting = Box::pin(handshake(&live.0, &mut io, peer));
+        let greeting = Box::pin(handshake(&live.core, &mut io, peer));
         tokio::select! {
             greeted = greeting => greeted,
             () = shutdown.wait() => None,
@@ -395,8 +428,9 @@ where
     };
     drop(shutdown);
     if let Some(mut greeted) = greeted {
+        live.let_in();
         let will = greeted.attached.will.take();
-        let connection = Connection::new(Arc::clone(&live.0), io, greeted);
+        let connection = Connection::new(Arc::clone(&live.core), io, greeted);
         Box::pin(connection.run(will)).await;
     }
 }
@@ -410,11 +444,11 @@ async fn serve_wrapped(
     websocket: bool,
     mut shutdown: Shutdown,
 ) {
-    let limits = &live.0.limits;
+    let limits = &live.core.limits;
     // In a box of its own: an idle connection does not keep the room that the handshakes needed.
     let wrapping = Box::pin(tokio::time::timeout(
         limits.connect_timeout(),
-        wrap(io, tls, websocket, limits.packet_bytes as usize),
+        wrap(io, tls, websocket.then_some(&live.core.pages), limits.packet_bytes as usize),
     ));
     let wrapped = tokio::select! {
         wrapped = wrapping => wrapped,
@@ -425,23 +459,21 @@ async fn serve_wrapped(
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it took too long".to_owned(),
     };
-    add(&live.0.counters.handshakes_failed, 1);
+    add(&live.core.counters.handshakes_failed, 1);
     tracing::debug!(%peer, "the TLS or WebSocket handshake failed: {why}");
 }
 
 async fn wrap(
     io: TcpStream,
     tls: Option<TlsAcceptor>,
-    websocket: bool,
+    websocket: Option<&Pages>,
     message_bytes: usize,
 ) -> io::Result<Box<dyn Wire>> {
     let io: Box<dyn Wire> = match tls {
         Some(tls) => Box::new(tls.accept(io).await?),
         None => Box::new(io),
     };
-    if !websocket {
-        return Ok(io);
-    }
-    let accepted = websocket::accept(io, message_bytes.max(CHUNK)).await;
+    let Some(pages) = websocket else { return Ok(io) };
+    let accepted = websocket::accept(io, message_bytes.max(CHUNK), pages).await;
     accepted.map(|io| Box::new(io) as Box<dyn Wire>).map_err(io::Error::other)
 }

@@ -13,10 +13,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{
     Callback, ErrorResponse, Request, Response,
 };
-use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::http::header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::web::{Foreign, Pages};
 
 /// Where MQTT is.
 const PATH: &str = "/mqtt";
@@ -40,7 +42,11 @@ pub(super) struct WebSocket<IO> {
 
 /// Answers the request of a client that wants to speak MQTT, and refuses others. A message may have
 /// `message_bytes`.
-pub(super) async fn accept<IO>(io: IO, message_bytes: usize) -> Result<WebSocket<IO>, Error>
+pub(super) async fn accept<IO>(
+    io: IO,
+    message_bytes: usize,
+    pages: &Pages,
+) -> Result<WebSocket<IO>, Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -50,19 +56,32 @@ where
     config.max_write_buffer_size = 2 * WRITE_MAX + message_bytes;
     config.max_message_size = Some(message_bytes);
     config.max_frame_size = Some(message_bytes);
-    let inner = tokio_tungstenite::accept_hdr_async_with_config(io, Greeting, Some(config)).await?;
+    let inner =
+        tokio_tungstenite::accept_hdr_async_with_config(io, Greeting(pages), Some(config)).await?;
     Ok(WebSocket { inner, rest: Bytes::new() })
 }
 
 /// Looks at the request.
-struct Greeting;
+struct Greeting<'a>(&'a Pages);
 
-impl Callback for Greeting {
+impl Callback for Greeting<'_> {
     fn on_request(
         self,
         request: &Request,
         mut response: Response,
     ) -> Result<Response, ErrorResponse> {
+        let header = |name| match request.headers().get(name).map(HeaderValue::to_str) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) => Err(refusal(StatusCode::BAD_REQUEST, "a header is no text")),
+        };
+        self.0.check(header(HOST)?, header(ORIGIN)?).map_err(|foreign| {
+            let text = foreign.to_string();
+            match foreign {
+                Foreign::Host(_) => refusal(StatusCode::MISDIRECTED_REQUEST, &text),
+                Foreign::Origin(_) => refusal(StatusCode::FORBIDDEN, &text),
+            }
+        })?;
         if request.uri().path() != PATH {
             return Err(refusal(StatusCode::NOT_FOUND, "mqtt is at /mqtt"));
         }

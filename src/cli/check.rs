@@ -10,7 +10,7 @@ use super::{
     Failure, NoPublisher, Outcome, cannot_start, compiler, install_tls, rule_paths, say, sources,
     usage,
 };
-use crate::api::ENDPOINT_TYPES;
+use crate::api::{ENDPOINT_TYPES, HOST_IS_WRITTEN, names_host};
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::rule::{CompiledRule, file};
@@ -146,6 +146,7 @@ fn endpoints(config: &Config) -> Vec<Problem> {
                 let text = format!("connection `{name}` is not below `connections:`");
                 wrong(".connection", text);
             }
+            (None, Some(url)) if !names_host(url) => wrong(".url", HOST_IS_WRITTEN.to_owned()),
             (Some(_), None) | (None, Some(_)) => {}
             _ => wrong("", "expected either `connection` or `url`".to_owned()),
         }

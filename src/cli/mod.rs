@@ -154,6 +154,7 @@ pub(crate) fn compiler(
         topic_limits: config.limits.topic(),
         payload_max: config.limits.payload,
         hops_max: config.limits.hops,
+        network: config.network().map_err(|(_, message)| Problem::new(message))?,
     };
     let mut connections = Connections::default();
     for (name, map) in &config.connections {

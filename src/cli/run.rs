@@ -29,6 +29,7 @@ use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
 use crate::registry::{self, Registry};
 use crate::rule::store::{AccessKey, Claim, KEY_FILE, MASTER_KEY, Store};
 use crate::thing::{Forwarder, Things};
+use crate::web::Pages;
 
 /// In the data folder; who has it locked runs there.
 const LOCK_FILE: &str = "lock";
@@ -478,6 +479,7 @@ fn api_state(
     let abnormal = status.clone();
     let spool = status.clone();
     let broker = status.broker.clone();
+    let require_key = !config.listen.http.ip().is_loopback();
     Ok(api::ApiState {
         store,
         registry,
@@ -497,7 +499,9 @@ fn api_state(
         },
         keys: keys.collect(),
         nonces: Arc::new(nonces),
-        require_key: !config.listen.http.ip().is_loopback(),
+        require_key,
+        open_details: config.metrics.open,
+        pages: pages(config)?.behind_proof(require_key),
         clock: Arc::new(now_ms),
         ready: Arc::new(move || ready.unready()),
         abnormal: Arc::new(move || abnormal.abnormal()),
@@ -510,6 +514,7 @@ fn api_state(
             topics: config.limits.topic(),
             rules: config.limits.api.rules,
             connections: config.limits.api.connections,
+            connections_per_address: config.limits.api.connections_per_address,
             requests_per_second: config.limits.api.requests_per_second,
             burst: config.limits.api.burst,
             ..api::ApiLimits::default()
@@ -526,6 +531,7 @@ async fn broker(
         limits: config.limits.mqtt.clone(),
         topics: config.limits.topic(),
         payload_max: config.limits.payload,
+        pages: pages(config)?.behind_proof(proof(config) != Proof::None),
     };
     let ingress = promised(ingress, config.promises.mqtt);
     let routed = Arc::new(Routed::new(ingress, registry.clone(), config.limits.hops));
@@ -545,14 +551,21 @@ async fn broker(
 fn hooks(config: &Config, registry: &Registry) -> anyhow::Result<Hooks> {
     let zone = config.zone().map_err(anyhow::Error::msg)?;
     let status = StatusMessages::new(zone, config.limits.topic());
-    let proof = match config.auth.devices {
+    let users = config.users().map_err(|(path, message)| anyhow::anyhow!("{path}: {message}"))?;
+    let access = Arc::new(DeviceAccess::new(registry.clone(), proof(config), users, status));
+    Ok(Hooks { authenticator: access.clone(), acl: access.clone(), lifecycle: access })
+}
+
+fn proof(config: &Config) -> Proof {
+    match config.auth.devices {
         None | Some(DeviceAuth::None) => Proof::None,
         Some(DeviceAuth::Password) => Proof::Password,
         Some(DeviceAuth::Required) => Proof::Required,
-    };
-    let users = config.users().map_err(|(path, message)| anyhow::anyhow!("{path}: {message}"))?;
-    let access = Arc::new(DeviceAccess::new(registry.clone(), proof, users, status));
-    Ok(Hooks { authenticator: access.clone(), acl: access.clone(), lifecycle: access })
+    }
+}
+
+fn pages(config: &Config) -> anyhow::Result<Pages> {
+    config.pages().map_err(|(list, message)| anyhow::anyhow!("listen.{list}: {message}"))
 }
 
 fn registry_limits(config: &Config) -> registry::Limits {

@@ -39,12 +39,12 @@ impl Status {
         let spool = self.engine.storage().and_then(|storage| storage.status().trouble);
         let spool = spool
             .map(|trouble| format!("the spool cannot write, nothing is acknowledged: {trouble}"));
-        self.rules.problems().into_iter().chain(spool).collect()
+        self.rules.problems().into_iter().chain(spool).map(|text| hosts_only(&text)).collect()
     }
 
     /// Rules whose actions do not work at present.
     pub(super) fn abnormal(&self) -> Vec<String> {
-        self.rules.abnormal()
+        self.rules.abnormal().iter().map(|text| hosts_only(text)).collect()
     }
 
     /// What an acknowledgement means at present, in one sentence.
@@ -204,7 +204,12 @@ impl Status {
             metrics::BROKER_CLOSED => {
                 for (reason, count) in [
                     ("too_many", counts.connections_refused),
-                    ("connect_refused", counts.connects_refused),
+                    ("address", counts.connections_crowded),
+                    ("login", counts.logins_failed),
+                    (
+                        "connect_refused",
+                        counts.connects_refused.saturating_sub(counts.logins_failed),
+                    ),
                     ("connect_timeout", counts.connect_timeouts),
                     ("handshake", counts.handshakes_failed),
                     ("protocol_error", counts.protocol_errors),
@@ -225,6 +230,26 @@ impl Status {
             }
         }
     }
+}
+
+/// A text for everybody: its URLs end after the host, since the rest can be a secret.
+fn hosts_only(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        out.push_str(before);
+        out.push_str("://");
+        let end = after.find(|c: char| c.is_whitespace() || "`\"'<>".contains(c));
+        let (url, beyond) = after.split_at(end.unwrap_or(after.len()));
+        let bare = url.trim_end_matches([':', ',', ';', '.', ')']);
+        let (host, path) = bare.split_at(bare.find(['/', '?', '#']).unwrap_or(bare.len()));
+        out.push_str(host.rsplit('@').next().unwrap_or(host));
+        out.push_str(if path.is_empty() { "" } else { "/…" });
+        out.push_str(url.get(bare.len()..).unwrap_or_default());
+        rest = beyond;
+    }
+    out.push_str(rest);
+    out
 }
 
 fn of_spool(metric: Metric, spool: &spool::SpoolStatus) -> u64 {
@@ -318,4 +343,26 @@ fn resident_bytes() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_end_after_the_host() {
+        for (text, want) in [
+            ("no URL: a/b", "no URL: a/b"),
+            ("http://h/secret?k=v: refused", "http://h/…: refused"),
+            (
+                "rule `r`: https://u:p@h:8443/a/b answered 404",
+                "rule `r`: https://h:8443/… answered 404",
+            ),
+            ("`http://h/x`, http://h", "`http://h/…`, http://h"),
+            ("http://h#x http://[::1]:9/y.", "http://h/… http://[::1]:9/…."),
+            ("a://", "a://"),
+        ] {
+            assert_eq!(hosts_only(text), want);
+        }
+    }
 }

@@ -15,6 +15,8 @@ pub struct ApiBounds {
     pub rules: u64,
     /// Connections at the same time.
     pub connections: usize,
+    /// Those of one address, which can be that of a proxy.
+    pub connections_per_address: usize,
     /// Signed requests of one access key per second; 0 is any number.
     pub requests_per_second: u32,
     /// Signed requests of one access key at once.
@@ -29,6 +31,7 @@ impl Default for ApiBounds {
         Self {
             rules: limits.rules,
             connections: limits.connections,
+            connections_per_address: limits.connections_per_address,
             requests_per_second: limits.requests_per_second,
             burst: limits.burst,
             nonces: NONCES_MAX,
@@ -41,6 +44,7 @@ impl ApiBounds {
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         let bounds = [
             ("limits.api.connections", self.connections),
+            ("limits.api.connections_per_address", self.connections_per_address),
             ("limits.api.nonces", self.nonces),
             ("limits.api.burst", self.burst as usize),
         ];

@@ -8,7 +8,7 @@ use connectors::contract::{Body, ConfigError, Env, Sink, SinkSpec};
 
 use super::envelope;
 use super::templates::{self, Given};
-use super::{Action, DataType, ERROR_ACTION, Rule, Statement};
+use super::{Action, DataType, ERROR_ACTION, Owner, Rule, Statement};
 use crate::problem::{Position, Problem, nearest, unknown_key};
 use crate::sql::{self, Query};
 
@@ -87,13 +87,14 @@ impl Compiler {
             );
             return Err(Fault::new("actions", Problem::new(message)));
         }
+        let env = self.env_for(&rule.owner);
         let mut warnings = Vec::new();
         let mut sinks = Vec::with_capacity(rule.actions.len());
         let (body, keys) = query.as_deref().map_or((Body::Json, None), outcome);
         let given = keys.as_ref().map(|keys| Given { maker: templates::SELECT, keys, body });
         for (index, action) in rule.actions.iter().enumerate() {
             let place = format!("actions[{index}].{}", action.connector);
-            let (spec, sink) = self.sink(rule.data_type, action, &place)?;
+            let (spec, sink) = self.sink(&env, rule.data_type, action, &place)?;
             if let Some(given) = &given {
                 let found = templates::check(spec, &action.settings, &*sink, given, &place)?;
                 warnings.extend(found);
@@ -103,7 +104,7 @@ impl Compiler {
         let mut error_sink = None;
         if let Some(action) = &rule.error_action {
             let place = format!("{ERROR_ACTION}.{}", action.connector);
-            let (spec, sink) = self.sink(DataType::Json, action, &place)?;
+            let (spec, sink) = self.sink(&env, DataType::Json, action, &place)?;
             let unnests = query.as_ref().is_some_and(|query| query.unnests());
             let keys = envelope::keys(unnests).iter().map(|key| (*key).to_owned());
             let keys: Vec<String> = keys.collect();
@@ -151,9 +152,19 @@ impl Compiler {
         }
     }
 
+    /// What the sinks of a rule may use: who wrote it decides which addresses they reach.
+    fn env_for(&self, owner: &Owner) -> Env {
+        let mut env = self.env.clone();
+        if let Owner::Api(_) = owner {
+            env.network = env.network.for_api();
+        }
+        env
+    }
+
     /// The sink of an action; `place` is that of its settings.
     fn sink(
         &self,
+        env: &Env,
         data: DataType,
         action: &Action,
         place: &str,
@@ -173,7 +184,7 @@ impl Compiler {
                     .hint("use `data_type: json`, or another action");
             return Err(Fault { in_key: true, ..Fault::new(place, problem) });
         }
-        let built = (spec.build)(&action.settings, &self.env);
+        let built = (spec.build)(&action.settings, env);
         built.map(|sink| (spec, sink)).map_err(|error| setting_fault(&error, place))
     }
 }

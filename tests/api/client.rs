@@ -166,6 +166,13 @@ impl Client {
         self.send(method, &format!("/?{}", query(parameters)), &[], b"").await
     }
 
+    /// Sends a request without a body as it is written; it ends the connection.
+    pub async fn raw(&self, request: &str) -> Reply {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_reply(&mut stream).await
+    }
+
     pub async fn send(
         &self,
         method: &str,

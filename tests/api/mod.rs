@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 pub(crate) mod client;
+mod crowd;
 mod explain;
 mod gateway;
 mod hostile;
@@ -13,6 +14,7 @@ mod keys;
 mod line;
 mod model;
 mod newer;
+mod pages;
 mod registered;
 mod scenario;
 mod sdk;

@@ -17,6 +17,7 @@ use tidegate::rule::store::{self, AccessKey, Role, Store};
 use tidegate::rule::{DataType, Owner, Rule, Statement};
 use tidegate::sql;
 use tidegate::thing::{Clock, Forwarder, Options, Things};
+use tidegate::web::Pages;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -232,6 +233,8 @@ impl Server {
             keys: vec![key(Role::Admin), key(Role::Operate), key(Role::Read)],
             nonces: Arc::new(Nonces::open(&folder, NONCES_MAX, NOW_MS).unwrap()),
             require_key: false,
+            open_details: false,
+            pages: Pages::default(),
             clock: Arc::new(|| NOW_MS),
             ready: Arc::new(Vec::new),
             abnormal: Arc::new(Vec::new),

@@ -77,7 +77,8 @@ impl Site {
         let engine = Arc::new(Engine::default());
         let inner: Arc<dyn Ingress> = engine.clone();
         let routed = Arc::new(Routed::new(inner, registry.clone(), HOPS));
-        let config = Config { limits: Limits::default(), ..Config::default() };
+        let limits = Limits { refusal_delay_ms: 1, ..Limits::default() };
+        let config = Config { limits, ..Config::default() };
         let broker = Broker::new(config, hooks, routed.clone(), Arc::new(|| START_MS));
         routed.attach(Some(broker.handle()));
         let (stop, stopped) = shutdown();

@@ -9,6 +9,7 @@ mod connect;
 mod daemon;
 mod devices;
 mod downlink;
+mod guessing;
 mod ingress;
 mod keep_alive;
 mod kept;

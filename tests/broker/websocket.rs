@@ -1,5 +1,6 @@
 //! MQTT over WebSocket (MQTT 5.0 §6).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
@@ -118,6 +119,46 @@ async fn other_paths_and_protocols_are_refused() {
     raw.write_all(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00").await.unwrap();
     raw.shutdown().await.unwrap();
     raw.read_to_end(&mut Vec::new()).await.ok();
+    server.end().await;
+}
+
+/// How an upgrade with these headers ends: its HTTP status.
+pub async fn upgrade_from(address: SocketAddr, host: &str, origin: Option<&str>) -> u16 {
+    let mut request = "ws://localhost/mqtt".into_client_request().unwrap();
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-protocol", HeaderValue::from_static("mqtt"));
+    headers.insert("host", HeaderValue::from_str(host).unwrap());
+    if let Some(origin) = origin {
+        headers.insert("origin", HeaderValue::from_str(origin).unwrap());
+    }
+    let io = TcpStream::connect(address).await.unwrap();
+    match client_async(request, io).await {
+        Ok((_, answer)) => answer.status().as_u16(),
+        Err(Error::Http(answer)) => answer.status().as_u16(),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_are_refused() {
+    let server = Server::start(None, true).await;
+    let own = server.address.to_string();
+    for (host, origin, status) in [
+        (&*own, None, 101),
+        (&own, Some(format!("http://{own}")), 101),
+        // As one client that is no browser sends it, whatever it speaks.
+        (&own, Some(format!("https://{own}")), 101),
+        ("localhost", None, 101),
+        (&own, Some("http://evil.example".to_owned()), 403),
+        (&own, Some("http://127.0.0.1:3000".to_owned()), 403),
+        (&own, Some("null".to_owned()), 403),
+        // A name that was made to lead here.
+        ("evil.example:8083", Some("http://evil.example:8083".to_owned()), 421),
+        ("evil.example:8083", None, 421),
+    ] {
+        let have = upgrade_from(server.address, host, origin.as_deref()).await;
+        assert_eq!(have, status, "{host} {origin:?}");
+    }
     server.end().await;
 }
 

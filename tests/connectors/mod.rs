@@ -6,6 +6,7 @@ mod inbox;
 pub(crate) mod kafka;
 mod local;
 pub(crate) mod mqtt;
+mod network;
 pub(crate) mod outages;
 mod source_suite;
 mod suite;

@@ -8,10 +8,10 @@ use tidegate::broker::client::{Client, Options};
 use tidegate::broker::codec::{Reason, Version};
 use tokio::net::TcpStream;
 
-use super::{Daemon, run};
+use super::{Daemon, http, run};
 use crate::broker::rig::{Raw, connect};
 use crate::broker::tls::{dial, file};
-use crate::broker::websocket::{bytes_of, upgrade};
+use crate::broker::websocket::{bytes_of, upgrade, upgrade_from};
 
 fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
@@ -63,6 +63,58 @@ async fn clients_speak_over_every_listener() {
     for raw in clients {
         raw.goodbye(Reason::SUCCESS).await;
     }
+}
+
+/// On loopback everybody may know what the daemon does, except pages of others.
+#[test]
+fn pages_of_other_sites_reach_nothing() {
+    let daemon = Daemon::start("", &[]);
+    let get = |path: &str, more: &str| {
+        http(
+            daemon.http,
+            &format!("GET {path} HTTP/1.1\r\n{more}\r\nconnection: close\r\n\r\n"),
+            b"",
+        )
+    };
+    assert_eq!(get("/spool", "host: 127.0.0.1").0, 200);
+    assert_eq!(get("/metrics", "host: localhost").0, 200);
+    for path in ["/spool", "/metrics", "/readyz", "/healthz"] {
+        assert_eq!(get(path, "host: evil.example").0, 421, "{path}");
+        assert_eq!(get(path, "host: localhost\r\norigin: http://evil.example").0, 403, "{path}");
+    }
+}
+
+/// Off loopback whoever has no key learns whether the daemon is ready, and no more.
+#[test]
+fn details_need_a_key_off_loopback() {
+    let config = |more: &str| {
+        format!(
+            "listen: {{ mqtt: \"127.0.0.1:0\", ws: \"127.0.0.1:0\", http: \"0.0.0.0:0\" }}\n\
+             auth: {{ devices: none }}\naccess_keys: [{{ id: k, secret: s, role: read }}]\n{more}"
+        )
+    };
+    let daemon = Daemon::in_folder(in_folder(&config("")));
+    assert_eq!(daemon.get("/readyz"), (200, "{\"ready\":true}".to_owned()));
+    assert_eq!(daemon.get("/metrics").0, 401);
+    assert_eq!(daemon.get("/healthz").0, 200);
+    let head = "GET /metrics HTTP/1.1\r\nhost: iot.plant.example\r\nauthorization: Bearer k:s\r\nconnection: close\r\n\r\n";
+    let (status, text) = http(daemon.http, head, b"");
+    assert!(status == 200 && text.contains("tidegate_uptime_seconds"), "{status} {text}");
+    let open = Daemon::in_folder(in_folder(&config("metrics: { open: true }\n")));
+    assert_eq!(open.get("/metrics").0, 200);
+    assert!(open.get("/readyz").1.contains("\"promise\""));
+    // Whoever reaches the WebSocket needs no password here: a page may not.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answers = runtime.expect("a runtime").block_on(async {
+        let at = local(daemon.more["WS"]);
+        let page = upgrade_from(at, "127.0.0.1", Some("http://evil.example")).await;
+        (
+            page,
+            upgrade_from(at, "evil.example", None).await,
+            upgrade_from(at, "tidegate", None).await,
+        )
+    });
+    assert_eq!(answers, (403, 421, 101));
 }
 
 #[test]

@@ -50,6 +50,10 @@ fn queues_become_topics_and_calls() {
         action("FC", "http://h/{serviceName}/{functionName}?d=${device}&{other}", &fc),
         Ok(("http".into(), json!({"url": "http://h/weather/f%2F%24%7Bx%7D?d=${device}&{other}"})))
     );
+    // The host is the configuration's alone.
+    for url in ["http://{serviceName}/x", "http://{serviceName}.h/x", "http://h:{functionName}?x"] {
+        assert_eq!(action("FC", url, &fc), Err("iot.ruleng.InvalidEndpoint".into()), "{url}");
+    }
     assert_eq!(action("FC", "k", &fc).map(|a| a.1["topic"].clone()), Ok("weather.f/$${x}".into()));
 }
 
