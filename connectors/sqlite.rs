@@ -2,7 +2,7 @@
 //! one connection follow each other; other processes may read, and write in turn.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +68,9 @@ impl Database {
                 let text = format!("can't create folder {}: {error}", folder.display());
                 DeliveryError::new(FailureKind::Misconfigured, text)
             })?;
+            // Rows are what devices send: nobody else reads them. What is wrong with an existing file
+            // is found when it is opened.
+            create_private(&self.path).ok();
         }
         let pool = self.pool.get_or_init(|| {
             let options = SqliteConnectOptions::new()
@@ -100,6 +103,14 @@ impl Database {
         };
         DeliveryError::new(kind, format!("{}: {error}", self.path.display()))
     }
+}
+
+/// Makes the file, when it is missing; SQLite gives its journal the same permissions.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.create(true).append(true).open(path).map(drop)
 }
 
 /// What a primary result code of SQLite means (sqlite.org/rescode.html).

@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::rule::store::{private, private_folder};
+
 /// The file that says which process has a folder.
 const LOCK: &str = "lock";
 
@@ -110,7 +112,7 @@ impl RealFs {
     /// What the system says when it cannot be made.
     pub fn at(folder: &Path) -> io::Result<Self> {
         let missing = !folder.exists();
-        fs::create_dir_all(folder)?;
+        private_folder(folder)?;
         if missing && let Some(parent) = folder.parent().filter(|path| path.is_dir()) {
             sync_folder(parent)?;
         }
@@ -132,7 +134,8 @@ struct RealFile(fs::File);
 impl Fs for RealFs {
     fn lock(&self) -> io::Result<Box<dyn Lock>> {
         let path = self.folder.join(LOCK);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        let file =
+            private(OpenOptions::new().create(true).truncate(false).write(true)).open(path)?;
         file.try_lock().map_err(io::Error::from)?;
         Ok(Box::new(RealLock(file)))
     }
@@ -148,7 +151,8 @@ impl Fs for RealFs {
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
         let path = self.folder.join(name);
-        let file = OpenOptions::new().create_new(true).read(true).write(true).open(&path)?;
+        let file =
+            private(OpenOptions::new().create_new(true).read(true).write(true)).open(&path)?;
         if let Err(error) = reserve(&file, bytes) {
             // Without its space the file is of no use; that it may stay is found at the next start.
             fs::remove_file(&path).ok();

@@ -26,7 +26,7 @@ pub struct SpoolLimits {
     pub max_age: Duration,
     /// What happens when `bytes` is reached.
     pub when_full: WhenFull,
-    /// Bytes at which a new segment is begun, and that are reserved for one.
+    /// Bytes at which a new segment is begun, and that are reserved for one; fewer when room is short.
     pub segment_bytes: u64,
     /// The longest record, in bytes of its encoding.
     pub record_bytes: usize,

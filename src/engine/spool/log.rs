@@ -24,6 +24,11 @@ pub(super) const RETRY_MS: u64 = 250;
 /// The time between two writes of a small ledger, in milliseconds.
 pub(super) const LEDGER_WRITE_MS: u64 = 20;
 
+/// How much shorter than usual a segment may be when room is short.
+const SHORTER: u64 = 128;
+/// The part of a usual segment that one that is shorter leaves to what is written beside the log.
+const SPARE: u64 = 8;
+
 /// Why a group commit failed. Nothing of it was acknowledged, and it is not in the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the spool cannot write: {doing}: {text}; nothing of this was stored, send it again")]
@@ -80,6 +85,8 @@ pub(super) struct Active {
     pub salt: u64,
     /// Where the next head goes.
     pub at: u64,
+    /// Bytes that are reserved for it.
+    pub room: u64,
     pub created_ms: u64,
     pub index: Arc<Index>,
 }
@@ -153,8 +160,13 @@ impl Log {
             _lock: start.lock,
         };
         // The ends of older segments stand in the new one's header; they stay until that is durable.
-        if log.begin_segment(now).is_ok() {
-            log.graves.extend(start.graves);
+        // That it can be made is the proof that there is room: a disk that is full says so at once.
+        match log.begin_segment(now) {
+            Ok(()) => log.graves.extend(start.graves),
+            Err(error) => {
+                log.abandon(&error);
+                log.failure = Some((now.steady_ms + RETRY_MS, error));
+            }
         }
         log.checkpoint(now).ok();
         Ok((log, start.report))
@@ -197,7 +209,7 @@ impl Log {
         let span: u64 = batch.iter().map(Bodies::span).sum();
         let fits = self.active.as_ref().is_some_and(|active| {
             let numbered = self.next - active.base < u64::from(u32::MAX / 2);
-            active.at == HEADER || (active.at + span <= self.limits.segment_bytes && numbered)
+            active.at == HEADER || (active.at + span <= active.room && numbered)
         });
         if !fits {
             self.begin_segment(now)?;
@@ -289,9 +301,12 @@ impl Log {
             created_ms: now.wall_ms,
             ledger: self.ledger.durable(),
         };
-        let file =
-            self.fs.create(&name, self.limits.segment_bytes).map_err(failed("making a segment"))?;
+        let (file, room) = self.make_file(&name).map_err(failed("making a segment"))?;
         let made = (|| {
+            if room < self.limits.segment_bytes {
+                // What was reserved beyond it is for others.
+                file.set_len(room).map_err(failed("cutting a segment"))?;
+            }
             file.write_at(&header.bytes(), 0).map_err(failed("writing a segment's header"))?;
             file.sync().map_err(failed("syncing a segment's header"))?;
             self.fs.sync_names().map_err(failed("syncing the folder"))
@@ -320,10 +335,32 @@ impl Log {
             base: identity.base,
             salt: identity.salt,
             at: HEADER,
+            room,
             created_ms: now.wall_ms,
             index,
         });
         self.count_used();
         Ok(())
     }
+
+    /// Makes the file of a segment, and says how long that may become. When room is short it is smaller,
+    /// and what is written beside the log keeps some.
+    fn make_file(&self, name: &str) -> io::Result<(Arc<dyn File>, u64)> {
+        let usual = self.limits.segment_bytes;
+        let least = (usual / SHORTER).max(SpoolLimits::SEGMENT_LEAST);
+        let (mut bytes, mut spare) = (usual, 0);
+        loop {
+            match self.fs.create(name, bytes + spare) {
+                Ok(file) => return Ok((file, bytes)),
+                Err(error) if is_no_room(&error) && bytes / 2 >= least => {
+                    (bytes, spare) = (bytes / 2, usual / SPARE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -230,7 +230,10 @@ impl Log {
                     self.failure = None;
                     self.shared.state().trouble = None;
                 }
-                Err(error) => self.failure = Some((now.steady_ms + RETRY_MS, error)),
+                Err(error) => {
+                    self.shared.state().trouble.get_or_insert_with(|| error.to_string());
+                    self.failure = Some((now.steady_ms + RETRY_MS, error));
+                }
             }
         }
         self.drop_old(now);
@@ -260,7 +263,7 @@ impl Log {
     /// Whether the last segment has no room and every cursor has passed it. It would give way with the
     /// next write, which may wait for just the room that it takes.
     fn is_used_up(&self) -> bool {
-        let full = |active: &super::log::Active| active.at >= self.limits.segment_bytes;
+        let full = |active: &super::log::Active| active.at >= active.room;
         self.active.as_ref().is_some_and(full)
             && self.roster.least.is_none_or(|least| least >= self.next)
     }

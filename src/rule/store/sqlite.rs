@@ -97,8 +97,16 @@ pub(crate) async fn migrate(
 
 /// Makes folder and file; SQLite gives its journal the same permissions as the file.
 pub(crate) fn create_private(folder: &Path, file: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
+    private_folder(folder)?;
     private(std::fs::OpenOptions::new().create(true).append(true)).open(file).map(drop)
+}
+
+/// Makes a folder, and those above it that are missing; only its owner can look into it.
+pub(crate) fn private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
 }
 
 /// A file that is made with these options can only be read by its owner.

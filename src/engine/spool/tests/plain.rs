@@ -304,6 +304,54 @@ fn r5_a_full_disk_stops_appends_and_nothing_else() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_is_not_taken_for_one_that_works() {
+    let fs = SimFs::new(1);
+    Log::open(Arc::new(fs.clone()), limits(), now(0))
+        .expect("open")
+        .0
+        .close(now(0))
+        .expect("closed");
+    fs.set_faults(Faults { full: true, ..Faults::default() });
+    let (mut log, _) = Log::open(Arc::new(fs.clone()), limits(), now(1)).expect("open");
+    let trouble = log.shared.status(0).trouble.expect("it is said before anything is written");
+    assert!(trouble.contains("making a segment"), "{trouble}");
+    log.tend(now(1000));
+    assert!(log.shared.status(0).trouble.is_some(), "and stays said");
+    fs.set_faults(Faults::default());
+    log.tend(now(2000));
+    assert_eq!(log.shared.status(0).trouble, None);
+    assert_eq!(log.write(&[bodies(1..2)], now(2000)).expect("space"), 0);
+}
+
+#[test]
+fn segments_are_smaller_when_room_is_short() {
+    let limits = SpoolLimits { segment_bytes: 64 << 10, bytes: 1 << 20, ..limits() };
+    let fs = SimFs::new(1);
+    // What a smaller segment leaves is an eighth of a usual one.
+    for (room, want) in
+        [(64 << 10, 64 << 10), (63 << 10, 32 << 10), (39 << 10, 16 << 10), (13 << 10, 4 << 10)]
+    {
+        fs.set_faults(Faults { room: Some(room), ..Faults::default() });
+        let (mut log, _) = Log::open(Arc::new(fs.clone()), limits.clone(), now(0)).expect("open");
+        let active = |log: &Log| {
+            log.active.as_ref().map(|active| (active.room, active.file.size().expect("size")))
+        };
+        assert_eq!(active(&log), Some((want, want)), "{room}");
+        let first = log.shared.status(0).segments;
+        let mut stored = 0;
+        while log.shared.status(0).segments == first {
+            log.write(&[bodies(stored..stored + 10)], now(0)).expect("written");
+            stored += 10;
+        }
+        assert_eq!(active(&log).map(|(room, _)| room), Some(want), "{room}");
+        log.close(now(0)).expect("closed");
+    }
+    fs.set_faults(Faults { room: Some((12 << 10) - 1), ..Faults::default() });
+    let (log, _) = Log::open(Arc::new(fs.clone()), limits, now(0)).expect("open");
+    assert!(log.shared.status(0).trouble.is_some(), "the rest is for others");
+}
+
+#[test]
 fn r6_a_failed_sync_is_answered_with_a_new_segment() {
     let fs = SimFs::new(1);
     let (mut log, _) = Log::open(Arc::new(fs.clone()), limits(), now(0)).expect("open");

@@ -55,6 +55,8 @@ pub struct Faults {
     pub write_in: Option<u32>,
     /// No file can be made and none can grow.
     pub full: bool,
+    /// No file can be made for which more is reserved.
+    pub room: Option<u64>,
     /// Syncs of names until one fails.
     pub names_in: Option<u32>,
     /// Operations until the power goes: that one and all later ones fail.
@@ -252,7 +254,7 @@ impl Fs for SimFs {
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn File>> {
         let mut disk = self.disk();
         disk.operate()?;
-        if disk.faults.full {
+        if disk.faults.full || disk.faults.room.is_some_and(|room| bytes > room) {
             return Err(full());
         }
         if disk.names.contains_key(name) {
