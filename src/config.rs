@@ -394,7 +394,7 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
         let mut document = Document::parse(path, text)?;
         document.substitute(&|name| std::env::var(name).ok())?;
-        let mut config: Self = document.read()?;
+        let mut config: Self = document.read().map_err(misplaced)?;
         config.base_dir = path.parent().map(Path::to_owned).unwrap_or_default();
         for (name, connection) in Self::default().connections {
             config.connections.entry(name).or_insert(connection);
@@ -428,6 +428,13 @@ impl Config {
             .map_err(|problem| problem.in_file(path, document.position("listen")))?;
         config.document = Some(Arc::new(Mutex::new(document)));
         Ok(config)
+    }
+
+    /// The file that it was read from.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        let document = self.document.as_ref()?;
+        Some(document.lock().unwrap_or_else(PoisonError::into_inner).file().to_owned())
     }
 
     /// A finding at a setting such as `sources.plant.mqtt.qos`, with its place in the file.
@@ -516,6 +523,30 @@ impl Config {
     pub fn path(&self, path: &Path) -> PathBuf {
         self.base_dir.join(path)
     }
+}
+
+/// Where a key that is not known where it stands is known.
+fn misplaced(problem: Problem) -> Problem {
+    let key = problem.message.strip_prefix("unknown key `").and_then(|rest| rest.strip_suffix('`'));
+    let Some(key) = key else { return problem };
+    let schema = schemars::schema_for!(Config).to_value();
+    let of = |schema: &Value| {
+        let here = schema.get("properties").and_then(Value::as_object);
+        here.cloned().unwrap_or_default()
+    };
+    let top = of(&schema);
+    let hint = if top.contains_key(key) {
+        format!("`{key}:` stands at the top, not below another key")
+    } else {
+        let below = |part: &Value| {
+            let any = part.pointer("/anyOf/0/$ref").or_else(|| part.get("$ref"))?.as_str()?;
+            Some(of(schema.pointer(any.strip_prefix('#')?)?))
+        };
+        let part = top.iter().find(|(_, part)| below(part).is_some_and(|of| of.contains_key(key)));
+        let Some((part, _)) = part else { return problem };
+        format!("`{key}:` stands below `{part}:`")
+    };
+    problem.hint(hint)
 }
 
 /// The one key of a map and its value.

@@ -97,9 +97,25 @@ impl Document {
     /// A [`Problem`] at the first string that names a variable which is not set.
     pub fn substitute(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Problem> {
         let mut value = std::mem::take(&mut self.value);
-        let result = substitute(&mut value, &mut String::new(), lookup);
+        let result = self.substitute_in(&mut value, "", lookup);
         self.value = value;
-        result.map_err(|(path, message)| self.problem(&path, message))
+        result.map_err(|mut problems| problems.swap_remove(0))
+    }
+
+    /// The same for a part that was taken out of the document; `place` is its path.
+    ///
+    /// # Errors
+    /// All strings that name variables which are not set, one at least.
+    pub fn substitute_in(
+        &self,
+        value: &mut Value,
+        place: &str,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut wrong = |path: &str, message| problems.push(self.problem(path, message));
+        substitute(value, &mut place.to_owned(), lookup, &mut wrong);
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// The value as a type.
@@ -193,29 +209,30 @@ fn substitute(
     value: &mut Value,
     path: &mut String,
     lookup: &dyn Fn(&str) -> Option<String>,
-) -> Result<(), (String, String)> {
+    wrong: &mut dyn FnMut(&str, String),
+) {
     let length = path.len();
     match value {
-        Value::String(text) if text.contains("${env:") => {
-            *text = expand(text, lookup).map_err(|message| (path.clone(), message))?;
-        }
+        Value::String(text) if text.contains("${env:") => match expand(text, lookup) {
+            Ok(expanded) => *text = expanded,
+            Err(message) => wrong(path, message),
+        },
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
                 write!(path, "[{index}]").ok();
-                substitute(item, path, lookup)?;
+                substitute(item, path, lookup, wrong);
                 path.truncate(length);
             }
         }
         Value::Object(map) => {
             for (key, item) in map {
                 *path = join(path, key);
-                substitute(item, path, lookup)?;
+                substitute(item, path, lookup, wrong);
                 path.truncate(length);
             }
         }
         _ => {}
     }
-    Ok(())
 }
 
 fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {

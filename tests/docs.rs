@@ -66,4 +66,6 @@ fn the_reference_pages_come_from_the_code() {
     ensure("rules/README.md", &cli::rules_reference());
     ensure("connectors/README.md", &cli::connectors_reference());
     ensure("docs/functions.md", &cli::functions_reference());
+    // What the API recommends to those whose call is refused.
+    ensure(tidegate::api::error::CODES_PAGE, &cli::errors_reference());
 }

@@ -19,6 +19,9 @@ pub struct ErrorCode {
     pub source: &'static str,
 }
 
+/// The page of the repository that lists all codes.
+pub const CODES_PAGE: &str = "docs/api-errors.md";
+
 /// An error on its way to a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -51,6 +54,22 @@ impl ErrorCode {
             false => self.code.into(),
         };
         ApiError { code, status: self.status, message: self.message.replacen("{}", &detail, 1) }
+    }
+}
+
+impl ApiError {
+    /// Where a client may look further.
+    #[must_use]
+    pub fn recommend(&self) -> String {
+        let unsigned = ["AccessKeyId", "Signature", "SignatureNonce", "SignatureMethod"];
+        let missing =
+            self.code.strip_prefix("Missing").is_some_and(|name| unsigned.contains(&name));
+        match missing {
+            true => format!(
+                "calls are signed: use the vendor's SDK with an access key; the daemon's first one is in the file access-key of its data_dir, `tidegate keys create` makes more, and {CODES_PAGE} of Tidegate says how a call is signed"
+            ),
+            false => format!("see {CODES_PAGE} of Tidegate, which lists all codes"),
+        }
     }
 }
 

@@ -101,6 +101,15 @@ pub struct RuleProblem {
 /// Milliseconds since 1970, from whatever clock the daemon uses.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
+/// What an acknowledgement means.
+#[derive(Debug, Clone, Copy)]
+pub struct PromiseText {
+    /// In some words.
+    pub short: &'static str,
+    /// In one sentence.
+    pub full: &'static str,
+}
+
 /// Why the daemon is not ready; empty when it is.
 pub type Ready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
@@ -160,8 +169,8 @@ pub struct ApiState {
     /// For `/readyz`, too: rules whose actions do not work at present. The daemon stays ready: its
     /// devices must not be turned away because a destination is down.
     pub abnormal: Ready,
-    /// What an acknowledgement means at present, in one sentence; for `/readyz`.
-    pub promise: &'static str,
+    /// What an acknowledgement means at present; for `/readyz`.
+    pub promise: PromiseText,
     /// For `/metrics`.
     pub metrics: Metrics,
     /// For `/spool`.

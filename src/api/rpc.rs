@@ -115,8 +115,9 @@ pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Res
             });
             (200, root, object(answer))
         }
-        Err(ApiError { code, status: Some(status), message }) => {
-            let recommend = "see the error codes in the documentation of Tidegate";
+        Err(error @ ApiError { status: Some(status), .. }) => {
+            let recommend = error.recommend();
+            let ApiError { code, message, .. } = error;
             let answer = json!({
                 "RequestId": id, "HostId": host, "Code": code, "Message": message,
                 "Recommend": recommend

@@ -19,7 +19,7 @@ pub type Spool = Arc<dyn Fn() -> SpoolStatus + Send + Sync>;
 /// How the spool stands, as `GET /spool` answers and `tidegate spool status` reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpoolStatus {
-    /// What an acknowledgement means at present, in one sentence.
+    /// What an acknowledgement means at present, in some words.
     pub promise: String,
     /// Whether there is a log on disk at all.
     pub enabled: bool,
@@ -37,6 +37,9 @@ pub struct SpoolStatus {
     pub dropped: Vec<Dropped>,
     /// What does not work, in words; empty when all does.
     pub trouble: Vec<String>,
+    /// What an acknowledgement means at present, in one sentence.
+    #[serde(default)]
+    pub promise_in_full: String,
 }
 
 /// What waits for one action of one version of a rule.

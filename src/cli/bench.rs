@@ -3,9 +3,9 @@
 //! In process the actions are replaced by a sink that counts, so that only the engine is measured;
 //! with `--mqtt` messages travel over loopback through the broker to a subscriber.
 
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -35,9 +35,9 @@ pub struct Args {
     /// Make this many messages for the rules' topic filters instead.
     #[arg(long, value_name = "N")]
     generate: Option<usize>,
-    /// Messages to send in all; the given ones are repeated.
-    #[arg(long, default_value_t = 1_000_000)]
-    count: usize,
+    /// Messages to send in all, repeated as needed: 1,000,000 by default, of generated ones N.
+    #[arg(long)]
+    count: Option<usize>,
     /// Send over MQTT on loopback instead of in process.
     #[arg(long)]
     mqtt: bool,
@@ -49,6 +49,10 @@ pub struct Args {
     pub(super) shards: usize,
 }
 
+/// Messages to send in all, unless something else is said.
+const COUNT: usize = 1_000_000;
+/// Between two lines of progress.
+const SAY_EVERY: Duration = Duration::from_secs(2);
 /// Messages in one batch, as a busy connection gives them.
 const BATCH: usize = 256;
 /// Single messages whose latency is measured.
@@ -78,7 +82,7 @@ impl Args {
 
     /// Messages to send in all.
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.count.or(self.generate).unwrap_or(COUNT)
     }
 
     /// Quality of service over MQTT.
@@ -99,13 +103,15 @@ async fn in_process(args: &Args, config: &Config) -> anyhow::Result<()> {
     let messages = messages(args, &rules)?;
 
     let warm = messages.len().min(args.count());
-    submit(&engine, &messages, warm).await;
+    submit(&engine, &messages, warm, None).await;
     settle(&engine, &rules).await?;
     let delivered = DELIVERED.load(Ordering::Relaxed);
     let start = Instant::now();
-    submit(&engine, &messages, args.count()).await;
+    let saying = Progress::start("messages sent", args.count());
+    submit(&engine, &messages, args.count(), Some(&saying)).await;
     settle(&engine, &rules).await?;
     let elapsed = start.elapsed();
+    drop(saying);
     let records = DELIVERED.load(Ordering::Relaxed) - delivered;
 
     let mut latencies = Vec::with_capacity(PROBES);
@@ -115,7 +121,8 @@ async fn in_process(args: &Args, config: &Config) -> anyhow::Result<()> {
             latencies.push(latency);
         }
     }
-    report(args.count(), records, elapsed, latencies);
+    let count = args.count();
+    report(count, records, (count as u64, "messages"), elapsed, latencies);
     engine.stop();
     Ok(())
 }
@@ -123,7 +130,7 @@ async fn in_process(args: &Args, config: &Config) -> anyhow::Result<()> {
 /// Loads rules, or fails with what is wrong with them.
 pub(super) fn load(rules: &RuleSet, path: &Path) -> anyhow::Result<()> {
     let loaded = rules.load_folder(path);
-    if let Some(problem) = loaded.problems.first() {
+    if let Some(problem) = loaded.refused.iter().flat_map(|refused| &refused.problems).next() {
         bail!("{problem}");
     }
     if loaded.rules == 0 {
@@ -132,13 +139,46 @@ pub(super) fn load(rules: &RuleSet, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn submit(engine: &Engine, messages: &[Message], count: usize) {
+async fn submit(engine: &Engine, messages: &[Message], count: usize, progress: Option<&Progress>) {
     let mut sent = 0;
     while sent < count {
         let size = BATCH.min(count - sent);
         let batch = (sent..sent + size).map(|n| messages[n % messages.len()].clone());
         engine.submit(Batch::unacknowledged(batch.collect())).await;
         sent += size;
+        if let Some(progress) = progress {
+            progress.done.store(sent, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Says on standard error how far long work has come, until it is dropped.
+pub(super) struct Progress {
+    /// How much is done.
+    pub(super) done: Arc<AtomicUsize>,
+    saying: tokio::task::JoinHandle<()>,
+}
+
+impl Progress {
+    /// Of so many.
+    pub(super) fn start(what: &'static str, total: usize) -> Self {
+        let done = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&done);
+        let saying = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SAY_EVERY).await;
+                let done = seen.load(Ordering::Relaxed);
+                // Who does not read it does not stop the work.
+                writeln!(std::io::stderr(), "{done} of {total} {what}").ok();
+            }
+        });
+        Self { done, saying }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.saying.abort();
     }
 }
 
@@ -175,13 +215,19 @@ async fn probe(engine: &Engine, message: &Message) -> anyhow::Result<Option<Dura
     }
 }
 
-/// Prints the figures.
-pub(super) fn report(count: usize, records: u64, elapsed: Duration, mut latencies: Vec<Duration>) {
+/// Prints the figures; the throughput is that of what has gone all the way, and of what kind that is.
+pub(super) fn report(
+    count: usize,
+    records: u64,
+    (done, what): (u64, &str),
+    elapsed: Duration,
+    mut latencies: Vec<Duration>,
+) {
     let seconds = elapsed.as_secs_f64();
     println!("messages      {count}");
     println!("records       {records}");
-    println!("throughput    {:.0} msgs/s", count as f64 / seconds);
-    println!("per message   {:.0} ns", seconds * 1e9 / count as f64);
+    println!("throughput    {:.0} {what}/s", done as f64 / seconds);
+    println!("per message   {:.0} ns", seconds * 1e9 / done.max(1) as f64);
     latencies.sort_unstable();
     let at = |part: usize| {
         latencies.get((latencies.len() * part / 100).min(latencies.len().saturating_sub(1)))

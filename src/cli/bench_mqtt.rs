@@ -1,12 +1,13 @@
 //! `tidegate bench --mqtt`: messages over loopback, through the broker and the rules, to a subscriber.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use connectors::contract::{Message, QoS, TopicFilter};
 
-use super::bench::{self, Args};
+use super::bench::{self, Args, Progress};
 use super::run::Daemon;
 use crate::broker::client::{Client, Options};
 use crate::config::Config;
@@ -47,11 +48,13 @@ async fn measure(args: &Args, config: &Config) -> anyhow::Result<()> {
         let messages = Arc::clone(&messages);
         tokio::spawn(async move {
             send(&mut sender, &messages, count, qos).await?;
-            anyhow::Ok(sender)
+            anyhow::Ok((sender, start.elapsed()))
         })
     };
-    let (received, elapsed) = receive(&mut receiver, count, start).await?;
-    let mut sender = sending.await??;
+    let saying = Progress::start("messages received", count);
+    let (received, elapsed) = receive(&mut receiver, start, &saying).await?;
+    drop(saying);
+    let (mut sender, sending_took) = sending.await??;
 
     let mut latencies = Vec::with_capacity(PROBES);
     for message in messages.iter().cycle().take(PROBES) {
@@ -71,7 +74,15 @@ async fn measure(args: &Args, config: &Config) -> anyhow::Result<()> {
         latencies.push(start.elapsed());
     }
     println!("over MQTT on loopback, one publisher, one subscriber of `#`, QoS {}", qos.level());
-    bench::report(count, received, elapsed, latencies);
+    let sent = count as u64;
+    if received < sent {
+        println!(
+            "note          {} messages were dropped at the subscriber's full queue; sent were {:.0} messages/s",
+            sent - received,
+            sent as f64 / sending_took.as_secs_f64()
+        );
+    }
+    bench::report(count, received, (received, "delivered messages"), elapsed, latencies);
     daemon.stop().await;
     Ok(())
 }
@@ -88,30 +99,25 @@ async fn send(
     Ok(sender.flush().await?)
 }
 
-/// Receives until the sender's messages have come, or nothing has come for a second.
+/// Receives until nothing has come for a second.
 async fn receive(
     receiver: &mut Client,
-    count: usize,
     start: Instant,
+    progress: &Progress,
 ) -> anyhow::Result<(u64, Duration)> {
-    let mut received = 0;
+    let mut received = 0_usize;
     let mut last = start.elapsed();
     loop {
         match tokio::time::timeout(Duration::from_secs(1), receiver.next()).await {
             Ok(message) => {
                 message?;
                 received += 1;
+                progress.done.store(received, Ordering::Relaxed);
                 last = start.elapsed();
             }
             Err(_) if received > 0 || start.elapsed() > PATIENCE => break,
             Err(_) => {}
         }
     }
-    if received < count as u64 {
-        println!(
-            "note: {} messages were dropped at the subscriber's full queue",
-            count as u64 - received
-        );
-    }
-    Ok((received, last))
+    Ok((received as u64, last))
 }

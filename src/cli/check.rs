@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{
-    Failure, NoPublisher, Outcome, cannot_start, compiler, install_tls, rule_paths, say, sources,
-    usage,
+    Failure, NoPublisher, Outcome, cannot_start, compiler, count, install_tls, rule_paths, say,
+    sources, usage,
 };
 use crate::api::{ENDPOINT_TYPES, HOST_IS_WRITTEN, names_host};
 use crate::config::Config;
 use crate::problem::Problem;
-use crate::rule::{CompiledRule, file};
+use crate::rule::{CompiledRule, Compiler, file};
 use crate::sql::peers::{self, Finding, Peer, Report};
 use crate::sql::{DataType, Options};
 
@@ -65,35 +65,46 @@ pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
         say(format_args!("{problem}"));
         findings += 1;
     }
-    let mut rules: Vec<CompiledRule> = Vec::new();
-    let mut names = HashMap::new();
-    for path in rule_paths(&args.files, &config)? {
-        match file::load(&path, &compiler) {
-            Ok(loaded) => {
-                for rule in loaded {
-                    rule.warnings.iter().for_each(|warning| say(format_args!("{warning}")));
-                    let name = rule.compiled.rule.name.clone();
-                    match names.entry(name) {
-                        Entry::Vacant(free) => drop(free.insert(rules.len())),
-                        Entry::Occupied(taken) => {
-                            say(format_args!("{}", repeated(&rules[*taken.get()], &rule.compiled)));
-                            findings += 1;
-                        }
-                    }
-                    rules.push(rule.compiled);
-                }
-            }
-            Err(problems) => {
-                problems.iter().for_each(|problem| say(format_args!("{problem}")));
-                findings += problems.len();
-            }
-        }
-    }
+    let rules = check_files(&rule_paths(&args.files, &config)?, &compiler, &mut findings);
     if args.connect {
         findings += connect(&rules)?;
     }
-    say(format_args!("{} rules are right, {findings} findings", rules.len()));
+    let right = count(rules.len(), "rule is right", "rules are right");
+    say(format_args!("{right}, {}", count(findings, "finding", "findings")));
     if findings == 0 { Ok(()) } else { Err(Failure::Findings) }
+}
+
+/// Says everything that is wrong with rule files. The rules that are right.
+fn check_files(paths: &[PathBuf], compiler: &Compiler, findings: &mut usize) -> Vec<CompiledRule> {
+    let mut rules: Vec<CompiledRule> = Vec::new();
+    let mut names = HashMap::new();
+    for path in paths {
+        let file = match file::load(path, compiler) {
+            Ok(file) => file,
+            Err(problem) => {
+                say(format_args!("{problem}"));
+                *findings += 1;
+                continue;
+            }
+        };
+        let problems = file.problems();
+        problems.iter().for_each(|problem| say(format_args!("{problem}")));
+        *findings += problems.len();
+        for rule in file.rules {
+            rule.warnings.iter().for_each(|warning| say(format_args!("{warning}")));
+            match names.entry(rule.compiled.rule.name.clone()) {
+                Entry::Vacant(free) => {
+                    free.insert(rules.len());
+                    rules.push(rule.compiled);
+                }
+                Entry::Occupied(taken) => {
+                    say(format_args!("{}", repeated(&rules[*taken.get()], &rule.compiled)));
+                    *findings += 1;
+                }
+            }
+        }
+    }
+    rules
 }
 
 /// Says what becomes of the statements of another rule engine; a finding is one that does not work as

@@ -67,9 +67,16 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
 }
 
-fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> super::Failure {
-    let hint = nearest(name, known).map(|near| format!("; did you mean `{near}`?"));
-    usage(anyhow::anyhow!("there is no {kind} `{name}`{}", hint.unwrap_or_default()))
+fn unknown<'a>(
+    kind: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> super::Failure {
+    let hint = match nearest(name, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    usage(anyhow::anyhow!("there is no {kind} `{name}`; {hint}"))
 }
 
 /// As a statement that calls it is answered, and with the families.

@@ -7,6 +7,8 @@ mod bench_mqtt;
 mod check;
 mod describe;
 mod dlq;
+mod folder;
+mod greeting;
 mod hash_password;
 mod keys;
 mod listen;
@@ -22,7 +24,7 @@ mod test;
 mod things;
 
 pub use describe::{functions_summary, operations_table, rule_schema, sinks_table, sources_table};
-pub use reference::{connectors_reference, functions_reference, rules_reference};
+pub use reference::{connectors_reference, errors_reference, functions_reference, rules_reference};
 pub use run::{Daemon, Ports};
 
 use std::path::PathBuf;
@@ -99,6 +101,7 @@ impl Cli {
     /// A [`Failure`] that stands for an exit code.
     pub fn run(self) -> Outcome {
         let config = || Config::load(self.config.as_deref());
+        let here = || config().map_err(refused).and_then(in_its_folder);
         match self.verb.unwrap_or(Verb::Run) {
             Verb::Run => run::run(config().map_err(cannot_start)?),
             Verb::Check(args) => check::run(&args, config()),
@@ -107,13 +110,25 @@ impl Cli {
             Verb::Bench(args) => bench::run(&args, &config().map_err(refused)?),
             Verb::Pub(args) => publish::run(&args, &config().map_err(refused)?),
             Verb::Tap(args) => tap::run(&args, &config().map_err(refused)?),
-            Verb::Dlq(args) => dlq::run(&args, &config().map_err(refused)?),
+            Verb::Dlq(args) => dlq::run(&args, &here()?),
             Verb::Spool(args) => spool::run(&args, &config().map_err(refused)?),
-            Verb::Keys(args) => keys::run(&args, &config().map_err(refused)?),
+            Verb::Keys(args) => keys::run(&args, &here()?),
             Verb::HashPassword => hash_password::run(),
             Verb::Describe(args) => describe::run(&args),
         }
     }
+}
+
+/// Refuses to work where nothing of Tidegate is: what is meant lies elsewhere.
+fn in_its_folder(config: Config) -> Result<Config, Failure> {
+    let Some(here) = folder::nothing_here(&config) else { return Ok(config) };
+    Err(refused(anyhow::anyhow!(
+        "nothing of Tidegate is in {}: neither {}, nor {}/, nor {}/; change to the folder in which the daemon runs, or name its configuration with `--config FILE`",
+        here.display(),
+        crate::config::DEFAULT_FILE,
+        config.rules.display(),
+        config.data_dir.display()
+    )))
 }
 
 /// Prints a line. A reader that closes the pipe has seen enough; what was begun is still done, and
@@ -125,6 +140,11 @@ fn say(line: std::fmt::Arguments<'_>) {
     {
         writeln!(std::io::stderr(), "error: cannot write: {error}").ok();
     }
+}
+
+/// A number with what is counted.
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn refused(error: impl Into<anyhow::Error>) -> Failure {
@@ -231,6 +251,9 @@ fn wrong(config: &Config, part: &str, what: &str, error: &ConfigError) -> Proble
 /// The rule files that arguments name; without arguments those of the configured folder.
 fn rule_paths(files: &[PathBuf], config: &Config) -> Result<Vec<PathBuf>, Failure> {
     let configured = [config.path(&config.rules)];
+    if files.is_empty() {
+        in_its_folder(config.clone())?;
+    }
     let folders = if files.is_empty() { &configured } else { files };
     let mut paths = Vec::new();
     for folder in folders {

@@ -6,6 +6,7 @@ use schemars::Schema;
 use serde_json::{Value, json};
 
 use super::describe::families;
+use crate::api::error::CODES;
 use crate::rule::file::FileForm;
 use crate::sql::functions::{FUNCTIONS, Nulls};
 
@@ -206,6 +207,29 @@ fn settings_table(schema: &Value) -> String {
             Some(value) => format!("`{value}`"),
         };
         writeln!(text, "| `{key}` | {help} | {default} |").ok();
+    }
+    text
+}
+
+/// The page of the API's error codes: `docs/api-errors.md`.
+#[must_use]
+pub fn errors_reference() -> String {
+    let mut text = String::from(
+        "# Error codes of the API\n\n\
+         <!-- generated from the code; tests/docs.rs rewrites it -->\n\n\
+         Calls are in the vendor's RPC form and signed with an access key: HMAC-SHA1 over the sorted parameters\n\
+         (`AccessKeyId`, `Signature`, `SignatureNonce`, `SignatureMethod`, `Timestamp` and the operation's own), or\n\
+         `ACS3-HMAC-SHA256` in the header `Authorization`. The vendor's SDKs do that by themselves: give them the\n\
+         daemon's address as endpoint, and a key. The first key is in the file `access-key` of `data_dir`;\n\
+         `tidegate keys create` makes more.\n\n\
+         A code with a status comes from the gateway: the call reached no operation. One without comes with HTTP 200\n\
+         and `Success: false`. `{}` stands for what is particular to the case.\n\n\
+         | code | status | text | after |\n| --- | --- | --- | --- |\n",
+    );
+    for row in CODES {
+        let status = row.status.map_or_else(String::new, |status| status.to_string());
+        let message = row.message.replace('|', "\\|");
+        writeln!(text, "| `{}` | {status} | {message} | {} |", row.code, row.source).ok();
     }
     text
 }

@@ -9,7 +9,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::engine::{Loaded, RuleSet};
+use crate::engine::{Instead, Loaded, Refused, RuleSet};
 
 /// Editors write a file in several steps; one reading serves for all that happens in this time.
 const QUIET: Duration = Duration::from_millis(200);
@@ -49,8 +49,8 @@ impl Watch {
                 tracing::error!("the rules could not be read again; the last good ones stay");
                 continue;
             };
-            tracing::info!(rules = loaded.rules, "rules were read again");
             tell(&loaded);
+            tracing::info!("rules were read again: {}", summary(&loaded, &rules));
             if self.watcher.is_some() && !self.folder.exists() {
                 self.watcher = None;
                 tracing::warn!("{} is gone; send SIGHUP when it is back", self.folder.display());
@@ -69,14 +69,38 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// Says what is wrong with rule files, and what may surprise.
+/// Says what is refused of rule files and what runs in its place, and what may surprise.
 pub(super) fn tell(loaded: &Loaded) {
-    for problem in &loaded.problems {
-        tracing::error!("{problem}; the last good version of the file stays");
+    for line in loaded.refused.iter().flat_map(Refused::lines) {
+        tracing::error!("{line}");
     }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+}
+
+/// How many rules run now, and in which version.
+fn summary(loaded: &Loaded, rules: &RuleSet) -> String {
+    let running = rules.report().iter().filter(|report| report.rule.enabled).count();
+    let earlier = loaded.refused.iter().map(|refused| match refused.instead {
+        Instead::Earlier { .. } => 1,
+        Instead::File(rules) => rules,
+        Instead::Nothing | Instead::Rules => 0,
+    });
+    let mut text = super::count(running, "rule runs", "rules run");
+    let counts = [
+        (earlier.sum(), "in its last good version", "in their last good versions"),
+        (nothing(loaded), "is refused and does not run", "are refused and do not run"),
+    ];
+    for (number, one, many) in counts.into_iter().filter(|(number, ..)| *number > 0) {
+        text.push_str(&format!(", {}", super::count(number, one, many)));
+    }
+    text
+}
+
+/// Rules that are refused and have no earlier version.
+fn nothing(loaded: &Loaded) -> usize {
+    loaded.refused.iter().filter(|refused| refused.instead == Instead::Nothing).count()
 }
 
 /// Watches a folder. Without a watcher SIGHUP still works.

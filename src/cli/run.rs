@@ -2,13 +2,12 @@
 //!
 //! The one place where all parts meet: listeners, broker, engine, rules, store, sources.
 
-use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use connectors::contract::{
     Batch, DeliveryError, DeviceFacts, Env, FailureKind, Ingress, Message, Nacked, Promise,
     Promised, Publisher, Shutdown, ShutdownHandle, shutdown,
@@ -20,7 +19,10 @@ use tokio::task::JoinHandle;
 pub use super::listen::Ports;
 use super::listen::Sockets;
 use super::status::Status;
-use super::{NamedSource, Outcome, cannot_start, compiler, install_tls, reload, sources, things};
+use super::{
+    NamedSource, Outcome, cannot_start, compiler, folder, greeting, install_tls, reload, sources,
+    things,
+};
 use crate::api;
 use crate::broker::{Broker, BrokerHandle, DeviceAccess, Hooks, Proof, Routed, StatusMessages};
 use crate::config::{Config, DeviceAuth, in_force};
@@ -30,9 +32,6 @@ use crate::registry::{self, Registry};
 use crate::rule::store::{AccessKey, Claim, KEY_FILE, MASTER_KEY, Store};
 use crate::thing::{Forwarder, Things};
 use crate::web::Pages;
-
-/// In the data folder; who has it locked runs there.
-const LOCK_FILE: &str = "lock";
 
 /// The daemon, running.
 pub struct Daemon {
@@ -90,6 +89,7 @@ fn promised(ingress: &Arc<dyn Ingress>, promise: impl Into<Promise>) -> Arc<dyn 
 }
 
 pub(super) fn run(config: Config) -> Outcome {
+    greeting::say_where(&config);
     start_logging();
     install_tls();
     config.check_exposure().map_err(cannot_start)?;
@@ -100,7 +100,7 @@ pub(super) fn run(config: Config) -> Outcome {
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot_start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_start)?;
         let daemon = Daemon::start(&config).await.map_err(cannot_start)?;
-        daemon.greet(&config);
+        greeting::say_ready(&daemon, &config);
         let told = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
@@ -131,7 +131,7 @@ impl Daemon {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let (stop, stopped) = shutdown();
         let Sockets { ports, mqtt, http } = Sockets::open(config).await?;
-        let lock = take_folder(&config.path(&config.data_dir))?;
+        let lock = folder::take(config)?;
         let (store, claim) = take_store(config).await?;
         let dead = Arc::new(open_dead_letters(config).await?);
 
@@ -231,50 +231,6 @@ impl Daemon {
                 }
             });
         }
-        Ok(())
-    }
-
-    /// Tells on standard output what listens where, and one line to try.
-    fn greet(&self, config: &Config) {
-        // Who does not read it any more does not end the daemon.
-        self.write_greeting(config, &mut std::io::stdout().lock()).ok();
-    }
-
-    fn write_greeting(&self, config: &Config, out: &mut impl Write) -> std::io::Result<()> {
-        let rules = self.rules.report();
-        let running = rules.iter().filter(|report| report.rule.enabled).count();
-        writeln!(out, "Tidegate {} is ready", env!("CARGO_PKG_VERSION"))?;
-        for line in self.ports.lines() {
-            writeln!(out, "{line}")?;
-        }
-        let mqtt = self.ports.mqtt;
-        writeln!(
-            out,
-            "  rules  {running} running, from {} and the API",
-            config.path(&config.rules).display()
-        )?;
-        if self.sources > 0 {
-            writeln!(out, "  other sources  {}", self.sources)?;
-        }
-        if let Some(file) = &self.key_file {
-            writeln!(out, "  access key for the API in {}", file.display())?;
-        }
-        if !config.is_local() && config.auth.devices == Some(DeviceAuth::None) {
-            writeln!(
-                out,
-                "  WARNING  anybody who reaches these ports may publish (auth.devices is none)"
-            )?;
-        }
-        writeln!(
-            out,
-            "Try, with another terminal on `mosquitto_sub -p {} -t '/a1Pk/+/user/alert' -v`:",
-            mqtt.port()
-        )?;
-        writeln!(
-            out,
-            "  mosquitto_pub -p {} -t /a1Pk/dev1/user/data -m '{{\"temperature\": 39.5}}'",
-            mqtt.port()
-        )?;
         Ok(())
     }
 
@@ -392,29 +348,6 @@ fn load_rules(
     Ok((rules, env))
 }
 
-/// Takes the data folder for this daemon: two of them would mix up their rules and keys. The system
-/// gives it back when the process ends, however it ends.
-fn take_folder(folder: &Path) -> anyhow::Result<File> {
-    make_folder(folder)?;
-    let path = folder.join(LOCK_FILE);
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another daemon uses the folder {}; stop it, or set `data_dir` in the configuration",
-            folder.display()
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
-        }
-    }
-}
-
-fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {} (`data_dir`)", folder.display()))
-}
-
 /// Opens the store for this daemon alone. A folder was taken already, a database is taken here.
 async fn take_store(config: &Config) -> anyhow::Result<(Store, Option<Claim>)> {
     let Some(server) = config.store.server().map_err(anyhow::Error::msg)? else {
@@ -429,7 +362,7 @@ async fn take_store(config: &Config) -> anyhow::Result<(Store, Option<Claim>)> {
 
 pub(super) async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let folder = config.path(&config.data_dir);
-    make_folder(&folder)?;
+    folder::make(&folder)?;
     // An empty variable is one that is not set.
     let master = std::env::var(MASTER_KEY).ok().filter(|key| !key.is_empty());
     if let Some(server) = config.store.server().map_err(anyhow::Error::msg)? {

@@ -45,7 +45,29 @@ pub(super) fn run(args: &Args, config: &Config) -> Outcome {
     single_thread(status(config, *json, to.unwrap_or(config.listen.http))).map_err(refused)
 }
 
-async fn status(config: &Config, json: bool, mut to: SocketAddr) -> anyhow::Result<()> {
+async fn status(config: &Config, json: bool, to: SocketAddr) -> anyhow::Result<()> {
+    let text = ask(config, to).await?;
+    if json {
+        say(format_args!("{}", text.trim_end()));
+        return Ok(());
+    }
+    print(&read(&text, to)?);
+    Ok(())
+}
+
+/// What the daemon that is configured says does not work.
+pub(super) async fn trouble(config: &Config) -> anyhow::Result<Vec<String>> {
+    let to = config.listen.http;
+    Ok(read(&ask(config, to).await?, to)?.trouble)
+}
+
+fn read(text: &str, to: SocketAddr) -> anyhow::Result<SpoolStatus> {
+    serde_json::from_str(text)
+        .with_context(|| format!("{to} answers something else than the state of a spool"))
+}
+
+/// What `GET /spool` answers.
+async fn ask(config: &Config, mut to: SocketAddr) -> anyhow::Result<String> {
     if to.ip().is_unspecified() {
         // It listens everywhere, hence here, too.
         to.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -67,14 +89,7 @@ async fn status(config: &Config, json: bool, mut to: SocketAddr) -> anyhow::Resu
     if !code.is_success() {
         bail!("{to} says {code}: {text}");
     }
-    if json {
-        say(format_args!("{}", text.trim_end()));
-        return Ok(());
-    }
-    let status: SpoolStatus = serde_json::from_str(&text)
-        .with_context(|| format!("{to} answers something else than the state of a spool"))?;
-    print(&status);
-    Ok(())
+    Ok(text)
 }
 
 /// The access key to show: from the environment, the configuration, or the file in the data folder.
@@ -114,9 +129,13 @@ fn print(status: &SpoolStatus) {
     for trouble in &status.trouble {
         say(format_args!("trouble  {trouble}"));
     }
-    if status.cursors.is_empty() {
-        return;
+    if !status.cursors.is_empty() {
+        print_cursors(status);
     }
+    say(format_args!("({})", status.promise_in_full));
+}
+
+fn print_cursors(status: &SpoolStatus) {
     let names = ["rule", "action", "version", "records", "bytes", "oldest"];
     let mut rows = vec![names.map(str::to_owned)];
     rows.extend(status.cursors.iter().map(row));

@@ -6,19 +6,26 @@ use std::time::Instant;
 
 use connectors::contract::{AckWhen, OutcomeClass, Promise};
 
-use crate::api::{CursorStatus, Dropped, SpoolStatus};
+use crate::api::{CursorStatus, Dropped, PromiseText, SpoolStatus};
 use crate::broker::BrokerHandle;
 use crate::engine::dead::DeadLetters;
 use crate::engine::{
-    Engine, LaneCounts, METRICS, Metric, MetricsText, Reason, RuleReport, RuleSet, metrics, spool,
+    Engine, Instead, LaneCounts, METRICS, Metric, MetricsText, Reason, Refused, RuleReport,
+    RuleSet, metrics, spool,
 };
 use crate::thing::Things;
 
 /// What an acknowledgement means with the log on disk.
-const PROMISE_DURABLE: &str = "an acknowledged message of QoS 1, or of a source that is `durable`, is on disk and reaches every action of every rule that matched it, or its error action, or the dead letters, at least once; sources with `ack: received` and QoS 0 are only in memory at first";
+const PROMISE_DURABLE: PromiseText = PromiseText {
+    short: "what is acknowledged is on disk",
+    full: "an acknowledged message of QoS 1, or of a source that is `durable`, is on disk and reaches every action of every rule that matched it, or its error action, or the dead letters, at least once; sources with `ack: received` and QoS 0 are only in memory at first",
+};
 
 /// What a QoS 1 acknowledgement means without a log on disk.
-const PROMISE_IN_MEMORY: &str = "an acknowledged message is in the daemon's memory: what waits there is lost when the process or the power ends";
+const PROMISE_IN_MEMORY: PromiseText = PromiseText {
+    short: "what is acknowledged is in memory only",
+    full: "an acknowledged message is in the daemon's memory: what waits there is lost when the process or the power ends",
+};
 
 /// Where the numbers come from.
 #[derive(Clone)]
@@ -47,8 +54,8 @@ impl Status {
         self.rules.abnormal().iter().map(|text| hosts_only(text)).collect()
     }
 
-    /// What an acknowledgement means at present, in one sentence.
-    pub(super) fn promise(&self) -> &'static str {
+    /// What an acknowledgement means at present.
+    pub(super) fn promise(&self) -> PromiseText {
         match self.engine.storage() {
             Some(_) => PROMISE_DURABLE,
             None => PROMISE_IN_MEMORY,
@@ -58,7 +65,8 @@ impl Status {
     /// What an acknowledgement means, and what waits.
     pub(super) fn spool(&self) -> SpoolStatus {
         let status = SpoolStatus {
-            promise: self.promise().to_owned(),
+            promise: self.promise().short.to_owned(),
+            promise_in_full: self.promise().full.to_owned(),
             backlog_records: self.rules.queued(),
             trouble: self.abnormal(),
             ..SpoolStatus::default()
@@ -115,6 +123,7 @@ impl Status {
         let engine = self.engine.counts();
         let dead = self.dead.counts();
         let reports = self.rules.report();
+        let refused = self.rules.refused();
         let spool = self.engine.storage().map(|storage| storage.status());
         for metric in METRICS {
             match *metric {
@@ -122,13 +131,8 @@ impl Status {
                 metrics::MESSAGES_UNMATCHED => text.add(*metric, &[], engine.unmatched),
                 metrics::MESSAGES_QUEUED => text.add(*metric, &[], engine.queued),
                 metrics::MESSAGES_REFUSED => text.add(*metric, &[], engine.refused),
-                metrics::RULES => {
-                    let count = |state: &str| {
-                        reports.iter().filter(|report| state_of(report) == state).count() as u64
-                    };
-                    for state in ["running", "abnormal", "stopped"] {
-                        text.add(*metric, &[("state", state)], count(state));
-                    }
+                metrics::RULES | metrics::RULE_REFUSED | metrics::FILES_REFUSED => {
+                    rules_metric(&mut text, *metric, &reports, &refused);
                 }
                 metrics::RETIRED_QUEUED => text.add(*metric, &[], self.rules.retired()),
                 metrics::SPOOL_BYTES
@@ -277,6 +281,36 @@ fn state_of(report: &RuleReport) -> &'static str {
     }
 }
 
+/// The metrics of all rules together, and of what is refused of rule files.
+fn rules_metric(
+    text: &mut MetricsText,
+    metric: Metric,
+    reports: &[RuleReport],
+    refused: &[Refused],
+) {
+    let rules = refused.iter().filter_map(|one| Some((one.rule.as_ref()?, &one.instead)));
+    match metric {
+        metrics::RULES => {
+            for state in ["running", "abnormal", "stopped"] {
+                let count = reports.iter().filter(|report| state_of(report) == state).count();
+                text.add(metric, &[("state", state)], count as u64);
+            }
+            text.add(metric, &[("state", "refused")], rules.count() as u64);
+        }
+        metrics::RULE_REFUSED => {
+            for (rule, instead) in rules {
+                let earlier = matches!(instead, Instead::Earlier { .. });
+                let runs = if earlier { "earlier" } else { "nothing" };
+                text.add(metric, &[("rule", rule), ("runs", runs)], 1);
+            }
+        }
+        _ => {
+            let files = refused.iter().filter(|one| matches!(one.instead, Instead::File(_)));
+            text.add(metric, &[], files.count() as u64);
+        }
+    }
+}
+
 fn rule_metric(text: &mut MetricsText, metric: Metric, report: &RuleReport) {
     let name = report.rule.name.as_str();
     let counts = &report.counts;
@@ -290,6 +324,10 @@ fn rule_metric(text: &mut MetricsText, metric: Metric, report: &RuleReport) {
     };
     if let Some(value) = of_rule {
         text.add(metric, &[("rule", name)], value);
+        return;
+    }
+    if metric == metrics::RULE_SINCE {
+        text.add(metric, &[("rule", name)], report.since_ms / 1000);
         return;
     }
     if metric == metrics::RULE_ERRORS {

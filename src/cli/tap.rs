@@ -59,8 +59,13 @@ pub(super) fn run(args: &Args, config: &Config) -> Outcome {
 fn query_of(name: &str, config: &Config) -> Result<Arc<Query>, super::Failure> {
     let compiler = compiler(config, Some(Arc::new(NoPublisher))).map_err(refused)?;
     for path in rule_paths(&[], config)? {
-        // What is wrong with other files is the business of `check`.
-        for rule in file::load(&path, &compiler).unwrap_or_default() {
+        // What is wrong with other rules is the business of `check`.
+        let file = file::load(&path, &compiler).unwrap_or_default();
+        let wrong = file.refused.iter().find(|rule| rule.name.as_deref() == Some(name));
+        if let Some(problem) = wrong.and_then(|rule| rule.problems.first()) {
+            return Err(refused(problem.clone()));
+        }
+        for rule in file.rules {
             if rule.compiled.rule.name == name {
                 let missing = || usage(anyhow::anyhow!("rule `{name}` has no statement"));
                 return rule.compiled.query.ok_or_else(missing);

@@ -92,11 +92,12 @@ impl Run {
             Ok(text) => text,
             Err(problem) => return self.problem(&problem),
         };
-        let rules = match file::parse(path, &text, &self.compiler) {
-            Ok(rules) => rules,
-            Err(problems) => return problems.iter().for_each(|problem| self.problem(problem)),
+        let file = match file::parse(path, &text, &self.compiler) {
+            Ok(file) => file,
+            Err(problem) => return self.problem(&problem),
         };
-        let (mut done, changes) = self.rules(path, &rules);
+        file.problems().into_iter().for_each(|problem| self.problem(problem));
+        let (mut done, changes) = self.rules(path, &file.rules);
         if self.update && !changes.is_empty() {
             let new = file::update(path, &text, &changes, &self.compiler);
             let written = new.and_then(|new| {
@@ -122,10 +123,11 @@ impl Run {
         rules: &'a [LoadedRule],
     ) -> (Vec<Done<'a>>, Vec<TestChanges>) {
         let (mut all, mut writable) = (Vec::new(), Vec::new());
-        for (rule_index, rule) in rules.iter().enumerate() {
-            self.counts.rules_without_tests += usize::from(rule.tests.is_empty());
+        for rule in rules {
+            let none = rule.tests.is_empty() && rule.wrong_tests.is_empty();
+            self.counts.rules_without_tests += usize::from(none);
             let name = rule.compiled.rule.name.as_str();
-            for (index, test) in rule.tests.iter().enumerate() {
+            for test in &rule.tests {
                 let label = format!("{name}: {}", test.name).to_lowercase();
                 if self.filter.as_ref().is_some_and(|filter| !label.contains(filter)) {
                     self.counts.skipped += 1;
@@ -142,7 +144,8 @@ impl Run {
                     written: false,
                 });
                 if !changes.is_empty() {
-                    writable.push(TestChanges { rule: rule_index, test: index, changes });
+                    let (rule, test) = (rule.index, test.index);
+                    writable.push(TestChanges { rule, test, changes });
                 }
             }
         }

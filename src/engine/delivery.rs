@@ -240,7 +240,7 @@ impl Lane {
     }
 
     /// The statement of the rule.
-    pub(super) fn query(&self) -> Option<Arc<Query>> {
+    pub fn query(&self) -> Option<Arc<Query>> {
         self.parts.query.clone()
     }
 

@@ -33,7 +33,10 @@ metrics! {
     MESSAGES_UNMATCHED = "counter" "tidegate_messages_unmatched_total": "messages that no rule's topic filter matched";
     MESSAGES_QUEUED = "gauge" "tidegate_messages_queued": "messages that wait for evaluation";
     MESSAGES_REFUSED = "counter" "tidegate_messages_refused_total": "messages that the spool could not write; who sent them was not told that they are accepted";
-    RULES = "gauge" "tidegate_rules": "rules by state: running, abnormal (an action is paused or its destination does not work), stopped";
+    RULES = "gauge" "tidegate_rules": "rules by state: running, abnormal (an action is paused or its destination does not work), stopped, refused (of a rule file that is wrong there; an earlier version may run)";
+    RULE_REFUSED = "gauge" "tidegate_rule_refused": "1 for each rule that is refused as its file has it, with what runs in its place: earlier (its last good version) or nothing";
+    FILES_REFUSED = "gauge" "tidegate_rule_files_refused": "rule files that cannot be read as a whole; the rules of their last good versions run";
+    RULE_SINCE = "gauge" "tidegate_rule_version_timestamp_seconds": "when the version of the rule that runs came to run";
     RULE_RECEIVED = "counter" "tidegate_rule_received_total": "messages whose topic the rule's filter matched";
     RULE_SELECTED = "counter" "tidegate_rule_selected_total": "messages of which the rule selected at least one record";
     RULE_FILTERED = "counter" "tidegate_rule_filtered_total": "messages for which WHERE was not true";

@@ -27,6 +27,6 @@ pub use delivery::{ActionPlace, Lane, LaneCounts, LaneLimits, LaneParts, Reason,
 pub use dispatch::{Dispatcher, ShardCounts, Snapshot};
 pub use index::FilterIndex;
 pub use metrics::{METRICS, Metric, MetricsText, RuleCounts, RuleStats};
-pub use ruleset::{Loaded, RuleReport, RuleSet, rule_files};
+pub use ruleset::{Instead, Loaded, Refused, RuleReport, RuleSet, rule_files};
 pub use shard::{Engine, EngineCounts, EngineLimits};
 pub use storage::{Storage, StorageError};

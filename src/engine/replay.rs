@@ -41,6 +41,10 @@ impl Receipt for Replayed {
 }
 
 impl ReplayTo for RuleSet {
+    fn asked(&self) {
+        self.lanes().iter().for_each(|lane| lane.resume());
+    }
+
     fn give(&self, letter: StoredLetter, done: Done) {
         let Some(lane) = self.lane(&letter.rule, &letter.action) else {
             let (rule, action) = (&letter.rule, &letter.action);

@@ -51,10 +51,12 @@ pub(super) fn restore(
         };
         let one = compiled.entry(Arc::as_ptr(&rule)).or_insert_with(|| {
             let result = compiler.compile(Arc::clone(&rule));
-            result.map(|compiled| (compiled, None)).map_err(|fault| {
+            result.map(|compiled| (compiled, None)).map_err(|faults| {
+                let faults: Vec<String> =
+                    faults.iter().map(|fault| format!("{}: {}", fault.path, fault.problem)).collect();
                 restored.stuck.push(format!(
-                    "rule `{}`, earlier version: what waits for it cannot be delivered: {}: {}; mend that and restart the daemon",
-                    rule.name, fault.path, fault.problem
+                    "rule `{}`, earlier version: what waits for it cannot be delivered: {}; mend that and restart the daemon",
+                    rule.name, faults.join("; ")
                 ));
             }).ok()
         });

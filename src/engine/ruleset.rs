@@ -3,8 +3,12 @@
 //! Start, reload and every change over the API are the same step: the set is changed, a new snapshot
 //! is made from it and swapped in. An action that did not change keeps its lane and what waits there.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+mod files;
+
+pub use files::{Instead, Loaded, Refused, rule_files};
+
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +22,7 @@ use super::lanes::Lanes;
 use super::metrics::{RuleCounts, RuleStats};
 use super::restore;
 use crate::problem::Problem;
-use crate::rule::{CompiledRule, Compiler, Fault, Owner, Pending, Rule, file};
+use crate::rule::{CompiledRule, Compiler, Fault, Owner, Pending, Rule};
 use crate::sql::Query;
 
 /// The rules of the daemon.
@@ -37,8 +41,8 @@ pub struct RuleSet {
 #[derive(Default)]
 struct Rules {
     by_name: BTreeMap<String, Entry>,
-    /// Files whose newest version is bad, with what is wrong.
-    bad_files: BTreeMap<PathBuf, Vec<Problem>>,
+    /// What is refused of the rule files as they are now.
+    refused: Vec<Refused>,
     /// Rules of the API that should run and can't, with the reason.
     failed: BTreeMap<String, String>,
     /// Earlier versions whose records wait and cannot be delivered, with the reason.
@@ -47,6 +51,10 @@ struct Rules {
 
 struct Entry {
     rule: Arc<Rule>,
+    /// When this version came to run, in milliseconds since 1970.
+    since_ms: u64,
+    /// Its index among the rules of its file.
+    index: usize,
     query: Option<Arc<Query>>,
     name: Arc<str>,
     stats: Arc<RuleStats>,
@@ -59,6 +67,8 @@ struct Entry {
 pub struct RuleReport {
     /// The rule as written.
     pub rule: Arc<Rule>,
+    /// When this version of it came to run, in milliseconds since 1970.
+    pub since_ms: u64,
     /// Its counts.
     pub counts: RuleCounts,
     /// Its actions with theirs; the error action comes last and is named `error_action`.
@@ -66,17 +76,6 @@ pub struct RuleReport {
     /// Which actions do not work at present, and why: paused by a wrong configuration, or waiting for
     /// their destination.
     pub abnormal: Vec<String>,
-}
-
-/// What came of reading rule files.
-#[derive(Debug, Clone, Default)]
-pub struct Loaded {
-    /// Rules that run or are disabled, from good files.
-    pub rules: usize,
-    /// What is wrong with bad files; their last good version stays.
-    pub problems: Vec<Problem>,
-    /// Remarks on good files.
-    pub warnings: Vec<Problem>,
 }
 
 impl RuleSet {
@@ -129,80 +128,25 @@ impl RuleSet {
         &self.compiler
     }
 
-    /// Reads all rule files of a folder and runs what is good. A bad file keeps its last good version;
-    /// the rules of a file that is gone stop.
+    /// Reads all rule files of a folder and runs what is right. What is wrong is refused alone, a rule
+    /// or a file, and keeps its last good version if there is one; rules that no file has any more stop.
     pub fn load_folder(&self, folder: &Path) -> Loaded {
-        let paths = match rule_files(folder) {
-            Ok(paths) => paths,
-            Err(error) => {
-                let mut problem = Problem::new(format!("cannot read the folder of rules: {error}"));
-                problem.file = Some(folder.to_owned());
-                self.lock().bad_files.insert(folder.to_owned(), vec![problem.clone()]);
-                return Loaded { problems: vec![problem], ..Loaded::default() };
-            }
+        let read = match files::read_all(folder, &self.compiler) {
+            Ok(read) => read,
+            Err(problem) => return self.refuse_folder(folder, problem),
         };
-        let read = paths.into_iter().map(|path| {
-            let result = file::load(&path, &self.compiler);
-            (path, result)
-        });
-        let read: Vec<_> = read.collect();
         let mut rules = self.lock();
         let loaded = self.replace_files(&mut rules, read);
         self.apply(&rules);
         loaded
     }
 
-    /// Puts the rules of all good files in the place of their earlier ones. Those are taken out
-    /// first, so that a rule may move from one file to another.
-    fn replace_files(&self, rules: &mut Rules, read: Vec<ReadFile>) -> Loaded {
-        let mut loaded = Loaded::default();
-        let bad = read.iter().filter(|(_, result)| result.is_err());
-        let bad: HashSet<PathBuf> = bad.map(|(path, _)| path.clone()).collect();
-        let (keep, mut old): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut rules.by_name)
-            .into_iter()
-            .partition(|(_, entry)| match &entry.rule.owner {
-                Owner::File { path, .. } => bad.contains(path),
-                Owner::Api(_) => true,
-            });
-        rules.by_name = keep;
-        rules.bad_files.clear();
-        for (path, result) in read {
-            let result = result.and_then(|new| {
-                let problems = conflicts(rules, &new);
-                if problems.is_empty() { Ok(new) } else { Err(problems) }
-            });
-            match result {
-                Ok(new) => {
-                    loaded.rules += new.len();
-                    for rule in new {
-                        loaded.warnings.extend(rule.warnings);
-                        let name = rule.compiled.rule.name.clone();
-                        let before = old.remove(&name);
-                        rules.by_name.insert(name, self.entry(rule.compiled, before));
-                    }
-                }
-                Err(problems) => {
-                    loaded.problems.extend(problems.iter().cloned());
-                    rules.bad_files.insert(path, problems);
-                }
-            }
-        }
-        // What is left belongs to files that are gone, or to ones whose new names are taken.
-        for (name, entry) in old {
-            let Owner::File { path, .. } = &entry.rule.owner else { continue };
-            if rules.bad_files.contains_key(path) {
-                rules.by_name.entry(name).or_insert(entry);
-            }
-        }
-        loaded
-    }
-
     /// Compiles a rule without running it.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The first thing that is wrong with it.
     pub fn check(&self, rule: &Rule) -> Result<(), Fault> {
-        let compiled = self.compiler.compile(Arc::new(rule.clone()))?;
+        let compiled = self.compiler.compile(Arc::new(rule.clone())).map_err(first)?;
         for remark in compiled.query.iter().flat_map(|query| query.warnings()) {
             tracing::warn!(rule = rule.name, part = remark.part, "{remark}");
         }
@@ -216,9 +160,9 @@ impl RuleSet {
     /// has a statement.
     ///
     /// # Errors
-    /// What is wrong with it; the earlier version stays.
+    /// The first thing that is wrong with it; the earlier version stays.
     pub fn put(&self, rule: Rule) -> Result<(), Fault> {
-        let compiled = self.compiler.compile(Arc::new(rule))?;
+        let compiled = self.compiler.compile(Arc::new(rule)).map_err(first)?;
         let mut rules = self.lock();
         let name = compiled.rule.name.clone();
         if let Some(other) = rules.by_name.get(&name)
@@ -234,7 +178,7 @@ impl RuleSet {
             .find(|(_, entry)| entry.rule.owner == owner)
             .map(|(name, _)| name.clone())
             .and_then(|name| rules.by_name.remove(&name));
-        let entry = self.entry(compiled, before);
+        let entry = self.entry(compiled, 0, before);
         rules.failed.remove(&name);
         rules.by_name.insert(name, entry);
         self.apply(&rules);
@@ -282,11 +226,18 @@ impl RuleSet {
         self.lock().failed.insert(name, reason);
     }
 
-    /// What keeps rules from running as they should: bad files, rules of the API that can't run.
+    /// What is refused of the rule files as they are now.
+    #[must_use]
+    pub fn refused(&self) -> Vec<Refused> {
+        self.lock().refused.clone()
+    }
+
+    /// What keeps rules from running as they should: what is refused of rule files, and what runs in
+    /// its place; rules of the API that can't run.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let rules = self.lock();
-        let files = rules.bad_files.values().flatten().map(ToString::to_string);
+        let files = rules.refused.iter().flat_map(Refused::lines);
         let failed = rules.failed.iter().map(|(name, reason)| format!("rule `{name}`: {reason}"));
         let waits = self.lanes.has_failed().then(|| {
             "a change of rules waits until the spool can write; the earlier rules run".to_owned()
@@ -356,8 +307,10 @@ impl RuleSet {
         entry.lanes.iter().chain(&entry.error_lane).find(|lane| **lane.name() == *action).cloned()
     }
 
-    fn entry(&self, compiled: CompiledRule, before: Option<Entry>) -> Entry {
+    fn entry(&self, compiled: CompiledRule, index: usize, before: Option<Entry>) -> Entry {
         let rule = &compiled.rule;
+        let same = before.as_ref().filter(|entry| same_version(&entry.rule, rule));
+        let since_ms = same.map_or_else(now_ms, |entry| entry.since_ms);
         let name: Arc<str> = rule.name.as_str().into();
         let mut old: Vec<Arc<Lane>> = Vec::new();
         let mut stats = None;
@@ -384,7 +337,7 @@ impl RuleSet {
         let lanes = lanes.collect();
         let stats = stats.unwrap_or_else(|| Arc::new(RuleStats::new(self.engine.shards())));
         let CompiledRule { rule, query, .. } = compiled;
-        Entry { rule, query, name, stats, lanes, error_lane }
+        Entry { rule, since_ms, index, query, name, stats, lanes, error_lane }
     }
 
     fn apply(&self, rules: &Rules) {
@@ -432,7 +385,7 @@ impl Entry {
             actions.push((lane.name().to_string(), lane.counts()));
         }
         let rule = Arc::clone(&self.rule);
-        RuleReport { rule, counts: self.stats.counts(), actions, abnormal }
+        RuleReport { rule, since_ms: self.since_ms, counts: self.stats.counts(), actions, abnormal }
     }
 }
 
@@ -460,39 +413,18 @@ fn lane_for(parts: LaneParts, errors: Option<Arc<Lane>>, old: &[Arc<Lane>]) -> A
     lane
 }
 
-/// A rule file and what it holds or what is wrong with it.
-type ReadFile = (PathBuf, Result<Vec<file::LoadedRule>, Vec<Problem>>);
-
-/// New rules whose names are used elsewhere.
-fn conflicts(rules: &Rules, new: &[file::LoadedRule]) -> Vec<Problem> {
-    let taken = new.iter().filter_map(|rule| {
-        let other = rules.by_name.get(&rule.compiled.rule.name)?;
-        Some(taken(&rule.compiled.rule, &other.rule))
-    });
-    taken.collect()
+/// The first of what is wrong with a rule.
+fn first(faults: Vec<Fault>) -> Fault {
+    faults.into_iter().next().expect("invariant: a rule that is refused has a fault")
 }
 
-/// The rule files of a folder, or the file itself, sorted by name.
-///
-/// # Errors
-/// When the folder can't be read.
-pub fn rule_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    if path.is_file() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let path = entry?.path();
-        let is_rule = path
-            .extension()
-            .is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_rule && !hidden && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+/// True when only the place in the file has changed.
+fn same_version(one: &Rule, other: &Rule) -> bool {
+    *one == Rule { owner: one.owner.clone(), ..other.clone() }
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
 fn taken(rule: &Rule, other: &Rule) -> Problem {

@@ -61,6 +61,9 @@ impl Fault {
     }
 }
 
+/// The sink of an action, and remarks on its templates.
+type Checked = (Arc<dyn Sink>, Vec<Fault>);
+
 /// Connectors that write rows: a binary payload has no columns.
 const TABLES: &[&str] = &["postgres", "sqlite"];
 
@@ -75,45 +78,47 @@ impl Compiler {
     /// Compiles a rule.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
-    pub fn compile(&self, rule: Arc<Rule>) -> Result<CompiledRule, Fault> {
-        check_name(&rule.name).map_err(|problem| Fault::new("name", problem))?;
-        let query = self.query(&rule)?.map(Arc::new);
+    /// Everything that is wrong with it, the first in its order first; one fault at least. Of a
+    /// statement only the first mistake is told.
+    pub fn compile(&self, rule: Arc<Rule>) -> Result<CompiledRule, Vec<Fault>> {
+        let mut faults = Vec::new();
+        faults.extend(check_name(&rule.name).err().map(|problem| Fault::new("name", problem)));
+        let query = self.query(&rule).unwrap_or_else(|fault| {
+            faults.push(fault);
+            None
+        });
+        let query = query.map(Arc::new);
         if rule.actions.len() > self.actions_max {
             let message = format!(
                 "{} actions are too many, a rule has at most {}",
                 rule.actions.len(),
                 self.actions_max
             );
-            return Err(Fault::new("actions", Problem::new(message)));
+            faults.push(Fault::new("actions", Problem::new(message)));
         }
         let env = self.env_for(&rule.owner);
         let mut warnings = Vec::new();
-        let mut sinks = Vec::with_capacity(rule.actions.len());
         let (body, keys) = query.as_deref().map_or((Body::Json, None), outcome);
         let given = keys.as_ref().map(|keys| Given { maker: templates::SELECT, keys, body });
-        for (index, action) in rule.actions.iter().enumerate() {
-            let place = format!("actions[{index}].{}", action.connector);
-            let (spec, sink) = self.sink(&env, rule.data_type, action, &place)?;
-            if let Some(given) = &given {
-                let found = templates::check(spec, &action.settings, &*sink, given, &place)?;
-                warnings.extend(found);
-            }
-            sinks.push(sink);
-        }
-        let mut error_sink = None;
-        if let Some(action) = &rule.error_action {
-            let place = format!("{ERROR_ACTION}.{}", action.connector);
-            let (spec, sink) = self.sink(&env, DataType::Json, action, &place)?;
+        let actions = rule.actions.iter().enumerate();
+        let sinks = actions.filter_map(|(index, action)| {
+            let place = format!("actions[{index}]");
+            let sink = self.sink(&env, rule.data_type, action, &place, given.as_ref());
+            noted(sink, &mut warnings, &mut faults)
+        });
+        let sinks = sinks.collect();
+        let error_sink = rule.error_action.as_ref().and_then(|action| {
             let unnests = query.as_ref().is_some_and(|query| query.unnests());
             let keys = envelope::keys(unnests).iter().map(|key| (*key).to_owned());
             let keys: Vec<String> = keys.collect();
             let given = Given { maker: "the error envelope", keys: &keys, body: Body::Json };
-            let found = templates::check(spec, &action.settings, &*sink, &given, &place)?;
-            warnings.extend(found);
-            error_sink = Some(sink);
+            let sink = self.sink(&env, DataType::Json, action, ERROR_ACTION, Some(&given));
+            noted(sink, &mut warnings, &mut faults)
+        });
+        match faults.is_empty() {
+            true => Ok(CompiledRule { rule, query, sinks, error_sink, warnings }),
+            false => Err(faults),
         }
-        Ok(CompiledRule { rule, query, sinks, error_sink, warnings })
     }
 
     /// Compiles a rule's statement.
@@ -161,31 +166,61 @@ impl Compiler {
         env
     }
 
-    /// The sink of an action; `place` is that of its settings.
+    /// The sink of an action, and remarks on its templates as far as it is known what they are
+    /// given. `place` is the action's.
     fn sink(
         &self,
         env: &Env,
         data: DataType,
         action: &Action,
         place: &str,
-    ) -> Result<(&'static SinkSpec, Arc<dyn Sink>), Fault> {
+        given: Option<&Given<'_>>,
+    ) -> Result<Checked, Vec<Fault>> {
         let name = action.connector.as_str();
+        if name.is_empty() {
+            let problem = Problem::new("the action names no connector");
+            return Err(vec![Fault::new(place, problem.hint("for example `log: {}`"))]);
+        }
+        let place = format!("{place}.{name}");
         let Some(spec) = self.sinks.iter().find(|spec| spec.name == name) else {
             let known = self.sinks.iter().map(|spec| spec.name);
             let mut problem = Problem::new(format!("there is no connector `{name}`"));
             problem.expected =
                 Some(format!("one of {}", known.clone().collect::<Vec<_>>().join(", ")));
             problem.hint = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-            return Err(Fault { in_key: true, ..Fault::new(place, problem) });
+            return Err(vec![Fault { in_key: true, ..Fault::new(place, problem) }]);
         };
         if data == DataType::Binary && TABLES.contains(&name) {
             let problem =
                 Problem::new(format!("`{name}` writes rows, and a binary rule has no columns"))
                     .hint("use `data_type: json`, or another action");
-            return Err(Fault { in_key: true, ..Fault::new(place, problem) });
+            return Err(vec![Fault { in_key: true, ..Fault::new(place, problem) }]);
         }
-        let built = (spec.build)(&action.settings, env);
-        built.map(|sink| (spec, sink)).map_err(|error| setting_fault(&error, place))
+        let sink = (spec.build)(&action.settings, env)
+            .map_err(|error| vec![setting_fault(&error, &place)])?;
+        let warnings = match given {
+            Some(given) => templates::check(spec, &action.settings, &*sink, given, &place)?,
+            None => Vec::new(),
+        };
+        Ok((sink, warnings))
+    }
+}
+
+/// The sink, when there is one; notes the rest.
+fn noted(
+    result: Result<Checked, Vec<Fault>>,
+    warnings: &mut Vec<Fault>,
+    faults: &mut Vec<Fault>,
+) -> Option<Arc<dyn Sink>> {
+    match result {
+        Ok((sink, remarks)) => {
+            warnings.extend(remarks);
+            Some(sink)
+        }
+        Err(wrong) => {
+            faults.extend(wrong);
+            None
+        }
     }
 }
 
@@ -218,6 +253,9 @@ fn setting_fault(error: &ConfigError, place: &str) -> Fault {
 /// # Errors
 /// What is wrong with it.
 pub fn check_name(name: &str) -> Result<(), Problem> {
+    if name.is_empty() {
+        return Err(Problem::new("the rule has no name").hint("add one, such as `name: hot_meter`"));
+    }
     if let Some(bad) = name.chars().find(|c| !(c.is_alphanumeric() || matches!(c, '_' | '-'))) {
         return Err(Problem::new(format!("a rule's name may not contain {bad:?}"))
             .hint("use letters, digits, `_` and `-`"));

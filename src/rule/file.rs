@@ -3,12 +3,13 @@
 //! The form is declared once, in the structs below: parsing, `rules/rule.schema.json` and the
 //! reference in `rules/README.md` come from them.
 
+mod build;
 mod update;
 
 pub use update::{TestChanges, update};
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,7 @@ use serde_json::{Map, Value};
 
 use super::compiled::{CompiledRule, Compiler, Fault};
 use super::selftest::{Hidden, RuleTest, TestForm};
-use super::{
-    Action, Batching, DEADLINE, DataType, ERROR_ACTION, Owner, Pending, Retry, Rule, Statement,
-    Then,
-};
+use super::{DataType, Owner, Pending, Statement, Then};
 use crate::problem::{Position, Problem, unknown_key};
 use crate::yaml::Document;
 
@@ -73,7 +71,8 @@ pub struct RuleForm {
     pending: Pending,
     /// Messages and what the rule must make of them (`tidegate test`).
     #[serde(default)]
-    tests: Vec<TestForm>,
+    #[schemars(with = "Vec<TestForm>")]
+    tests: Vec<Value>,
 }
 
 /// When an action tries again after a failure that can heal.
@@ -102,23 +101,60 @@ fn yes() -> bool {
     true
 }
 
+/// What a rule file says, as far as it is right: a rule that is wrong is refused alone.
+#[derive(Default)]
+pub struct RuleFile {
+    /// The rules that are right, in the order of the file.
+    pub rules: Vec<LoadedRule>,
+    /// The rules that are refused, in the order of the file.
+    pub refused: Vec<RefusedRule>,
+    /// Keys beside `rules`; they are not looked at.
+    pub strange: Vec<Problem>,
+}
+
 /// A rule of a file with what `tidegate test` needs.
 pub struct LoadedRule {
+    /// Its index among the rules of the file.
+    pub index: usize,
     /// The rule, ready to run.
     pub compiled: CompiledRule,
-    /// Its tests.
+    /// Its tests, as far as they are right.
     pub tests: Vec<RuleTest>,
+    /// What is wrong with others of its tests; the rule is right all the same.
+    pub wrong_tests: Vec<Problem>,
     /// Remarks that do not stop it.
     pub warnings: Vec<Problem>,
+}
+
+/// A rule of a file that cannot run.
+#[derive(Debug, Clone)]
+pub struct RefusedRule {
+    /// Its index among the rules of the file.
+    pub index: usize,
+    /// Its name, when it has one.
+    pub name: Option<String>,
+    /// Everything that is wrong with it, in the order of the file; one problem at least.
+    pub problems: Vec<Problem>,
+}
+
+impl RuleFile {
+    /// Everything that is wrong, tests included, in the order of the file.
+    #[must_use]
+    pub fn problems(&self) -> Vec<&Problem> {
+        let tests = self.rules.iter().flat_map(|rule| &rule.wrong_tests);
+        let refused = self.refused.iter().flat_map(|rule| &rule.problems);
+        let mut all: Vec<&Problem> = self.strange.iter().chain(tests).chain(refused).collect();
+        all.sort_by_key(|problem| problem.at);
+        all
+    }
 }
 
 /// Reads the rules of a file.
 ///
 /// # Errors
-/// Everything that is wrong with the file, each with its place.
-pub fn load(path: &Path, compiler: &Compiler) -> Result<Vec<LoadedRule>, Vec<Problem>> {
-    let text = read_text(path).map_err(|problem| vec![problem])?;
-    parse(path, &text, compiler)
+/// Why nothing of it can be read: the file itself, text that is no YAML, or no list of rules.
+pub fn load(path: &Path, compiler: &Compiler) -> Result<RuleFile, Problem> {
+    parse(path, &read_text(path)?, compiler)
 }
 
 /// Reads the text of a file.
@@ -147,294 +183,208 @@ pub fn read_text(path: &Path) -> Result<String, Problem> {
 /// Reads the rules of the text of a file.
 ///
 /// # Errors
-/// Everything that is wrong with the file, each with its place.
-pub fn parse(
-    path: &Path,
-    text: &str,
-    compiler: &Compiler,
-) -> Result<Vec<LoadedRule>, Vec<Problem>> {
-    let mut document = Document::parse(path, text).map_err(|problem| vec![problem])?;
+/// Why nothing of it can be read: text that is no YAML, or no list of rules.
+pub fn parse(path: &Path, text: &str, compiler: &Compiler) -> Result<RuleFile, Problem> {
+    let mut document = Document::parse(path, text)?;
+    let mut value = document.take();
+    let strange = strange_keys(&document, &mut value);
+    let form: FileForm = read(&document, "", value)?;
     let named: RefCell<BTreeMap<String, String>> = RefCell::default();
     let lookup = |name: &str| {
         let value = std::env::var(name).ok()?;
         named.borrow_mut().insert(name.to_owned(), value.clone());
         Some(value)
     };
-    document.substitute(&lookup).map_err(|problem| vec![problem])?;
+    let rules = form.rules.into_iter().enumerate().map(|(index, mut value)| {
+        match document.substitute_in(&mut value, &place_of(index), &lookup) {
+            Ok(()) => Ok(value),
+            Err(unset) => Err((name_of(&value), unset)),
+        }
+    });
+    let rules: Vec<_> = rules.collect();
     let hidden: Hidden = named.into_inner().into_iter().collect();
-    let value = document.take();
-    let form: FileForm = read(&document, "", value).map_err(|problem| vec![*problem])?;
-    let mut rules: Vec<LoadedRule> = Vec::new();
-    let mut names = HashSet::new();
-    let mut problems = Vec::new();
+    let mut file = RuleFile { strange, ..RuleFile::default() };
+    let mut names: HashMap<String, usize> = HashMap::new();
     // Each rule's part of the document is given back before the next is compiled.
-    for (index, value) in form.rules.into_iter().enumerate() {
-        let place = format!("rules[{index}]");
-        match rule(&document, &place, value, compiler, &hidden) {
-            Ok(rule) => {
-                let name = &rule.compiled.rule.name;
-                if !names.insert(name.clone()) {
-                    let message = format!("the name `{name}` is used twice in this file");
-                    problems.push(document.problem(&format!("{place}.name"), message));
-                }
-                rules.push(rule);
+    for (index, value) in rules.into_iter().enumerate() {
+        let (name, result) = match value {
+            Ok(value) => (name_of(&value), rule(&document, index, value, compiler, &hidden)),
+            Err((name, unset)) => (name, Err(unset)),
+        };
+        let twice = name.as_ref().and_then(|name| {
+            let line = document.position(&place_of(index)).line;
+            let first = *names.entry(name.clone()).or_insert(line);
+            (first != line).then(|| {
+                let text =
+                    format!("the name `{name}` is used twice in this file, first in line {first}");
+                document.problem(&format!("{}.name", place_of(index)), text)
+            })
+        });
+        match (result, twice) {
+            (Ok(rule), None) => file.rules.push(rule),
+            (result, twice) => {
+                let mut problems = result.err().unwrap_or_default();
+                problems.extend(twice);
+                problems.sort_by_key(|problem| problem.at);
+                file.refused.push(RefusedRule { index, name, problems });
             }
-            Err(problem) => problems.push(*problem),
         }
     }
-    if problems.is_empty() { Ok(rules) } else { Err(problems) }
+    Ok(file)
+}
+
+fn place_of(index: usize) -> String {
+    format!("rules[{index}]")
+}
+
+fn name_of(rule: &Value) -> Option<String> {
+    rule.get("name")?.as_str().map(str::to_owned)
+}
+
+/// Takes out what stands beside the rules.
+fn strange_keys(document: &Document, file: &mut Value) -> Vec<Problem> {
+    let Some(map) = file.as_object_mut().filter(|map| map.contains_key("rules")) else {
+        return Vec::new();
+    };
+    let strange: Vec<String> = map.keys().filter(|key| *key != "rules").cloned().collect();
+    map.retain(|key, _| key == "rules");
+    let problem =
+        |key: &String| document.mismatch("", &format!("unknown field `{key}`, expected `rules`"));
+    strange.iter().map(problem).collect()
 }
 
 fn rule(
     document: &Document,
-    place: &str,
+    index: usize,
     value: Value,
     compiler: &Compiler,
     hidden: &Hidden,
-) -> Result<LoadedRule, Box<Problem>> {
-    let mut form: RuleForm = read(document, place, value)?;
-    let name = form.name.clone();
-    let at = |fault: Fault| {
-        let path = format!("{place}.{}", fault.path);
-        let position = match fault.inside {
-            Some(inside) => document.position_in_text(&path, inside),
-            None if fault.in_key => document.position_of_key(&path),
-            None => document.position(&path),
-        };
-        Box::new(fault.problem.in_file(document.file(), position).rule(&name))
+) -> Result<LoadedRule, Vec<Problem>> {
+    let place = place_of(index);
+    let mut problems = Vec::new();
+    let Some(mut form) = rule_form(document, &place, value, &mut problems) else {
+        return Err(problems);
     };
-    let tests: Vec<TestForm> = std::mem::take(&mut form.tests);
-    let rule = build(form, document, place).map_err(at)?;
-    let compiled = compiler.compile(Arc::new(rule)).map_err(at)?;
-    let whole = matches!(compiled.rule.sql, Some(Statement::Text(_)));
-    let warnings = compiled.query.iter().flat_map(|query| query.warnings()).map(|warning| {
-        let inside = crate::problem::Position { line: warning.line, column: warning.column };
-        let key = if whole { "sql" } else { &warning.part.to_ascii_lowercase() };
-        let position = document.position_in_text(&format!("{place}.{key}"), inside);
-        let problem = Problem::new(warning.message.clone()).hint(warning.hint.clone());
-        problem.in_file(document.file(), position).rule(&name)
-    });
-    let templates = compiled.warnings.iter().map(|fault| *at(fault.clone()));
-    let warnings = warnings.chain(templates).collect();
-    let tests = tests.into_iter().enumerate().map(|(index, test)| {
+    let name = form.name.clone();
+    let at = |fault: Fault| located(fault, document, &place, &name);
+    let tests = test_forms(document, &place, std::mem::take(&mut form.tests));
+    let owner =
+        Owner::File { path: document.file().to_owned(), line: document.position(&place).line };
+    let whole = problems.is_empty();
+    let mut faults = Vec::new();
+    let rule = build::build(form, whole, owner, &mut faults);
+    let compiled = compiler.compile(Arc::new(rule));
+    let compiled = compiled.map_err(|more| faults.extend(more)).ok();
+    if !whole {
+        // What is missing may be what could not be read.
+        faults.retain(|fault| fault.path != "name" || !name.is_empty());
+    }
+    problems.extend(faults.into_iter().map(at));
+    let Some(compiled) = compiled.filter(|_| problems.is_empty()) else {
+        problems.extend(tests.into_iter().filter_map(Result::err));
+        problems.sort_by_key(|problem| problem.at);
+        return Err(problems);
+    };
+    let (mut good, mut wrong_tests) = (Vec::new(), Vec::new());
+    for (index, test) in tests.into_iter().enumerate() {
         let path = format!("tests[{index}]");
         let line = document.position(&format!("{place}.{path}")).line;
-        RuleTest::new(test, &compiled, line, hidden).map_err(|fault| {
-            let path = match fault.path.is_empty() {
-                true => path,
-                false => format!("{path}.{}", fault.path),
-            };
-            at(Fault { path, ..fault })
-        })
+        let test = test.and_then(|test| {
+            RuleTest::new(test, &compiled, (index, line), hidden).map_err(|fault| {
+                let path = crate::yaml::join(&path, &fault.path);
+                at(Fault { path: path.trim_end_matches('.').to_owned(), ..fault })
+            })
+        });
+        test.map_or_else(|problem| wrong_tests.push(problem), |test| good.push(test));
+    }
+    let warnings = warnings(document, &place, &compiled);
+    Ok(LoadedRule { index, compiled, tests: good, wrong_tests, warnings })
+}
+
+/// A finding of a rule at its place in the file.
+fn located(fault: Fault, document: &Document, place: &str, name: &str) -> Problem {
+    let path = crate::yaml::join(place, &fault.path);
+    let position = match fault.inside {
+        Some(inside) => document.position_in_text(&path, inside),
+        None if fault.in_key => document.position_of_key(&path),
+        None => document.position(&path),
+    };
+    let problem = fault.problem.in_file(document.file(), position);
+    if name.is_empty() { problem } else { problem.rule(name) }
+}
+
+/// Remarks on a rule that is right.
+fn warnings(document: &Document, place: &str, compiled: &CompiledRule) -> Vec<Problem> {
+    let name = compiled.rule.name.as_str();
+    let whole = matches!(compiled.rule.sql, Some(Statement::Text(_)));
+    let statement = compiled.query.iter().flat_map(|query| query.warnings()).map(|warning| {
+        let inside = Position { line: warning.line, column: warning.column };
+        let key = if whole { "sql" } else { &warning.part.to_ascii_lowercase() };
+        let problem = Problem::new(warning.message.clone()).hint(warning.hint.clone());
+        let fault = Fault { inside: Some(inside), ..Fault::new(key, problem) };
+        located(fault, document, place, name)
     });
-    let tests = tests.collect::<Result<_, _>>()?;
-    Ok(LoadedRule { compiled, tests, warnings })
+    let templates = compiled.warnings.iter();
+    let templates = templates.map(|fault| located(fault.clone(), document, place, name));
+    statement.chain(templates).collect()
+}
+
+/// Reads the form of a rule. A setting that does not fit is noted and left out, so that the others are
+/// looked at too; `None` for what is no rule at all.
+fn rule_form(
+    document: &Document,
+    place: &str,
+    mut value: Value,
+    problems: &mut Vec<Problem>,
+) -> Option<RuleForm> {
+    loop {
+        let error = match serde_path_to_error::deserialize::<_, RuleForm>(&value) {
+            Ok(form) => return Some(form),
+            Err(error) => error,
+        };
+        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        let map = value.as_object_mut();
+        let setting = path.split(['.', '[']).next().unwrap_or_default();
+        let setting = match unknown_key(&message) {
+            Some((_, key)) if setting.is_empty() || setting == key => key,
+            _ => setting.to_owned(),
+        };
+        let Some(map) = map.filter(|map| map.contains_key(&setting) || !map.contains_key("name"))
+        else {
+            problems.push(mismatch(document, place, &path, &message));
+            return None;
+        };
+        if map.remove(&setting).is_some() {
+            problems.push(mismatch(document, place, &path, &message));
+        }
+        // Only the name must be there; that it is missing is said where names are checked.
+        map.entry("name").or_insert_with(|| Value::String(String::new()));
+    }
+}
+
+/// Reads the forms of a rule's tests.
+fn test_forms(
+    document: &Document,
+    place: &str,
+    tests: Vec<Value>,
+) -> Vec<Result<TestForm, Problem>> {
+    let tests = tests.into_iter().enumerate();
+    tests.map(|(index, test)| read(document, &format!("{place}.tests[{index}]"), test)).collect()
 }
 
 /// Reads a part of a document as a type; `place` is the part's path.
-fn read<T: DeserializeOwned>(
-    document: &Document,
-    place: &str,
-    value: Value,
-) -> Result<T, Box<Problem>> {
+fn read<T: DeserializeOwned>(document: &Document, place: &str, value: Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let below = error.path().to_string();
-        let path = match below.as_str() {
-            "." => place.to_owned(),
-            below if place.is_empty() => below.to_owned(),
-            below => format!("{place}.{below}"),
-        };
-        Box::new(document.mismatch(&path, &error.inner().to_string()))
+        mismatch(document, place, &error.path().to_string(), &error.inner().to_string())
     })
 }
 
-fn build(form: RuleForm, document: &Document, place: &str) -> Result<Rule, Fault> {
-    let sql = statement(&form)?;
-    let mut actions = Vec::with_capacity(form.actions.len());
-    for (index, map) in form.actions.into_iter().enumerate() {
-        actions.push(action(map, &format!("actions[{index}]"))?);
-    }
-    if actions.is_empty() {
-        let problem = Problem::new("the rule has no action")
-            .hint("add one, for example `actions: [{ log: {} }]`");
-        return Err(Fault::new("actions", problem));
-    }
-    let error_action =
-        form.error_action.map(|map| action(map, ERROR_ACTION).map(Box::new)).transpose()?;
-    let retry = form.retry.map(|form| retry(form, "retry")).transpose()?.unwrap_or_default();
-    let owner =
-        Owner::File { path: document.file().to_owned(), line: document.position(place).line };
-    let rule = Rule {
-        name: form.name,
-        description: form.description,
-        enabled: form.enabled,
-        data_type: form.data_type,
-        sql: Some(sql),
-        actions,
-        error_action,
-        retry,
-        pending: form.pending,
-        owner,
+/// A finding of serde at a path below a part of the document.
+fn mismatch(document: &Document, place: &str, below: &str, message: &str) -> Problem {
+    let path = match below {
+        "." => place.to_owned(),
+        below if place.is_empty() => below.to_owned(),
+        below => format!("{place}.{below}"),
     };
-    check_then(&rule)?;
-    Ok(rule)
-}
-
-fn statement(form: &RuleForm) -> Result<Statement, Fault> {
-    match (&form.sql, &form.select, &form.from) {
-        (Some(text), None, None) if form.r#where.is_none() => Ok(Statement::Text(text.clone())),
-        (None, Some(select), Some(from)) => Ok(Statement::Parts {
-            select: select.clone(),
-            from: from.clone(),
-            filter: form.r#where.clone(),
-        }),
-        _ => {
-            let problem = Problem::new("the statement is missing or given twice")
-                .hint("give `sql:`, or `select:` and `from:` and if need be `where:`");
-            Err(Fault::new("sql", problem))
-        }
-    }
-}
-
-/// Reads `{connector: settings, name?, retry?, deadline?, batch?}`.
-fn action(map: Map<String, Value>, place: &str) -> Result<Action, Fault> {
-    let mut connector = None;
-    let mut action = Action {
-        name: None,
-        connector: String::new(),
-        settings: Value::Null,
-        retry: None,
-        deadline: DEADLINE,
-        batch: Batching::default(),
-        vendor: None,
-    };
-    for (key, value) in map {
-        let path = format!("{place}.{key}");
-        let wrong = |what: &str| Fault::new(&path, Problem::new(format!("`{key}` must be {what}")));
-        match key.as_str() {
-            "name" => {
-                action.name = Some(value.as_str().ok_or_else(|| wrong("text"))?.to_owned());
-            }
-            "deadline" => {
-                let text = value.as_str().ok_or_else(|| wrong("a time such as `10s`"))?;
-                action.deadline = Period::parse(text)
-                    .map_err(|error| Fault::new(&path, Problem::new(error.to_string())))?
-                    .get();
-                if action.deadline.is_zero() {
-                    return Err(wrong("longer than nothing, such as `10s`"));
-                }
-            }
-            "batch" => action.batch = batching(value, &path)?,
-            "retry" => {
-                let form = serde_path_to_error::deserialize(value).map_err(|error| {
-                    let message = error.inner().to_string();
-                    match unknown_key(&message) {
-                        Some((problem, key)) => {
-                            Fault { in_key: true, ..Fault::new(format!("{path}.{key}"), problem) }
-                        }
-                        None => Fault::new(&path, Problem::new(message)),
-                    }
-                })?;
-                action.retry = Some(retry(form, &path)?);
-            }
-            _ => {
-                if let Some(first) = connector.replace(key.clone()) {
-                    let problem = Problem::new(format!("an action has one connector, not both `{first}` and `{key}`"))
-                        .hint("write a list item for each, or look for a misspelt `name`, `retry`, `deadline` or `batch`");
-                    return Err(Fault::new(path, problem));
-                }
-                action.settings = compact(value);
-            }
-        }
-    }
-    action.connector = connector.ok_or_else(|| {
-        Fault::new(
-            place,
-            Problem::new("the action names no connector").hint("for example `log: {}`"),
-        )
-    })?;
-    Ok(action)
-}
-
-/// Reads a number of records, or `{rows?, bytes?, linger?}`.
-fn batching(value: Value, place: &str) -> Result<Batching, Fault> {
-    let mut batch = Batching::default();
-    let map = match value {
-        Value::Object(map) => map,
-        rows => Map::from_iter([("rows".to_owned(), rows)]),
-    };
-    for (key, value) in map {
-        let wrong = |what: &str| {
-            let problem = Problem::new(format!("`{key}` of a batch must be {what}"));
-            Fault::new(format!("{place}.{key}"), problem)
-        };
-        let number = |most: u64| {
-            let number = value.as_u64().filter(|number| (1..=most).contains(number));
-            let number = number.and_then(|number| usize::try_from(number).ok());
-            number.ok_or_else(|| wrong(&format!("a number from 1 to {most}")))
-        };
-        match key.as_str() {
-            "rows" => batch.rows = Some(number(BATCH_ROWS_MAX)?),
-            "bytes" => batch.bytes = number(BATCH_BYTES_MAX)?,
-            "linger" => {
-                let period = value.as_str().and_then(|text| Period::parse(text).ok());
-                let period = period.map(Period::get).filter(|period| *period <= LINGER_MAX);
-                batch.linger = period.ok_or_else(|| wrong("a time up to `1m`, such as `50ms`"))?;
-            }
-            _ => {
-                let problem = Problem::new(format!("a batch has no `{key}`")).hint(
-                    "write a number of records, or `{ rows: 500, bytes: 1000000, linger: 50ms }`",
-                );
-                return Err(Fault {
-                    in_key: true,
-                    ..Fault::new(format!("{place}.{key}"), problem)
-                });
-            }
-        }
-    }
-    Ok(batch)
-}
-
-/// The same value in maps that are no larger than they need to be: settings are kept as long as their
-/// rule, and rules are many.
-fn compact(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut exact = Map::with_capacity(map.len());
-            exact.extend(map.into_iter().map(|(key, value)| (key, compact(value))));
-            Value::Object(exact)
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(compact).collect()),
-        other => other,
-    }
-}
-
-fn retry(form: RetryForm, place: &str) -> Result<Retry, Fault> {
-    if form.delays.as_ref().is_some_and(|delays| delays.len() > DELAYS_MAX) {
-        let problem = Problem::new(format!("at most {DELAYS_MAX} tries can be scheduled"));
-        return Err(Fault::new(format!("{place}.delays"), problem));
-    }
-    let usual = Retry::default();
-    Ok(Retry {
-        delays: form
-            .delays
-            .map_or(usual.delays, |delays| delays.into_iter().map(Period::get).collect()),
-        then: form.then,
-        max_age: form.max_age.map_or(usual.max_age, Period::get),
-    })
-}
-
-/// A schedule that ends with the error action needs one.
-fn check_then(rule: &Rule) -> Result<(), Fault> {
-    let wants = |retry: Option<&Retry>| retry.is_some_and(|r| r.then == Some(Then::ErrorAction));
-    let own = rule.actions.iter().position(|action| wants(action.retry.as_ref()));
-    let place = match (wants(Some(&rule.retry)), own) {
-        _ if rule.error_action.is_some() => return Ok(()),
-        (true, _) => "retry.then".to_owned(),
-        (false, Some(own)) => format!("actions[{own}].retry.then"),
-        (false, None) => return Ok(()),
-    };
-    let problem = Problem::new("the rule has no error action")
-        .hint("add `error_action: { file: { path: data/errors.jsonl } }`, or leave `then` out");
-    Err(Fault::new(place, problem))
+    document.mismatch(&path, message)
 }

@@ -37,6 +37,8 @@ pub type Hidden = Arc<[(String, String)]>;
 pub struct RuleTest {
     /// What the test shows.
     pub name: String,
+    /// Its index among the tests of its rule.
+    pub index: usize,
     /// The line of the file where it stands, from 1.
     pub line: usize,
     messages: Vec<Message>,
@@ -93,14 +95,15 @@ struct NotedError {
 const INVALID_PAYLOAD: &str = "invalid_payload";
 
 impl RuleTest {
-    /// Checks a test as written, for a rule that is ready to run; `line` is where it stands.
+    /// Checks a test as written, for a rule that is ready to run; where it stands are its index among
+    /// the tests of the rule, and its line.
     ///
     /// # Errors
     /// What is wrong with it, at a path within the test.
     pub fn new(
         form: TestForm,
         rule: &CompiledRule,
-        line: usize,
+        (index, line): (usize, usize),
         hidden: &Hidden,
     ) -> Result<Self, Fault> {
         let messages = form.messages()?;
@@ -147,6 +150,7 @@ impl RuleTest {
         expect.hide(hidden);
         Ok(Self {
             name: form.name,
+            index,
             line,
             messages,
             expect,
@@ -177,6 +181,14 @@ impl RuleTest {
         notes.sort_by_key(|(at, _)| *at);
         let notes = notes.into_iter().map(|(at, text)| self.of_message(at, text)).collect();
         Report { differences, notes, found }
+    }
+
+    /// The first of its messages that the rule selects, when that needs nothing but the message.
+    #[must_use]
+    pub fn example(&self, rule: &CompiledRule) -> Option<&Message> {
+        let report = self.tags.is_empty().then(|| self.run(rule))?;
+        let (message, _) = report.found.records.first()?;
+        self.messages.get(*message)
     }
 
     /// Puts all messages through the statement.

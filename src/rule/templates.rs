@@ -38,15 +38,14 @@ struct Unknown {
 /// rule, such as `actions[0].kafka`. Answers those that are always null or empty.
 ///
 /// # Errors
-/// The first template that keeps the action from ever delivering a record: one in a topic, a URL or
-/// a key.
+/// The templates that keep the action from ever delivering a record: in a topic, a URL or a key.
 pub(super) fn check(
     spec: &SinkSpec,
     settings: &Value,
     sink: &dyn Sink,
     given: &Given<'_>,
     place: &str,
-) -> Result<Vec<Fault>, Fault> {
+) -> Result<Vec<Fault>, Vec<Fault>> {
     let (mut unknown, mut known) = (Vec::new(), Vec::new());
     collect(settings, &mut Vec::new(), &mut |setting, template| {
         for path in template.paths() {
@@ -61,7 +60,7 @@ pub(super) fn check(
     });
     // The schema is asked only when there is something to complain about: it is slow to make.
     unknown.retain(|unknown| spec.is_template(&unknown.setting));
-    let mut warnings = Vec::with_capacity(unknown.len());
+    let (mut warnings, mut faults) = (Vec::with_capacity(unknown.len()), Vec::new());
     for (index, one) in unknown.iter().enumerate() {
         let others = unknown.iter().enumerate().filter(|(other, _)| *other != index);
         let others = others.map(|(_, other)| other.path.as_str()).filter(|path| *path != one.path);
@@ -71,12 +70,9 @@ pub(super) fn check(
         let with = sink.preview(&record(Body::Json, given.keys, &with));
         let never = without.is_err() && with.is_ok();
         let fault = one.fault(given, never, place);
-        if never {
-            return Err(fault);
-        }
-        warnings.push(fault);
+        if never { faults.push(fault) } else { warnings.push(fault) }
     }
-    Ok(warnings)
+    if faults.is_empty() { Ok(warnings) } else { Err(faults) }
 }
 
 impl Given<'_> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate::api::Nonces;
+use tidegate::api::{Nonces, error};
 use tidegate::rule::Statement;
 use tidegate::rule::store::{AccessKey, Role};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,6 +24,7 @@ pub async fn produce_all(codes: &Arc<Mutex<BTreeSet<String>>>) {
     .await;
     server.codes = codes.clone();
     refusals(&server).await;
+    unsigned(&server).await;
     slow_body(&server).await;
     let headers = [("Authorization", "ACS3-HMAC-SHA256 Credential=x")];
     let incomplete = server.client().send("POST", "/", &headers, b"").await;
@@ -91,6 +92,21 @@ async fn refusals(server: &Server) {
     assert_eq!(not_utf8.outcome(), "400 InvalidParameter.Format");
     let huge = client.send("POST", "/?Format=JSON", &[], &[b'a'; 1001]).await;
     assert_eq!(huge.outcome(), "413 RequestBodyTooLarge");
+}
+
+/// Who does not sign is told how; everybody is told of a page that exists.
+async fn unsigned(server: &Server) {
+    let client = server.client();
+    let unsigned =
+        client.send("GET", "/?Format=JSON&Action=ListRule&Version=2018-01-20", &[], b"").await;
+    assert_eq!(unsigned.outcome(), "400 MissingAccessKeyId");
+    let recommend = unsigned.json()["Recommend"].as_str().unwrap().to_owned();
+    for part in ["calls are signed", "access-key", "tidegate keys create", error::CODES_PAGE] {
+        assert!(recommend.contains(part), "{recommend}");
+    }
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(error::CODES_PAGE);
+    let page = std::fs::read_to_string(page).expect("the page");
+    assert!(page.contains("| `Missing{}` | 400 |"), "{page}");
 }
 
 async fn slow_body(server: &Server) {
@@ -389,7 +405,7 @@ async fn changes_at_the_same_time_agree() {
 /// one, and for everybody on loopback or when the configuration says so.
 #[tokio::test]
 async fn health_and_readiness_need_no_key_and_details_do() {
-    let whole = r#"{"ready":false,"reasons":["rule x does not compile"],"abnormal":[],"promise":"a promise"}"#;
+    let whole = r#"{"ready":false,"reasons":["rule x does not compile"],"abnormal":[],"promise":"a promise","promise_in_full":"a promise in full"}"#;
     let metrics = "tidegate_up 1\n";
     for (key, open) in [(true, false), (true, true), (false, false)] {
         let server = Server::with(|state| {

@@ -9,8 +9,8 @@ use connectors::contract::{
     Batch, Connections, Ingress, Message, ShutdownHandle, TopicLimits, shutdown,
 };
 use tidegate::api::{
-    ApiLimits, ApiState, Destinations, Endpoint, NONCES_MAX, Nonces, RuleProblem, Rules, restore,
-    router, serve,
+    ApiLimits, ApiState, Destinations, Endpoint, NONCES_MAX, Nonces, PromiseText, RuleProblem,
+    Rules, restore, router, serve,
 };
 use tidegate::registry::{self, Registry};
 use tidegate::rule::store::{self, AccessKey, Role, Store};
@@ -238,7 +238,7 @@ impl Server {
             clock: Arc::new(|| NOW_MS),
             ready: Arc::new(Vec::new),
             abnormal: Arc::new(Vec::new),
-            promise: "a promise",
+            promise: PromiseText { short: "a promise", full: "a promise in full" },
             metrics: Arc::new(|| "tidegate_up 1\n".to_owned()),
             spool: Arc::new(tidegate::api::SpoolStatus::default),
             limits: ApiLimits::default(),

@@ -23,6 +23,7 @@ fn run(folder: &Path, master: Option<&str>, args: &[&str]) -> (bool, String) {
 fn keys_need_the_master_key_that_they_were_made_with() {
     let folder = tempfile::tempdir().expect("folder");
     let folder = folder.path();
+    std::fs::create_dir(folder.join("data")).expect("the folder of data");
     let (ok, made) = run(folder, Some(MASTER), &["keys", "create", "--role", "read"]);
     assert!(ok && made.contains("secret  "), "{made}");
     let secret =

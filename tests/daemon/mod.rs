@@ -3,6 +3,7 @@
 mod bad_input;
 mod device_clients;
 mod devices;
+mod first_hour;
 mod listeners;
 mod main_job;
 mod master_key;

@@ -40,9 +40,8 @@ impl Rig {
         let compiler = Compiler::new(connectors::SINKS, env);
         let path = folder.path().join("rule.yaml");
         std::fs::write(&path, text).expect("a file");
-        if let Err(problems) = file::parse(&path, text, &compiler) {
-            panic!("{problems:?}\n{text}");
-        }
+        let file = file::parse(&path, text, &compiler).expect("a rule file");
+        assert!(file.problems().is_empty(), "{:?}\n{text}", file.problems());
         let lanes = LaneLimits { records: 1 << 14, bytes: 1 << 24 };
         let rules = RuleSet::new(engine.clone(), compiler, lanes, runtime.handle().clone());
         assert_eq!(rules.load_folder(folder.path()).rules, 1);

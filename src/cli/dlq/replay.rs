@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::super::publish::single_thread;
 use super::super::run::now_ms;
-use super::super::{Failure, Outcome, refused, say};
+use super::super::{Failure, Outcome, install_tls, refused, say};
 use super::shown::{columns, printable};
 use super::{Which, file, gone, open};
 use crate::config::Config;
@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A daemon that has not been heard of for so long is not there, or not any more.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// A replay that has delivered nothing for so long says what it waits for.
+const STILL: Duration = Duration::from_secs(2);
 
 /// Between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -68,6 +71,8 @@ struct Line {
 }
 
 pub(super) fn run(args: &Args, config: &Config) -> Outcome {
+    // To ask the daemon what a replay waits for.
+    install_tls();
     let filter = args.which.filter(config)?;
     let failed = single_thread(replay(args, config, filter)).map_err(refused)?;
     if failed { Err(Failure::Findings) } else { Ok(()) }
@@ -96,6 +101,11 @@ async fn replay(args: &Args, config: &Config, mut filter: Filter) -> anyhow::Res
         dry_run(&database, &filters).await?;
         return Ok(false);
     }
+    let mut of = Vec::new();
+    for filter in &filters {
+        let groups = database.groups(filter).await?;
+        of.extend(groups.iter().map(|group| action_of(&group.rule, &group.action)));
+    }
     let wanted = database.begin_replay(now_ms()).await?;
     match &args.edit {
         Some(path) => want_edited(&database, &wanted, path, args.force, config).await?,
@@ -106,7 +116,7 @@ async fn replay(args: &Args, config: &Config, mut filter: Filter) -> anyhow::Res
             }
         }
     }
-    let failed = watch(&database, &wanted, args.no_wait).await?;
+    let failed = watch(&database, &wanted, args.no_wait, &Waits { config, of }).await?;
     database.close().await;
     Ok(failed)
 }
@@ -244,7 +254,12 @@ async fn want_edited(
 }
 
 /// Shows how far the replay is until it ends; true when not all was delivered.
-async fn watch(database: &Database, wanted: &Wanted, no_wait: bool) -> anyhow::Result<bool> {
+async fn watch(
+    database: &Database,
+    wanted: &Wanted,
+    no_wait: bool,
+    waits: &Waits<'_>,
+) -> anyhow::Result<bool> {
     let mut progress = database.progress(wanted.replay).await?;
     if progress.total == 0 {
         say(format_args!("nothing to replay: no dead letter fits"));
@@ -258,6 +273,7 @@ async fn watch(database: &Database, wanted: &Wanted, no_wait: bool) -> anyhow::R
     let start = Instant::now();
     let mut meter = Meter::new();
     let mut heard = (progress.seen_ms, Instant::now());
+    let mut moved = (progress.done(), Instant::now());
     let mut look = tokio::time::interval(LOOK_EVERY);
     while progress.done() < progress.total {
         meter.show(&progress, start);
@@ -266,6 +282,12 @@ async fn watch(database: &Database, wanted: &Wanted, no_wait: bool) -> anyhow::R
         } else if heard.1.elapsed() > SILENCE {
             meter.end();
             return silent(&progress);
+        }
+        if progress.done() != moved.0 {
+            moved = (progress.done(), Instant::now());
+        } else if moved.1.elapsed() > STILL && progress.seen_ms.is_some() {
+            moved.1 = Instant::now() + LINE_EVERY;
+            meter.note(&waits.reasons().await);
         }
         look.tick().await;
         progress = database.progress(wanted.replay).await?;
@@ -282,6 +304,34 @@ async fn watch(database: &Database, wanted: &Wanted, no_wait: bool) -> anyhow::R
         say(format_args!("{dropped} were driven out by `limits.dead_letters` before their turn"));
     }
     Ok(failed + dropped > 0)
+}
+
+/// What a replay waits for that does not come on.
+struct Waits<'a> {
+    config: &'a Config,
+    /// Its rules and actions, as the daemon names them when something is wrong with them.
+    of: Vec<String>,
+}
+
+impl Waits<'_> {
+    async fn reasons(&self) -> Vec<String> {
+        let asked = super::super::spool::trouble(self.config);
+        let trouble = match tokio::time::timeout(STILL, asked).await {
+            Ok(Ok(trouble)) => trouble,
+            Ok(Err(error)) => return vec![format!("what for is not known: {error:#}")],
+            Err(_) => return vec!["what for is not known: the daemon does not answer".to_owned()],
+        };
+        let own = |line: &String| self.of.iter().any(|action| line.starts_with(action));
+        let own: Vec<String> = trouble.into_iter().filter(own).collect();
+        match own.is_empty() {
+            true => vec!["records that came before these are delivered first".to_owned()],
+            false => own,
+        }
+    }
+}
+
+fn action_of(rule: &str, action: &str) -> String {
+    format!("rule `{rule}`: action `{action}`: ")
 }
 
 /// Nobody is at work. Nothing is lost by that.
@@ -333,6 +383,15 @@ impl Meter {
             writeln!(out, "{text}").ok();
         }
         out.flush().ok();
+    }
+
+    /// Lines between those of progress.
+    fn note(&self, lines: &[String]) {
+        let mut out = std::io::stderr();
+        let clear = if self.terminal { "\r\x1b[K" } else { "" };
+        for line in lines {
+            writeln!(out, "{clear}waits: {}", printable(line)).ok();
+        }
     }
 
     fn end(&self) {

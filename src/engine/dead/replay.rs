@@ -34,6 +34,10 @@ const STOP_WAIT: Duration = Duration::from_secs(2);
 
 /// Where letters go. The rules implement it.
 pub trait ReplayTo: Send + Sync + 'static {
+    /// Somebody has just asked for a replay, perhaps because a destination is mended: what is left
+    /// alone because it did not work is worth a try, before the letters come.
+    fn asked(&self) {}
+
     /// Takes one letter for its rule and action, as they are now: the message is evaluated again under
     /// the rule's present version. It must not block. Letters come in the order in which they were
     /// kept. A `done` that is dropped leaves the letter wanted: it is given again about a second
@@ -100,6 +104,8 @@ struct Course<'a> {
     version: i64,
     /// A replay is open, as far as is known.
     open: bool,
+    /// The number of the last replay that was asked for.
+    last: i64,
     /// The database failed: nothing is tried before the next tick.
     waits: bool,
 }
@@ -121,6 +127,7 @@ impl DeadLetters {
             back: Vec::new(),
             version: 0,
             open: true,
+            last: 0,
             waits: false,
         };
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -195,11 +202,16 @@ impl Course<'_> {
         if changed {
             let row = sqlx::query(
                 "SELECT EXISTS (SELECT 1 FROM replays
-                 WHERE seen_ms IS NULL OR delivered + failed + dropped < total)",
+                 WHERE seen_ms IS NULL OR delivered + failed + dropped < total),
+                 (SELECT coalesce(max(id), 0) FROM replays)",
             )
             .fetch_one(pool)
             .await?;
             self.open = row.try_get(0)?;
+            let last = row.try_get(1)?;
+            if std::mem::replace(&mut self.last, last) < last {
+                self.to.asked();
+            }
         }
         if self.open {
             self.dead.write(|reply| Work { seen: true, ..Work::new(reply) }).await?;

@@ -46,9 +46,9 @@ pub fn update(
     }
     let loaded = parse(path, &new, compiler);
     for TestChanges { rule, test, changes } in tests {
-        let passes = loaded.as_ref().is_ok_and(|rules| {
-            let rule = rules.get(*rule);
-            rule.and_then(|rule| Some((rule, rule.tests.get(*test)?)))
+        let passes = loaded.as_ref().is_ok_and(|file| {
+            let rule = file.rules.iter().find(|one| one.index == *rule);
+            rule.and_then(|rule| Some((rule, rule.tests.iter().find(|one| one.index == *test)?)))
                 .is_some_and(|(rule, test)| test.run(&rule.compiled).differences.is_empty())
         });
         if !passes {

@@ -190,7 +190,8 @@ impl<'t> View<'t> {
     }
 }
 
-fn deeper(depth: usize, token: Option<&Token>) -> usize {
+/// The depth of brackets behind a sign.
+pub(super) fn deeper(depth: usize, token: Option<&Token>) -> usize {
     match token {
         Some(Token::LParen | Token::LBracket | Token::LBrace) => depth + 1,
         Some(Token::RParen | Token::RBracket | Token::RBrace) => depth.saturating_sub(1),

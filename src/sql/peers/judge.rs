@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use sqlparser::tokenizer::Token;
 
-use super::edit::{Edit, View, constant};
+use super::edit::{Edit, View, constant, deeper};
 use super::{Peer, aws, ekuiper, emqx, idioms, names};
 use crate::sql::functions;
 use crate::sql::{Options, Query};
@@ -145,7 +146,8 @@ fn statements<'t>(text: &'t str, options: &Options) -> Vec<(usize, &'t str)> {
             found.push((first, source.trim_end()));
             continue;
         };
-        for part in view.all().split(|lexeme| lexeme.token == Token::SemiColon) {
+        for part in parts(&view) {
+            let part = view.all().get(part).unwrap_or_default();
             if let (Some(start), Some(end)) = (part.first(), part.last()) {
                 let statement = source.get(start.start..end.end).unwrap_or_default();
                 found.push((first + start.at.line - 1, statement));
@@ -153,6 +155,40 @@ fn statements<'t>(text: &'t str, options: &Options) -> Vec<(usize, &'t str)> {
         }
     }
     found
+}
+
+/// Words that begin a statement.
+const OPENINGS: &[&str] = &["SELECT", "FOREACH", "CREATE"];
+
+/// Words behind which a SELECT belongs to the statement that it follows.
+const JOINTS: &[&str] = &["UNION", "ALL", "DISTINCT", "EXCEPT", "INTERSECT", "AS"];
+
+/// The statements among the lexemes of a block: semicolons part them, and so does a line that begins
+/// one where the one before is whole.
+fn parts(view: &View<'_>) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let (mut from, mut depth, mut whole) = (0, 0_usize, false);
+    for at in 0..view.len() {
+        let lexeme = &view.all()[at];
+        depth = deeper(depth, Some(&lexeme.token));
+        let opens = |at: usize| OPENINGS.iter().any(|word| view.is(at, word));
+        let last = at.checked_sub(1).filter(|last| *last >= from);
+        let new_line = last.is_some_and(|last| view.all()[last].at.line < lexeme.at.line);
+        if lexeme.token == Token::SemiColon {
+            parts.push(from..at);
+            (from, depth, whole) = (at + 1, 0, false);
+        } else if depth == 0 && new_line && whole && opens(at) {
+            let joint = |last| JOINTS.iter().any(|word| view.is(last, word));
+            if !last.is_some_and(joint) {
+                parts.push(from..at);
+                (from, whole) = (at, false);
+            }
+        }
+        // A SELECT is whole with its FROM, a stream with its name.
+        whole |= depth == 0 && opens(from) && (view.is(at, "FROM") || view.is(from, "CREATE"));
+    }
+    parts.push(from..view.len());
+    parts
 }
 
 /// What becomes of one statement.
