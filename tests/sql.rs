@@ -14,6 +14,7 @@
 //! tag location=floor 2
 //! binary
 //! no-topic
+//! work 400000000              -- the budget in units; else there is no end of it
 //! set client=dev1             -- how the message came in: client, user, ip, source, qos, retain, hops,
 //! set property.region=north   -- user properties, content-type, response-topic, correlation
 //! payload {"a": 2}           -- then any number of payloads with what they give
@@ -36,13 +37,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use connectors::contract::{Body, DeviceFacts, Message, Origin, QoS, Topic, TopicLimits};
-use tidegate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
+use tidegate::sql::{DataType, Input, Limits, Options, Plan, Query, Scratch, Verdict};
 
+mod budget;
 mod counts;
 mod depends;
 mod explaining;
+
 mod extremes;
 mod fuzz;
+mod hard;
 mod hostile;
 mod hostile_array;
 mod keywords;
@@ -75,6 +79,7 @@ struct Block {
     tags: Vec<(String, String)>,
     binary: bool,
     no_topic: bool,
+    work: Option<u64>,
     set: Vec<(String, String)>,
     payloads: Vec<String>,
 }
@@ -111,6 +116,7 @@ impl Block {
                 }
                 "binary" => block.binary = true,
                 "no-topic" => block.no_topic = true,
+                "work" => block.work = Some(rest.parse().expect("units")),
                 "payload" => block.payloads.push(rest),
                 "=>" | "!" | "?" => {}
                 other => panic!("line {number}: unknown word `{other}`"),
@@ -124,6 +130,7 @@ impl Block {
         Options {
             data_type: if self.binary { DataType::Binary } else { DataType::Json },
             time_zone: jiff::tz::TimeZone::get(zone).expect("a time zone"),
+            limits: Limits { work: self.work.unwrap_or(u64::MAX), ..Limits::default() },
             ..Options::default()
         }
     }

@@ -4,7 +4,7 @@
 //! ARRAY is an error and gives none. The conditions of WHERE that do not name the element are asked
 //! once, before the array is looked at. An array with more elements than `limits.sql.unnest`, or one
 //! whose records come to more bytes than a value may have, ends the run with an error: half of a
-//! message's records would look like all of them. Elements are counted, not records, because each is
+//! message's records would look like all of them. So does work that the budget does not pay. Elements are counted, not records, because each is
 //! evaluated: what a message can cost is bounded, too, when WHERE refuses most of them.
 //!
 //! The paths into elements are paths of the query like all others; their slots lie behind those of
@@ -23,6 +23,7 @@ use super::predicate::Program;
 use super::query::Query;
 use super::unnest::OFFSET;
 use super::value::Value;
+use super::work::{PART, VALUE};
 
 /// What errors of UNNEST itself are reported under, where others name an item or WHERE.
 pub(crate) const ITEM: &str = "UNNEST";
@@ -40,6 +41,8 @@ pub(crate) struct Unnest {
     slots: Vec<u32>,
     /// The most elements.
     most: usize,
+    /// Units of work for each element, without what its values cost.
+    price: u64,
 }
 
 /// What one evaluation works on.
@@ -54,14 +57,16 @@ pub(crate) struct Task<'a> {
 }
 
 impl Unnest {
-    /// Prepares the paths into elements; `paths` are all of the query.
-    pub(crate) fn new(source: Expr, paths: &[Path], limits: &Limits) -> Self {
+    /// Prepares the paths into elements; `paths` are all of the query, and `parts` what is evaluated
+    /// of it for an element.
+    pub(crate) fn new(source: Expr, paths: &[Path], limits: &Limits, parts: usize) -> Self {
         let (trie, ends) =
             Trie::new(paths.iter().filter(|path| path.element).map(|path| &*path.steps));
         let mut ends = ends.into_iter();
         let slot = |path: &Path| if path.element { ends.next().unwrap_or(0) } else { 0 };
         let slots = paths.iter().map(slot).collect();
-        Self { source, condition: None, trie, slots, most: limits.unnest }
+        let price = PART.saturating_mul(parts as u64);
+        Self { source, condition: None, trie, slots, most: limits.unnest, price }
     }
 
     /// The slot of a path of the query among those of an element.
@@ -137,7 +142,7 @@ impl Unnest {
         // Another query's elements may have been here before.
         scratch.spans.truncate(task.known);
         scratch.numbers.truncate(task.known);
-        let Scratch { spans, numbers, document, errors, text, .. } = scratch;
+        let Scratch { spans, numbers, document, errors, text, work, .. } = scratch;
         text.clear();
         let mut context = Context {
             query: task.query,
@@ -149,6 +154,7 @@ impl Unnest {
             numbers,
             document,
             errors,
+            work,
             item: None,
             element: 0,
             aborted: false,
@@ -202,7 +208,7 @@ impl Unnest {
         scratch: &'a mut Scratch,
         mut each: impl FnMut(Context<'a, '_>, &'a [u8]) -> Result<(), Option<Fault>>,
     ) -> Result<(), Option<Fault>> {
-        let Scratch { spans, numbers, document, errors, text, .. } = scratch;
+        let Scratch { spans, numbers, document, errors, text, work, .. } = scratch;
         let text: &'a [u8] = if text.is_empty() { task.payload } else { text };
         if u32::try_from(text.len()).is_err() {
             return Err(Some(Fault::new("too_large", "document and array have 4 GiB or more")));
@@ -223,6 +229,7 @@ impl Unnest {
             }
             let own = spans.get_mut(task.known..).unwrap_or_default();
             let Some(end) = pick::pick_at(text, at, &self.trie, own) else { break };
+            work.pay(self.price + (end - at) as u64 * VALUE).map_err(Some)?;
             let context = Context {
                 query: task.query,
                 input: task.input,
@@ -233,6 +240,7 @@ impl Unnest {
                 numbers,
                 document,
                 errors,
+                work,
                 item: None,
                 element,
                 aborted: false,

@@ -15,6 +15,7 @@ use super::pick::Span;
 use super::plan::Input;
 use super::query::Query;
 use super::value::{Relation, Value};
+use super::work::{SCAN, TOO_COSTLY, TREE, VALUE, Work};
 
 /// The most bytes of text that an expression makes: without it, a payload of half a megabyte could
 /// blow itself up to terabytes through `replace`.
@@ -38,6 +39,8 @@ pub(crate) struct Context<'a, 's> {
     /// The document as a tree, for JSONPath.
     pub(crate) document: &'s mut Option<serde_json::Value>,
     pub(crate) errors: &'s mut Vec<EvalError>,
+    /// What the evaluation may still cost.
+    pub(crate) work: &'s Work,
     /// The item that is evaluated; `None` is WHERE.
     pub(crate) item: Option<usize>,
     /// The index of the element that UNNEST gives; 0 without.
@@ -91,8 +94,53 @@ impl<'a> Context<'a, '_> {
         }
     }
 
-    pub(crate) fn path(&self, path: u32) -> Value<'a> {
-        self.raw(path).map_or(Value::Missing, Value::read)
+    pub(crate) fn path(&mut self, path: u32) -> Value<'a> {
+        let Some(raw) = self.raw(path) else { return Value::Missing };
+        if !self.pays(raw.len() as u64 * VALUE) {
+            return Value::Missing;
+        }
+        self.made(Value::read(raw))
+    }
+
+    /// The text of a JSON string that has no escapes, `Some(None)` for any other value; `None` when it
+    /// is missing, or too costly.
+    #[inline]
+    pub(crate) fn plain(&mut self, path: u32) -> Option<Option<&'a [u8]>> {
+        let raw = self.raw(path)?;
+        if !self.pays(raw.len() as u64 * SCAN) {
+            return None;
+        }
+        let inner = raw.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\""));
+        Some(inner.filter(|inner| memchr::memchr(b'\\', inner).is_none()))
+    }
+
+    /// Takes units of work; false, with the error noted, when not so many are left.
+    #[inline]
+    pub(crate) fn pays(&mut self, units: u64) -> bool {
+        match self.work.pay(units) {
+            Ok(()) => true,
+            Err(fault) => {
+                self.fault(fault);
+                false
+            }
+        }
+    }
+
+    /// A value that was just made, when its bytes can be paid. When not, nothing is left: they were
+    /// made all the same.
+    #[inline]
+    fn made(&mut self, value: Value<'a>) -> Value<'a> {
+        let bytes = value.made();
+        if bytes == 0 || self.pays(bytes * VALUE) {
+            return value;
+        }
+        self.work.set(0);
+        Value::Missing
+    }
+
+    /// How two values compare; nothing is known of what would be too costly.
+    pub(crate) fn relate(&mut self, left: &Value<'_>, right: &Value<'_>) -> Relation {
+        if self.pays(left.comparing(right)) { left.relate(right) } else { Relation::Unknown }
     }
 
     /// Notes an error; the value is MISSING.
@@ -101,7 +149,8 @@ impl<'a> Context<'a, '_> {
             Some(item) => item.key.clone(),
             None => "WHERE".to_owned(),
         };
-        self.aborted |= fault.aborts;
+        let costly = fault.code == TOO_COSTLY && self.query.unnest().is_some();
+        self.aborted |= fault.aborts || costly;
         self.errors.push(EvalError { code: fault.code, message: fault.message, item });
         Value::Missing
     }
@@ -111,7 +160,11 @@ impl<'a> Context<'a, '_> {
             Expr::Const(constant) => constant.value(),
             Expr::Path(path) => self.path(*path),
             Expr::JsonPath(index) => self.json_path(*index as usize),
-            Expr::Wrap(inner) => wrap(&self.eval(inner)),
+            Expr::Wrap(inner) => {
+                let value = self.eval(inner);
+                let wrapped = wrap(&value);
+                self.made(wrapped)
+            }
             Expr::Alias { path, item } => self.alias(*path, *item),
             Expr::Star => Value::Binary(Cow::Borrowed(self.payload)),
             Expr::Negate(inner) => self.negate(inner),
@@ -191,7 +244,7 @@ impl<'a> Context<'a, '_> {
                 (Value::Missing, _) | (_, Value::Missing) => Value::Missing,
                 (Value::Null, _) | (_, Value::Null) => Value::Null,
                 _ => match operate(*op, &left, &right) {
-                    Ok(value) => value,
+                    Ok(value) => self.made(value),
                     Err(fault) => self.fault(fault),
                 },
             };
@@ -203,7 +256,10 @@ impl<'a> Context<'a, '_> {
         let operand = case.operand.as_ref().map(|operand| self.eval(operand));
         for (condition, result) in &case.arms {
             let holds = match &operand {
-                Some(operand) => operand.relate(&self.eval(condition)).equal(),
+                Some(operand) => {
+                    let value = self.eval(condition);
+                    self.relate(operand, &value).equal()
+                }
                 None => self.truth(condition),
             };
             if holds == Some(true) {
@@ -235,7 +291,12 @@ impl<'a> Context<'a, '_> {
                 return self.fault(fault);
             }
         }
+        let bytes = arguments.iter().map(Value::size).sum();
+        if !self.pays(function.price.of(bytes)) {
+            return Value::Missing;
+        }
         let site = Site {
+            work: Work::new(self.work.left()),
             input: self.input,
             payload: self.payload,
             time_zone: self.query.time_zone(),
@@ -243,8 +304,10 @@ impl<'a> Context<'a, '_> {
             element: self.element,
             prepared: &call.prepared,
         };
-        match (function.eval)(&arguments, &site) {
-            Ok(value) => value,
+        let result = (function.eval)(&arguments, &site);
+        self.work.set(site.work.left());
+        match result {
+            Ok(value) => self.made(value),
             Err(fault) => self.fault(fault),
         }
     }
@@ -254,15 +317,15 @@ impl<'a> Context<'a, '_> {
             Expr::Compare(op, sides) => {
                 let left = self.eval(&sides.0);
                 let right = self.eval(&sides.1);
-                (false, compare(*op, left.relate(&right)), absent([&left, &right]))
+                (false, compare(*op, self.relate(&left, &right)), absent([&left, &right]))
             }
             Expr::Between { negated, parts } => {
                 let [value, low, high] = &**parts;
                 let value = self.eval(value);
                 let low = self.eval(low);
                 let high = self.eval(high);
-                let from = compare(Comparison::GreaterEqual, value.relate(&low));
-                let to = compare(Comparison::LessEqual, value.relate(&high));
+                let from = compare(Comparison::GreaterEqual, self.relate(&value, &low));
+                let to = compare(Comparison::LessEqual, self.relate(&value, &high));
                 (*negated, both(from, to), absent([&value, &low, &high]))
             }
             Expr::InSet { negated, value, set } => {
@@ -281,7 +344,10 @@ impl<'a> Context<'a, '_> {
                 let value = self.eval(&parts.0);
                 let pattern = self.eval(&parts.1);
                 let answer = match pattern.as_text() {
-                    Some(text) => self.like(&value, &Pattern::new(&text)),
+                    Some(text) if self.pays(Pattern::reading(&text)) => {
+                        self.like(&value, &Pattern::new(&text))
+                    }
+                    Some(_) => None,
                     None => self.not_text(&pattern),
                 };
                 (*negated, answer, not_text([&value, &pattern]))
@@ -300,7 +366,8 @@ impl<'a> Context<'a, '_> {
     fn among(&mut self, value: &Value<'a>, list: &'a [Expr]) -> Option<bool> {
         let mut result = Some(false);
         for item in list {
-            match value.relate(&self.eval(item)).equal() {
+            let item = self.eval(item);
+            match self.relate(value, &item).equal() {
                 Some(true) => return Some(true),
                 Some(false) => {}
                 None => result = None,
@@ -311,7 +378,10 @@ impl<'a> Context<'a, '_> {
 
     pub(crate) fn like(&mut self, value: &Value<'a>, pattern: &Pattern) -> Option<bool> {
         match value.as_text() {
-            Some(text) => Some(pattern.matches(text.as_bytes())),
+            Some(text) if self.pays(pattern.price(text.len())) => {
+                Some(pattern.matches(text.as_bytes()))
+            }
+            Some(_) => None,
             None => self.not_text(value),
         }
     }
@@ -326,17 +396,23 @@ impl<'a> Context<'a, '_> {
     fn json_path(&mut self, index: usize) -> Value<'a> {
         let Some(path) = self.query.json_paths().get(index) else { return Value::Missing };
         if self.document.is_none() {
+            if !self.pays(self.payload.len() as u64 * TREE) {
+                return Value::Missing;
+            }
             match serde_json::from_slice(self.payload) {
                 Ok(document) => *self.document = Some(document),
                 Err(error) => return self.fault(Fault::new("json_path", error.to_string())),
             }
         }
         let Some(document) = &*self.document else { return Value::Missing };
-        match jsonpath_rust::query::js_path_process(&path.query, document) {
+        let paid = path.pay(document, self.payload.len(), self.work);
+        match paid.and_then(|()| path.find(document)) {
             Ok(found) if found.is_empty() => Value::Missing,
-            Ok(found) => matches(found.into_iter().map(jsonpath_rust::query::QueryRef::val))
-                .unwrap_or_else(|fault| self.fault(fault)),
-            Err(error) => self.fault(Fault::new("json_path", error.to_string())),
+            Ok(found) => match matches(found.into_iter()) {
+                Ok(value) => self.made(value),
+                Err(fault) => self.fault(fault),
+            },
+            Err(fault) => self.fault(fault),
         }
     }
 }

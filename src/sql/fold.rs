@@ -15,6 +15,7 @@ use super::plan::Input;
 use super::print::has_literal;
 use super::query::Query;
 use super::value::{Number, Value};
+use super::work::Work;
 
 /// The longest text that is kept instead of being computed for each message, in bytes: statements
 /// are many and live long.
@@ -81,6 +82,7 @@ fn run<'a>(
     input: &'a Input<'a>,
 ) -> (Value<'a>, Vec<EvalError>, bool) {
     let (mut numbers, mut document, mut errors) = ([], None, Vec::new());
+    let work = Work::new(query.work());
     let mut context = Context {
         query,
         input,
@@ -91,6 +93,7 @@ fn run<'a>(
         numbers: &mut numbers,
         document: &mut document,
         errors: &mut errors,
+        work: &work,
         item: None,
         element: 0,
         aborted: false,

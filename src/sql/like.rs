@@ -2,6 +2,12 @@
 
 use memchr::memmem;
 
+/// Units of work for each byte of a text that is searched.
+const SEARCH: u64 = 20;
+
+/// Units for each text between two `%`: its search has to be prepared.
+const PART: u64 = 1_000;
+
 /// A compiled pattern. `Any` is for patterns with text between two `%`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pattern {
@@ -54,6 +60,21 @@ impl Pattern {
             Self::Contains(text) => format!("%{}%", escaped(text)),
             Self::Any(parts) => parts.iter().map(escaped).collect::<Vec<_>>().join("%"),
         }
+    }
+
+    /// What searching a text of so many bytes costs, in units of work.
+    pub(crate) fn price(&self, bytes: usize) -> u64 {
+        match self {
+            // Never more than the pattern is looked at, and that is part of the statement.
+            Self::Exactly(_) | Self::Prefix(_) | Self::Suffix(_) => 0,
+            Self::Contains(_) => SEARCH * bytes as u64,
+            Self::Any(parts) => SEARCH * bytes as u64 + PART * parts.len() as u64,
+        }
+    }
+
+    /// What compiling a pattern costs that a message brings.
+    pub(crate) fn reading(text: &str) -> u64 {
+        PART.saturating_mul(text.len() as u64)
     }
 
     /// True when all of the text matches.

@@ -8,9 +8,10 @@ use super::error::{Error, Position, Warning};
 use super::examine::start;
 use super::expr::{Arithmetic, Call, Case, Comparison, Const, Expr};
 use super::functions::{Function, Kind};
+use super::json_path::JsonPath;
 use super::like::Pattern;
 use super::number::Num;
-use super::path::{JsonPath, Path, Quoted, Step};
+use super::path::{Path, Quoted, Step};
 use super::set::Set;
 use super::statement::{Named, Parsed, What, position};
 use super::unnest::Form;
@@ -373,9 +374,9 @@ impl Lowering {
                 let path = self.path(steps, named.text.trim_start_matches('.'), false);
                 Expr::Wrap(Box::new(Expr::Path(path)))
             }
-            Quoted::JsonPath(query) => {
+            Quoted::JsonPath(path) => {
                 let index = number(self.json_paths.len());
-                self.json_paths.push(JsonPath { text: named.text.clone(), query: query.clone() });
+                self.json_paths.push(JsonPath::clone(path));
                 Expr::JsonPath(index)
             }
         })

@@ -16,6 +16,7 @@ mod expr;
 mod fold;
 pub mod functions;
 mod json;
+mod json_path;
 mod lex;
 mod like;
 mod lower;
@@ -33,6 +34,7 @@ mod set;
 mod statement;
 mod unnest;
 mod value;
+mod work;
 
 use connectors::contract::TopicLimits;
 use schemars::JsonSchema;
@@ -47,6 +49,7 @@ pub use pick::JSON_DEPTH;
 pub use plan::{Input, Plan, Scratch, Verdict};
 pub use query::{Query, forwarded};
 pub use value::{Number, Value};
+pub use work::Price;
 
 /// How a rule reads payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize, JsonSchema)]
@@ -76,6 +79,9 @@ pub struct Limits {
     /// Elements that UNNEST takes apart in one message, and hence records of it; a longer array ends
     /// the run with the error `too_many_records`.
     pub unnest: usize,
+    /// Units of work that a rule may take for one message; ten of them are about a nanosecond. What would
+    /// take more is MISSING with the error `too_costly`; with UNNEST the run ends.
+    pub work: u64,
 }
 
 impl Default for Limits {
@@ -87,6 +93,7 @@ impl Default for Limits {
             in_list: 10_000,
             items: 50,
             unnest: 1_000,
+            work: work::BUDGET,
         }
     }
 }

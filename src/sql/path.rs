@@ -2,7 +2,7 @@
 //!
 //! Bare paths are put together from tokens in `statement`.
 
-use jsonpath_rust::parser::model::JpQuery;
+use super::json_path::JsonPath;
 
 /// A way from the document's root to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,68 +32,7 @@ pub(crate) enum Quoted {
     /// One value, to be put into an array.
     Wrapped(Vec<Step>),
     /// Any number of values.
-    JsonPath(JpQuery),
-}
-
-/// A JSONPath, compiled, and its text.
-#[derive(Debug)]
-pub(crate) struct JsonPath {
-    pub(crate) text: String,
-    pub(crate) query: JpQuery,
-}
-
-/// The most bytes of a JSONPath: its parser recurses.
-const JSON_PATH: usize = 1024;
-
-/// The most brackets and parentheses within each other in a JSONPath, for the same reason.
-const BRACKETS: usize = 16;
-
-/// The most `..` in one JSONPath: each multiplies what it visits by the depth of the document.
-const DESCENTS: usize = 1;
-
-/// The most commas outside of text in one JSONPath: `[0,0]` doubles what it visits.
-const UNIONS: usize = 4;
-
-/// Holds a JSONPath against what it may cost. Without this a path of a few bytes takes time and
-/// memory without bound over an ordinary document.
-fn bounded(text: &str) -> Result<(), String> {
-    if text.len() > JSON_PATH {
-        return Err(format!("a JSONPath has at most {JSON_PATH} bytes"));
-    }
-    let (mut depth, mut commas, mut descents) = (0_usize, 0, 0);
-    let mut quote = None;
-    // The depth of the bracket in which a filter stands.
-    let mut filter = None;
-    let mut before = b' ';
-    for byte in text.bytes() {
-        match (byte, quote) {
-            (_, Some(open)) if byte == open && before != b'\\' => quote = None,
-            (b'\'' | b'"', None) => quote = Some(byte),
-            (b'(' | b'[', None) => depth += 1,
-            (b')' | b']', None) => {
-                depth = depth.saturating_sub(1);
-                filter = filter.filter(|open| depth >= *open);
-            }
-            (b'?', None) if filter.is_none() => filter = Some(depth),
-            (b'?' | b'*' | b':', None) if filter.is_some() => {
-                return Err("a filter of a JSONPath has no wildcards, slices or filters".into());
-            }
-            (b',', None) => commas += 1,
-            (b'.', None) if before == b'.' => descents += 1,
-            _ => {}
-        }
-        if depth > BRACKETS {
-            return Err(format!("a JSONPath has at most {BRACKETS} levels of brackets"));
-        }
-        before = byte;
-    }
-    if descents > DESCENTS {
-        return Err(format!("a JSONPath has at most {DESCENTS} `..`"));
-    }
-    if commas > UNIONS {
-        return Err(format!("a JSONPath has at most {UNIONS} commas"));
-    }
-    Ok(())
+    JsonPath(Box<JsonPath>),
 }
 
 /// Reads what stands between double quotes.
@@ -111,15 +50,17 @@ pub(crate) fn quoted(text: &str) -> Result<Quoted, (String, &'static str)> {
             if plain && let Some(steps) = steps(rest.strip_prefix('.').unwrap_or(rest)) {
                 return Ok(Quoted::Path(steps));
             }
-            bounded(text).map_err(|message| {
-                (message, "select the surroundings by a plain path, or narrow the JSONPath down")
-            })?;
-            return jsonpath_rust::parser::parse_json_path(text).map(Quoted::JsonPath).map_err(
-                |_| {
+            return match JsonPath::parse(text) {
+                Ok(path) => Ok(Quoted::JsonPath(Box::new(path))),
+                Err(None) => {
                     let hint = "JSONPath is `$.a[*].b`, `$.a[0:2]`, `$..b` or `$.a[?(@.b > 1)]`";
-                    (format!("`{text}` is no JSONPath"), hint)
-                },
-            );
+                    Err((format!("`{text}` is no JSONPath"), hint))
+                }
+                Err(Some(message)) => Err((
+                    message,
+                    "select the surroundings by a plain path, or narrow the JSONPath down",
+                )),
+            };
         }
     }
     if let Some(rest) = text.strip_prefix('.') {

@@ -14,6 +14,7 @@ use super::error::{EvalError, InvalidPayload};
 use super::eval::{Context, Reading};
 use super::pick::{Span, Trie, pick};
 use super::query::Query;
+use super::work::Work;
 
 /// Queries that are evaluated over the same messages. All paths that they name are found in one pass
 /// over the payload.
@@ -38,6 +39,8 @@ pub struct Scratch {
     pub(super) text: Vec<u8>,
     /// Where the records of the last [`Verdict::Unnested`] end in the output.
     pub(super) ends: Vec<usize>,
+    /// What the evaluation may still cost.
+    pub(super) work: Work,
     ready: bool,
 }
 
@@ -146,6 +149,7 @@ impl Plan {
     ) -> Verdict {
         scratch.errors.clear();
         let Some(query) = self.queries.get(index) else { return Verdict::Filtered };
+        scratch.work.set(query.work());
         let binary = query.data_type() == DataType::Binary;
         if !binary && !scratch.ready {
             return Verdict::Filtered;
@@ -194,6 +198,7 @@ impl Plan {
             numbers: &mut scratch.numbers,
             document: &mut scratch.document,
             errors: &mut scratch.errors,
+            work: &scratch.work,
             item: None,
             element: 0,
             aborted: false,
@@ -212,5 +217,11 @@ impl Scratch {
     #[must_use]
     pub fn errors(&self) -> &[EvalError] {
         &self.errors
+    }
+
+    /// The units of work that are left of the budget of the last evaluation.
+    #[must_use]
+    pub fn work_left(&self) -> u64 {
+        self.work.left()
     }
 }

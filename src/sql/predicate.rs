@@ -275,7 +275,10 @@ impl Test {
         match self {
             Self::Number { path, op, num } => match context.number(*path) {
                 Some(value) => Some(ordered(*op, value.compare(*num))),
-                None => compare(*op, context.path(*path).relate(&Value::number(*num))),
+                None => {
+                    let value = context.path(*path);
+                    compare(*op, context.relate(&value, &Value::number(*num)))
+                }
             },
             Self::Range { path, low, high } => {
                 let value = match context.number(*path) {
@@ -285,19 +288,24 @@ impl Test {
                 };
                 Some(value.compare(*low).is_ge() && value.compare(*high).is_le())
             }
-            Self::Text { path, op, text } => match plain(context.raw(*path)?) {
+            Self::Text { path, op, text } => match context.plain(*path)? {
                 Some(value) => Some(ordered(*op, value.cmp(text.as_bytes()))),
-                None => compare(*op, context.path(*path).relate(&Value::text(text.as_str()))),
+                None => {
+                    let value = context.path(*path);
+                    compare(*op, context.relate(&value, &Value::text(text.as_str())))
+                }
             },
             Self::In { path, set } => match context.number(*path) {
                 Some(value) => set.number(value),
-                None => match plain(context.raw(*path)?) {
+                None => match context.plain(*path)? {
                     Some(text) => set.string(text),
                     None => set.contains(&context.path(*path)),
                 },
             },
-            Self::Like { path, pattern } => match plain(context.raw(*path)?) {
-                Some(text) => Some(pattern.matches(text)),
+            Self::Like { path, pattern } => match context.plain(*path)? {
+                Some(text) => {
+                    context.pays(pattern.price(text.len())).then(|| pattern.matches(text))
+                }
                 None => {
                     let value = context.path(*path);
                     context.like(&value, pattern)
@@ -326,11 +334,4 @@ fn ordered(op: Comparison, order: std::cmp::Ordering) -> bool {
         Comparison::Greater => order.is_gt(),
         Comparison::GreaterEqual => order.is_ge(),
     }
-}
-
-/// The text of a JSON string that has no escapes.
-#[inline]
-fn plain(raw: &[u8]) -> Option<&[u8]> {
-    let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    memchr::memchr(b'\\', inner).is_none().then_some(inner)
 }

@@ -11,7 +11,8 @@ use names::{extend, from_document, in_backticks, in_quotes, key, plain};
 
 use super::elements::Unnest;
 use super::expr::{Arithmetic, Call, Case, Comparison, Const, Content, Expr, Item};
-use super::path::{self, JsonPath, Path, Quoted};
+use super::json_path::JsonPath;
+use super::path::{self, Path, Quoted};
 use super::query::Tree;
 use super::unnest::Form;
 

@@ -11,6 +11,7 @@ use super::expr::{Content, Expr, Item};
 use super::functions::Fault;
 use super::json;
 use super::value::Value;
+use super::work::MEMBERS;
 
 /// How the record is put together.
 #[derive(Debug)]
@@ -162,13 +163,18 @@ fn merged<'a>(context: &mut Context<'a, '_>, items: &'a [Item], out: &mut Vec<u8
         context.item = Some(at);
         buffer.clear();
         match &item.content {
-            Content::All => {
+            Content::All if context.pays(context.payload.len() as u64 * MEMBERS) => {
                 for (key, value) in json::members(context.payload) {
                     merge.add(key, value);
                 }
             }
+            // The error is noted.
+            Content::All => {}
             Content::Spread(expr) => {
                 context.eval(expr).write(&mut buffer);
+                if !context.pays(buffer.len() as u64 * MEMBERS) {
+                    continue;
+                }
                 for (key, value) in json::members(&buffer) {
                     merge.add(key, value);
                 }

@@ -9,16 +9,17 @@ use super::elements::Unnest;
 use super::error::{Error, Position, Warning};
 use super::eval::Context;
 use super::expr::{Content, Expr, Item};
+use super::json_path::JsonPath;
 use super::lex::{Lexed, lex};
 use super::lower::{Lowering, too_deep};
 use super::measure::Measure;
-use super::path::{JsonPath, Path};
+use super::path::Path;
 use super::plan::Verdict;
 use super::predicate::Program;
 use super::project::{self, Projection};
 use super::statement::{self, RawItem, Shape, What};
 use super::unnest::{self, Clause, Form};
-use super::{DataType, Options};
+use super::{DataType, Limits, Options};
 
 /// A compiled statement.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct Query {
     json_paths: Vec<JsonPath>,
     warnings: Vec<Warning>,
     time_zone: jiff::tz::TimeZone,
+    /// Units of work for one message.
+    work: u64,
 }
 
 impl Query {
@@ -73,6 +76,7 @@ impl Query {
             json_paths: Vec::new(),
             warnings: Vec::new(),
             time_zone: jiff::tz::TimeZone::UTC,
+            work: Limits::default().work,
         }
     }
 
@@ -155,6 +159,11 @@ impl Query {
 
     pub(crate) fn time_zone(&self) -> &jiff::tz::TimeZone {
         &self.time_zone
+    }
+
+    /// The units of work that one message may take.
+    pub(crate) fn work(&self) -> u64 {
+        self.work
     }
 
     /// The expression of an item that has one.
@@ -353,7 +362,9 @@ fn build(
     lowering.paths.iter_mut().for_each(|path| path.steps.shrink_to_fit());
     let paths = &lowering.paths;
     let (source, form) = lowering.unnest.take().unzip();
-    let unnest = source.map(|source| Box::new(Unnest::new(source, paths, &options.limits)));
+    let parts = measures.iter().copied().chain(condition.iter().map(|c| Measure::of(c, &measures)));
+    let parts = parts.fold(1, |sum: usize, part| sum.saturating_add(part.nodes));
+    let unnest = source.map(|source| Box::new(Unnest::new(source, paths, &options.limits, parts)));
     let query = Query {
         data_type: options.data_type,
         filter,
@@ -365,6 +376,7 @@ fn build(
         json_paths: lowering.json_paths,
         warnings: lowering.warnings,
         time_zone: options.time_zone.clone(),
+        work: options.limits.work,
     };
     Ok(Tree { query, condition, form })
 }

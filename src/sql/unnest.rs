@@ -21,6 +21,7 @@ use super::number::Num;
 use super::path::{Quoted, Step};
 use super::statement::{self, Named, RawItem, Shape};
 use super::value::Value;
+use super::work::Price;
 
 /// How the form that can do everything is written.
 pub(crate) const FORM: &str = "write FROM \"t\", UNNEST(a) AS i; its parts are then i.b, i.c[0]";
@@ -336,6 +337,7 @@ pub(crate) static OFFSET: Function = Function {
     aliases: &[],
     family: "",
     signature: "WITH OFFSET",
+    price: Price::new(0, 0),
     params: &[],
     rest: None,
     result: Kind::Integer,

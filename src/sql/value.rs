@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 
 use super::json;
 use super::number::Num;
+use super::work::{DOCUMENTS, SCAN, VALUE};
 
 /// A value while a statement is evaluated. It borrows from the payload, the statement or the message.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +94,38 @@ impl<'a> Value<'a> {
             Self::Json(_) => "OBJECT",
             Self::Binary(_) => "BINARY",
         }
+    }
+
+    /// The bytes of its text or content; none for what has a fixed size.
+    pub(crate) fn size(&self) -> u64 {
+        let bytes = match self {
+            Self::String(text) | Self::Json(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Number(Number { text: Some(text), .. }) => text.len(),
+            Self::Missing | Self::Null | Self::Bool(_) | Self::Number(_) => 0,
+        };
+        bytes as u64
+    }
+
+    /// The same of what the value owns, because it was made.
+    pub(crate) fn made(&self) -> u64 {
+        match self {
+            Self::String(Cow::Owned(_))
+            | Self::Json(Cow::Owned(_))
+            | Self::Binary(Cow::Owned(_)) => self.size(),
+            _ => 0,
+        }
+    }
+
+    /// What it costs to compare two values once more, in units of work.
+    pub(crate) fn comparing(&self, other: &Self) -> u64 {
+        let price = match (self, other) {
+            (Self::Json(_), Self::Json(_)) => DOCUMENTS,
+            // Text may have to be read as a number; else the shorter of the two is compared.
+            (Self::Number(_), Self::String(_)) | (Self::String(_), Self::Number(_)) => VALUE,
+            _ => return self.size().min(other.size()) * SCAN,
+        };
+        self.size().saturating_add(other.size()).saturating_mul(price)
     }
 
     /// True for MISSING and NULL.

@@ -270,7 +270,7 @@ fn arrays_do_not_explode() {
         // A message that is filtered anyway is no error.
         (r#"SELECT i FROM "t", UNNEST(l) AS i WHERE a = 1"#, 100_000, "Filtered".into()),
         // All records of a message together are bounded as one value is.
-        (r#"SELECT *, i FROM "t", UNNEST(l) AS i"#, 100, "Aborted too_large".into()),
+        (r#"SELECT *, i FROM "t", UNNEST(l) AS i"#, 100, "Aborted too_costly".into()),
         (r#"SELECT long FROM "t", UNNEST(l || l) AS i"#, 100, "Aborted too_large".into()),
     ] {
         assert_eq!(once(sql.into(), payload(count)), Ok(want), "{sql} over {count} elements");

@@ -13,6 +13,7 @@ use crate::sql::plan::{Input, Scratch, Verdict};
 use crate::sql::print::Printer;
 use crate::sql::query::forwarded;
 use crate::sql::value::Value;
+use crate::sql::work::TOO_COSTLY;
 use crate::sql::{DataType, json};
 
 /// What became of a message.
@@ -30,6 +31,9 @@ pub enum Outcome {
     /// The topic filter does not match.
     OtherTopic,
 }
+
+/// How many times the work of one message explaining it may take.
+const EXPLAINED: u64 = 8;
 
 /// What becomes of most items.
 pub(super) const IN_RECORD: &str = "in the record";
@@ -117,6 +121,8 @@ pub(super) fn report(
     let mut out = Vec::new();
     let verdict = explanation.plan.evaluate(0, input, payload, scratch, &mut out);
     let errors = std::mem::take(&mut scratch.errors);
+    // Every part is evaluated by itself: all together may cost more than the run.
+    scratch.work.set(query.work().saturating_mul(EXPLAINED));
     if query.unnest().is_some() {
         elements::report(explanation, input, scratch, &errors, &mut report);
     } else {
@@ -130,6 +136,7 @@ pub(super) fn report(
         report.items = items(&mut walk, explanation);
         report.cut = walk.cut;
     }
+    let costly = errors.iter().find(|error| error.code == TOO_COSTLY);
     match verdict {
         Verdict::Selected(_) | Verdict::Unnested => {
             report.outcome = Outcome::Fires;
@@ -144,6 +151,9 @@ pub(super) fn report(
             let error = errors.last().map(ToString::to_string).unwrap_or_default();
             report.because = format!("an error ended the run for this message: {error}");
         }
+    }
+    if let (Some(error), false) = (costly, verdict == Verdict::Aborted) {
+        report.because.push_str(&format!("; in the run {error}"));
     }
     if input.has_topic && !query.matches(&input.message.topic) {
         report.outcome = Outcome::OtherTopic;

@@ -19,14 +19,17 @@ use std::borrow::Cow;
 use connectors::contract::Topic;
 
 use super::expr::Const;
+use super::json_path::JsonPath;
 use super::path::Step;
 use super::plan::Input;
 use super::query::without_sys;
 use super::value::Value;
+use super::work::{Price, Work};
 use crate::problem;
 
 pub use network::address::Network;
 pub use table::FUNCTIONS;
+pub(crate) use text::pattern::regexp_price;
 pub use time::java_date::Piece;
 pub use time::moment::Known;
 pub use time::words::{Part, Unit};
@@ -49,6 +52,8 @@ pub struct Function {
     pub result: Kind,
     /// What it makes of NULL and MISSING arguments.
     pub nulls: Nulls,
+    /// What a call costs.
+    pub price: Price,
     /// What its result depends on.
     pub depends: Depends,
     /// Top-level keys of the document that it reads by itself; their values are the first arguments
@@ -97,7 +102,7 @@ pub enum Prepared {
     /// The steps of a path.
     Path(Box<[Step]>),
     /// A JSONPath with wildcards, slices or filters.
-    JsonPath(Box<jsonpath_rust::parser::model::JpQuery>),
+    JsonPath(Box<JsonPath>),
 }
 
 /// See [`Function::eval`].
@@ -243,6 +248,8 @@ fn shown(value: &Value<'_>) -> String {
 
 /// Where a call happens.
 pub struct Site<'a> {
+    /// What the call may still cost.
+    pub(crate) work: Work,
     pub(crate) input: &'a Input<'a>,
     pub(crate) payload: &'a [u8],
     pub(crate) time_zone: &'a jiff::tz::TimeZone,
@@ -264,6 +271,14 @@ impl<'a> Site<'a> {
     pub fn topic(&self) -> Option<&'a str> {
         let topic: &'a Topic = &self.input.message.topic;
         self.input.has_topic.then(|| without_sys(topic.as_str()))
+    }
+
+    /// Pays for work that the function's price does not cover, before it is done.
+    ///
+    /// # Errors
+    /// `too_costly`.
+    pub(crate) fn pay(&self, units: u64) -> Result<(), Fault> {
+        self.work.pay(units)
     }
 
     /// What the call has kept of its constant arguments.

@@ -15,6 +15,7 @@ use crate::sql::functions::{
     missing, optional, required,
 };
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions here share.
 const CODEC: Function = Function {
@@ -22,6 +23,7 @@ const CODEC: Function = Function {
     aliases: &[],
     family: "encoding",
     signature: "",
+    price: Price::new(500, 60),
     params: &[],
     rest: None,
     result: Kind::Text,
@@ -199,6 +201,8 @@ pub(in crate::sql::functions) const PAYLOAD: Function = Function {
     ],
     prepare: |arguments| known_charset(arguments, 0),
     eval: |arguments, site| {
+        // It is no argument.
+        site.pay(site.payload().len() as u64 * u64::from(CODEC.price.byte))?;
         Charset::of(arguments, 0)?.decode("the payload", Cow::Borrowed(site.payload()))
     },
     ..CODEC

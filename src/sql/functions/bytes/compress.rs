@@ -18,6 +18,7 @@ use crate::sql::functions::{
     required,
 };
 use crate::sql::value::Value;
+use crate::sql::work::{Price, Work};
 
 /// What all functions here share.
 const COMPRESSION: Function = Function {
@@ -25,6 +26,7 @@ const COMPRESSION: Function = Function {
     aliases: &[],
     family: "encoding",
     signature: "",
+    price: Price::new(100_000, 400),
     params: STAR,
     rest: None,
     result: Kind::Bytes,
@@ -38,10 +40,19 @@ const COMPRESSION: Function = Function {
     eval: |_, _| Ok(Value::Missing),
 };
 
+/// The rest is paid on the way.
+const UNPACKING: Price = Price::new(100_000, 0);
+
 const STAR: &[Param] = &[required("*", Kind::Bytes)];
 
 /// Bytes that are taken out of a decompressor at a time.
 const CHUNK: usize = 8 * 1024;
+
+/// Units of work for each byte that is decompressed: blocks of a few bytes bring tables of their own.
+const UNPACK: u64 = 600;
+
+/// For each byte that comes of it, in steps of [`CHUNK`]: a few bytes may stand for megabytes.
+const UNPACKED: u64 = 40;
 
 /// The largest window of a zstd frame, which is memory that it asks for: what RFC 8878 §3.1.1.1.2
 /// recommends to support at least.
@@ -117,11 +128,12 @@ impl Format {
         }
     }
 
-    fn decompress(self, data: &[u8]) -> Result<Value<'static>, Fault> {
+    fn decompress(self, data: &[u8], work: &Work) -> Result<Value<'static>, Fault> {
+        work.pay(data.len() as u64 * UNPACK)?;
         let mut out = Vec::new();
         match self {
-            Self::Gzip => self.take(MultiGzDecoder::new(data), &mut out)?,
-            Self::Zlib | Self::Deflate => self.inflate(data, &mut out)?,
+            Self::Gzip => self.take(MultiGzDecoder::new(data), &mut out, work)?,
+            Self::Zlib | Self::Deflate => self.inflate(data, &mut out, work)?,
             Self::Zstd => {
                 // Frames may follow each other; the memory of the first one serves all.
                 let mut frames = FrameDecoder::new();
@@ -137,7 +149,7 @@ impl Format {
                             );
                             self.broken(&why)
                         })?;
-                    self.take(decoder, &mut out)?;
+                    self.take(decoder, &mut out, work)?;
                     if rest.is_empty() {
                         break;
                     }
@@ -154,7 +166,7 @@ impl Format {
     }
 
     /// Reads to the end, as far as a result may be long.
-    fn take(self, mut from: impl Read, out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn take(self, mut from: impl Read, out: &mut Vec<u8>, work: &Work) -> Result<(), Fault> {
         let mut chunk = [0; CHUNK];
         loop {
             let count = match from.read(&mut chunk) {
@@ -165,13 +177,14 @@ impl Format {
                 }
                 Err(error) => return Err(self.broken(&error.to_string())),
             };
+            work.pay(count as u64 * UNPACKED)?;
             eval::fits(out.len() + count)?;
             out.extend_from_slice(chunk.get(..count).unwrap_or_default());
         }
     }
 
     /// The same without a reader, which would take bytes that are cut off for the end.
-    fn inflate(self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    fn inflate(self, data: &[u8], out: &mut Vec<u8>, work: &Work) -> Result<(), Fault> {
         let mut state = Decompress::new(self == Self::Zlib);
         let mut chunk = [0; CHUNK];
         let mut rest = data;
@@ -183,6 +196,7 @@ impl Format {
             let moved = |from: u64, to: u64| usize::try_from(to - from).unwrap_or_default();
             let (read, made) = (moved(read, state.total_in()), moved(made, state.total_out()));
             rest = rest.get(read..).unwrap_or_default();
+            work.pay(made as u64 * UNPACKED)?;
             eval::fits(out.len() + made)?;
             out.extend_from_slice(chunk.get(..made).unwrap_or_default());
             match status {
@@ -238,7 +252,10 @@ pub(in crate::sql::functions) const DECOMPRESS: Function = Function {
         missing("decompress('aaaa', 'gzip')", "{}"),
     ],
     prepare: known,
-    eval: |arguments, _| Format::of(text(arguments, 1))?.decompress(bytes(arguments, 0)),
+    price: UNPACKING,
+    eval: |arguments, site| {
+        Format::of(text(arguments, 1))?.decompress(bytes(arguments, 0), &site.work)
+    },
     ..COMPRESSION
 };
 
@@ -271,7 +288,8 @@ pub(in crate::sql::functions) const GUNZIP: Function = Function {
         ),
         missing("gunzip('no such thing')", "{}"),
     ],
-    eval: |arguments, _| Format::Gzip.decompress(bytes(arguments, 0)),
+    price: UNPACKING,
+    eval: |arguments, site| Format::Gzip.decompress(bytes(arguments, 0), &site.work),
     ..COMPRESSION
 };
 
@@ -302,7 +320,8 @@ pub(in crate::sql::functions) const UNZLIB: Function = Function {
         example("decode_text(unzlib(from_base64('eJxLTIQBABThA8s=')))", "{}", r#""aaaaaaaaaa""#),
         missing("unzlib('no such thing')", "{}"),
     ],
-    eval: |arguments, _| Format::Zlib.decompress(bytes(arguments, 0)),
+    price: UNPACKING,
+    eval: |arguments, site| Format::Zlib.decompress(bytes(arguments, 0), &site.work),
     ..COMPRESSION
 };
 
@@ -333,7 +352,8 @@ pub(in crate::sql::functions) const INFLATE: Function = Function {
         example("decode_text(inflate(from_base64('S0yEAQA=')))", "{}", r#""aaaaaaaaaa""#),
         missing("inflate('no such thing')", "{}"),
     ],
-    eval: |arguments, _| Format::Deflate.decompress(bytes(arguments, 0)),
+    price: UNPACKING,
+    eval: |arguments, site| Format::Deflate.decompress(bytes(arguments, 0), &site.work),
     ..COMPRESSION
 };
 
@@ -362,7 +382,8 @@ pub(in crate::sql::functions) const UNZSTD: Function = Function {
         example("decode_text(unzstd(zstd(a)))", r#"{"a":"aaaaaaaaaa"}"#, r#""aaaaaaaaaa""#),
         missing("unzstd('no such thing')", "{}"),
     ],
-    eval: |arguments, _| Format::Zstd.decompress(bytes(arguments, 0)),
+    price: UNPACKING,
+    eval: |arguments, site| Format::Zstd.decompress(bytes(arguments, 0), &site.work),
     ..COMPRESSION
 };
 
@@ -371,6 +392,10 @@ mod tests {
     use super::*;
 
     const ALL: [Format; 4] = [Format::Gzip, Format::Zlib, Format::Deflate, Format::Zstd];
+
+    fn decompress(format: Format, data: &[u8]) -> Result<Value<'static>, Fault> {
+        format.decompress(data, &Work::new(u64::MAX))
+    }
 
     fn compressed(format: Format, data: &[u8]) -> Vec<u8> {
         match format.compress(data) {
@@ -387,10 +412,10 @@ mod tests {
         for format in ALL {
             for data in [&b""[..], b"a", &noise, &[0; 50_000]] {
                 let packed = compressed(format, data);
-                let out = format.decompress(&packed);
+                let out = decompress(format, &packed);
                 assert_eq!(out, Ok(Value::Binary(Cow::Borrowed(data))), "{format:?}");
                 for cut in [packed.len() / 2, packed.len() - 1] {
-                    let result = format.decompress(&packed[..cut]);
+                    let result = decompress(format, &packed[..cut]);
                     assert!(result.is_err(), "{format:?} cut at {cut} of {}", packed.len());
                 }
             }
@@ -402,7 +427,7 @@ mod tests {
         let large = vec![0; 4 * 1024 * 1024 - 8192];
         for format in ALL {
             let packed = compressed(format, &large);
-            assert!(format.decompress(&packed).is_ok(), "{format:?}");
+            assert!(decompress(format, &packed).is_ok(), "{format:?}");
         }
         // 64 MiB of zeros in 64 KiB.
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -411,16 +436,20 @@ mod tests {
             encoder.write_all(&zeros).expect("a Vec");
         }
         let bomb = encoder.finish().expect("a Vec");
-        let fault = Format::Gzip.decompress(&bomb).expect_err("too large");
+        let fault = decompress(Format::Gzip, &bomb).expect_err("too large");
         assert_eq!(fault.code, "too_large");
         // Two members, and frames of zstd, are joined; the sum is bounded.
         for format in [Format::Gzip, Format::Zstd] {
             let packed = compressed(format, &large).repeat(2);
-            let fault = format.decompress(&packed).expect_err("too large");
+            let fault = decompress(format, &packed).expect_err("too large");
             assert_eq!(fault.code, "too_large");
         }
+        // What is left of the budget ends it sooner, though the input is small.
+        let work = Work::new(50_000_000);
+        let fault = Format::Gzip.decompress(&bomb, &work).expect_err("too costly");
+        assert_eq!(fault.code, "too_costly");
         // A frame that asks for a window of gigabytes.
         let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xf8, 0x01, 0x00, 0x00];
-        assert!(Format::Zstd.decompress(&frame).is_err());
+        assert!(decompress(Format::Zstd, &frame).is_err());
     }
 }

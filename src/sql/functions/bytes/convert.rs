@@ -11,6 +11,7 @@ use crate::sql::functions::{
 };
 use crate::sql::number::Num;
 use crate::sql::value::{Number, Value};
+use crate::sql::work::Price;
 
 /// What all functions here share.
 const CONVERT: Function = Function {
@@ -18,6 +19,7 @@ const CONVERT: Function = Function {
     aliases: &[],
     family: "conversion",
     signature: "",
+    price: Price::new(500, 60),
     params: &[required("value", Kind::Any)],
     rest: None,
     result: Kind::Any,

@@ -13,6 +13,7 @@ use crate::sql::functions::{
 };
 use crate::sql::number::Num;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions here share.
 const HASH: Function = Function {
@@ -20,6 +21,7 @@ const HASH: Function = Function {
     aliases: &[],
     family: "hashing",
     signature: "",
+    price: Price::new(2_000, 100),
     params: &[],
     rest: None,
     result: Kind::Text,

@@ -13,6 +13,7 @@ use crate::sql::functions::{
 use crate::sql::json;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions of arrays share.
 pub(in crate::sql::functions) const ARRAYS: Function = Function {
@@ -20,6 +21,7 @@ pub(in crate::sql::functions) const ARRAYS: Function = Function {
     aliases: &[],
     family: "arrays",
     signature: "",
+    price: Price::new(1_000, 150),
     params: &[],
     rest: None,
     result: Kind::Array,

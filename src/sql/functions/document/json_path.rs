@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use jsonpath_rust::parser::model::JpQuery;
-
 use crate::sql::eval;
 use crate::sql::expr::Const;
 use crate::sql::functions::document::compose::{self, Writer, owned, part, walk};
@@ -11,13 +9,15 @@ use crate::sql::functions::document::json_text::{JSON, parsed, trimmed, valid};
 use crate::sql::functions::{
     Fault, Function, Kind, Prepare, Prepared, Problem, Site, example, missing, required,
 };
+use crate::sql::json_path::JsonPath;
 use crate::sql::path::{self, Quoted, Step};
 use crate::sql::value::Value;
+use crate::sql::work::TREE;
 
 /// What a path in an argument names.
 enum Way<'s> {
     One(Cow<'s, [Step]>),
-    Many(Cow<'s, JpQuery>),
+    Many(Cow<'s, JsonPath>),
 }
 
 /// Reads a JSONPath, within the limits for those in double quotes.
@@ -29,7 +29,7 @@ fn read_path(text: &str) -> Result<Prepared, Problem> {
     }
     match path::quoted(text) {
         Ok(Quoted::Path(steps)) => Ok(Prepared::Path(steps.into())),
-        Ok(Quoted::JsonPath(query)) => Ok(Prepared::JsonPath(Box::new(query))),
+        Ok(Quoted::JsonPath(path)) => Ok(Prepared::JsonPath(path)),
         Ok(Quoted::Wrapped(_)) => {
             Err(Problem { message: format!("`{text}` is no JSONPath"), expected: expected() })
         }
@@ -46,7 +46,7 @@ const WAY: Prepare = |arguments| match arguments.get(1) {
 fn way<'s>(site: &'s Site<'_>, text: &str) -> Result<Way<'s>, Fault> {
     match site.prepared() {
         Prepared::Path(steps) => return Ok(Way::One(Cow::Borrowed(steps))),
-        Prepared::JsonPath(query) => return Ok(Way::Many(Cow::Borrowed(query))),
+        Prepared::JsonPath(query) => return Ok(Way::Many(Cow::Borrowed(&**query))),
         _ => {}
     }
     match read_path(text).map_err(|problem| compose::fault("json_path", &problem))? {
@@ -74,13 +74,18 @@ fn document<'a>(function: &str, arguments: &[Value<'a>]) -> Result<Value<'a>, Fa
 type Take<'a> = fn(&mut dyn Iterator<Item = &serde_json::Value>) -> Result<Value<'a>, Fault>;
 
 /// Runs a JSONPath with more than plain steps over a document.
-fn run<'a>(document: &Value<'_>, query: &JpQuery, take: Take<'a>) -> Result<Value<'a>, Fault> {
+fn run<'a>(
+    document: &Value<'_>,
+    path: &JsonPath,
+    site: &Site<'_>,
+    take: Take<'a>,
+) -> Result<Value<'a>, Fault> {
     let Value::Json(text) = document else { return take(&mut std::iter::empty()) };
-    let wrong = |error: String| Fault::new("json_path", error);
-    let tree = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    let found = jsonpath_rust::query::js_path_process(query, &tree)
-        .map_err(|error| wrong(error.to_string()))?;
-    take(&mut found.into_iter().map(jsonpath_rust::query::QueryRef::val))
+    site.pay(text.len() as u64 * TREE)?;
+    let tree =
+        serde_json::from_str(text).map_err(|error| Fault::new("json_path", error.to_string()))?;
+    path.pay(&tree, text.len(), &site.work)?;
+    take(&mut path.find(&tree)?.into_iter())
 }
 
 /// What plain steps lead to; no step is the document itself.
@@ -122,7 +127,7 @@ pub(in crate::sql::functions) const JSON_PATH_QUERY: Function = Function {
                     out.end_array()
                 }
             },
-            Way::Many(query) => run(&document, &query, |found| {
+            Way::Many(query) => run(&document, &query, site, |found| {
                 let mut found = found.peekable();
                 if found.peek().is_none() { Ok(Value::Missing) } else { eval::matches(found) }
             }),
@@ -145,7 +150,7 @@ pub(in crate::sql::functions) const JSON_PATH_QUERY_FIRST: Function = Function {
         let document = document("json_path_query_first", arguments)?;
         match way(site, compose::text(arguments, 1))? {
             Way::One(steps) => reach(&document, &steps),
-            Way::Many(query) => run(&document, &query, |found| match found.next() {
+            Way::Many(query) => run(&document, &query, site, |found| match found.next() {
                 Some(value) => {
                     let mut out = Vec::new();
                     // Writing to a Vec cannot fail.
@@ -175,7 +180,7 @@ pub(in crate::sql::functions) const JSON_PATH_EXISTS: Function = Function {
         match way(site, compose::text(arguments, 1))? {
             Way::One(steps) => Ok(Value::Bool(reach(&document, &steps)? != Value::Missing)),
             Way::Many(query) => {
-                run(&document, &query, |found| Ok(Value::Bool(found.next().is_some())))
+                run(&document, &query, site, |found| Ok(Value::Bool(found.next().is_some())))
             }
         }
     },

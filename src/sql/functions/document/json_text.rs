@@ -12,6 +12,7 @@ use crate::sql::functions::{
 };
 use crate::sql::pick;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions of JSON share.
 pub(in crate::sql::functions) const JSON: Function = Function {
@@ -19,6 +20,7 @@ pub(in crate::sql::functions) const JSON: Function = Function {
     aliases: &[],
     family: "JSON",
     signature: "",
+    price: Price::new(1_000, 150),
     params: &[],
     rest: None,
     result: Kind::Any,

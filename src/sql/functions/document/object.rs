@@ -14,6 +14,7 @@ use crate::sql::functions::{
 };
 use crate::sql::path::Step;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions of objects share.
 pub(in crate::sql::functions) const OBJECTS: Function = Function {
@@ -21,6 +22,7 @@ pub(in crate::sql::functions) const OBJECTS: Function = Function {
     aliases: &[],
     family: "objects",
     signature: "",
+    price: Price::new(1_000, 150),
     params: &[required("object", Kind::Object)],
     rest: None,
     result: Kind::Object,

@@ -9,6 +9,7 @@ use crate::sql::functions::{
 };
 use crate::sql::json;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions here share.
 const JSON: Function = Function {
@@ -16,6 +17,7 @@ const JSON: Function = Function {
     aliases: &[],
     family: "documents",
     signature: "",
+    price: Price::new(1_000, 150),
     params: &[],
     rest: None,
     result: Kind::Any,

@@ -9,6 +9,7 @@ use crate::sql::functions::{example, missing, required};
 use crate::sql::json;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions of places share.
 pub(in crate::sql::functions) const GEO: Function = Function {
@@ -16,6 +17,7 @@ pub(in crate::sql::functions) const GEO: Function = Function {
     aliases: &[],
     family: "geo",
     signature: "",
+    price: Price::new(3_000, 60),
     params: &[],
     rest: None,
     result: Kind::Number,

@@ -9,6 +9,7 @@ use crate::sql::functions::{
 use crate::sql::functions::{example, missing, optional, required};
 use crate::sql::number::Num;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// A function of one number, `n`.
 pub(in crate::sql::functions) const fn unary(
@@ -51,6 +52,7 @@ pub(in crate::sql::functions) const fn numeric(
         rest: None,
         result: Kind::Number,
         nulls: Nulls::Propagate,
+        price: Price::new(500, 30),
         reads: &[],
         spreads: false,
         depends: Depends::Arguments,

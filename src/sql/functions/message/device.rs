@@ -7,6 +7,7 @@ use crate::sql::functions::{
 };
 use crate::sql::number::Num;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions here share.
 const DEVICE: Function = Function {
@@ -14,6 +15,7 @@ const DEVICE: Function = Function {
     aliases: &[],
     family: "device and message",
     signature: "",
+    price: Price::new(1_000, 30),
     params: &[],
     rest: None,
     result: Kind::Text,

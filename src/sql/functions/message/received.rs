@@ -1,5 +1,6 @@
 //! Functions of how a message came in: who sent it, with which properties, to which topic.
 
+use bytestring::ByteString;
 use connectors::contract::{Headers, TopicFilter, TopicLimits};
 
 use crate::sql::expr::Const;
@@ -8,6 +9,7 @@ use crate::sql::functions::{Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, 
 use crate::sql::lex::shorten;
 use crate::sql::query::without_sys;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 use crate::sql::{eval, json};
 
 /// What all functions here share.
@@ -16,6 +18,7 @@ const MESSAGE: Function = Function {
     aliases: &[],
     family: "device and message",
     signature: "",
+    price: Price::new(1_000, 30),
     params: &[],
     rest: None,
     result: Kind::Text,
@@ -190,9 +193,26 @@ pub(in crate::sql::functions) const USER_PROPERTY: Function = Function {
             example("userProperty('region')", "{}", r#""north""#),
             missing("userProperty('no such key')", "{}"),
         ],
-        |arguments, site| Ok(text(site.input.message.property(key(arguments)))),
+        |arguments, site| {
+            properties(site, |_| 1)?;
+            Ok(text(site.input.message.property(key(arguments))))
+        },
     )
 };
+
+/// Units of work to look at the key of a property.
+const LOOK: u64 = 50;
+
+/// The user properties of the message, when it is paid for looking at each so many times.
+fn properties<'a>(
+    site: &Site<'a>,
+    times: fn(u64) -> u64,
+) -> Result<&'a [(ByteString, ByteString)], Fault> {
+    let list = site.input.message.properties.as_deref().unwrap_or_default();
+    let count = list.len() as u64;
+    site.pay(count.saturating_mul(times(count)).saturating_mul(LOOK))?;
+    Ok(list)
+}
 
 pub(in crate::sql::functions) const USER_PROPERTIES: Function = Function {
     aliases: &["user_properties"],
@@ -207,10 +227,9 @@ pub(in crate::sql::functions) const USER_PROPERTIES: Function = Function {
             example("userProperties() IS MISSING", "{}", "false"),
         ],
         |_, site| {
-            let list = site.input.message.properties.as_deref().unwrap_or_default();
+            let list = properties(site, |count| count)?;
             let mut out = b"{".to_vec();
             for (at, (key, value)) in list.iter().enumerate() {
-                // A publisher's packet is bounded, and so are the keys to compare.
                 if list.iter().take(at).any(|(before, _)| before == key) {
                     continue;
                 }
@@ -240,7 +259,7 @@ pub(in crate::sql::functions) const GET_USER_PROPERTIES: Function = Function {
             missing("get_user_properties('no such key')", "{}"),
         ],
         |arguments, site| {
-            let list = site.input.message.properties.as_deref().unwrap_or_default();
+            let list = properties(site, |_| 1)?;
             let mut out = b"[".to_vec();
             for (_, value) in list.iter().filter(|(have, _)| have == key(arguments)) {
                 if out.len() > 1 {

@@ -11,6 +11,7 @@ use crate::sql::functions::{example, missing, required};
 use crate::sql::lex::shorten;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions here share.
 const VERSION: Function = Function {
@@ -18,6 +19,7 @@ const VERSION: Function = Function {
     aliases: &[],
     family: "network",
     signature: "",
+    price: Price::new(2_000, 60),
     params: &[],
     rest: None,
     result: Kind::Boolean,

@@ -191,8 +191,9 @@ pub(in crate::sql::functions) const TOKENS: Function = Function {
         example("tokens('/a//b/', '/')", "{}", r#"["a","b"]"#),
         example("tokens('', ',')", "{}", "[]"),
     ],
-    eval: |arguments, _| {
+    eval: |arguments, site| {
         let input = text(arguments, 0);
+        site.pay(Set::searching(input, text(arguments, 1)))?;
         let set = Set::new("`tokens`: the set of separators", text(arguments, 1))?;
         let mut list = List::new(input.len());
         for token in input.split(|char| set.has(char)).filter(|token| !token.is_empty()) {

@@ -4,9 +4,9 @@
 
 use crate::sql::eval;
 use crate::sql::functions::text::part::{offset, part};
-use crate::sql::functions::text::string::{TEXT, integer, one_of, small, text, word};
+use crate::sql::functions::text::string::{STEP, TEXT, integer, one_of, small, text, word};
 use crate::sql::functions::{
-    Fault, Function, Kind, Prepared, example, missing, optional, required,
+    Fault, Function, Kind, Prepared, Site, example, missing, optional, required,
 };
 use crate::sql::value::Value;
 
@@ -25,6 +25,15 @@ impl<'s> Set<'s> {
         Ok(Self { ascii, text })
     }
 
+    /// Units of work to look for all characters of a text in a set.
+    pub(in crate::sql::functions) fn searching(text: &str, set: &str) -> u64 {
+        if text.is_ascii() {
+            0
+        } else {
+            (text.len() as u64).saturating_mul(set.len() as u64 * STEP)
+        }
+    }
+
     pub(in crate::sql::functions) fn has(&self, char: char) -> bool {
         match u8::try_from(char) {
             Ok(byte) if byte.is_ascii() => self.ascii >> byte & 1 == 1,
@@ -34,11 +43,19 @@ impl<'s> Set<'s> {
 }
 
 /// What is left without white space, or characters of a set, at the start and the end.
-fn trimmed<'a>(arguments: &[Value<'a>], start: bool, end: bool) -> Result<Value<'a>, Fault> {
+fn trimmed<'a>(
+    arguments: &[Value<'a>],
+    site: &Site<'a>,
+    start: bool,
+    end: bool,
+) -> Result<Value<'a>, Fault> {
     let input = text(arguments, 0);
     let set = match arguments.len() {
         0 | 1 => None,
-        _ => Some(Set::new("the set of characters", text(arguments, 1))?),
+        _ => {
+            site.pay(Set::searching(input, text(arguments, 1)))?;
+            Some(Set::new("the set of characters", text(arguments, 1))?)
+        }
     };
     let cut = |char: char| set.as_ref().map_or_else(|| char.is_whitespace(), |set| set.has(char));
     let rest = if start { input.trim_start_matches(cut) } else { input };
@@ -137,7 +154,7 @@ pub(in crate::sql::functions) const LTRIM: Function = Function {
         example("ltrim('  ab ')", "{}", r#""ab ""#),
         example("ltrim(a, '0')", r#"{"a":"0042"}"#, r#""42""#),
     ],
-    eval: |arguments, _| trimmed(arguments, true, false),
+    eval: |arguments, site| trimmed(arguments, site, true, false),
     ..TEXT
 };
 
@@ -230,7 +247,7 @@ pub(in crate::sql::functions) const RTRIM: Function = Function {
         example("rtrim('  ab ')", "{}", r#""  ab""#),
         example("rtrim(a, '/ ')", r#"{"a":"a/b/ /"}"#, r#""a/b""#),
     ],
-    eval: |arguments, _| trimmed(arguments, false, true),
+    eval: |arguments, site| trimmed(arguments, site, false, true),
     ..TEXT
 };
 
@@ -248,6 +265,6 @@ pub(in crate::sql::functions) const TRIM: Function = Function {
         example("trim(a)", r#"{"a":"\u3000 \n"}"#, r#""""#),
         missing("trim(a)", "{}"),
     ],
-    eval: |arguments, _| trimmed(arguments, true, true),
+    eval: |arguments, site| trimmed(arguments, site, true, true),
     ..TEXT
 };

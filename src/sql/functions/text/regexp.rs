@@ -8,12 +8,13 @@ use crate::sql::eval;
 use crate::sql::expr::Const;
 use crate::sql::functions::text::list::List;
 use crate::sql::functions::text::part::{part, position};
-use crate::sql::functions::text::pattern::{CONSTANT, Limits, PER_MESSAGE, Regexp, Work};
+use crate::sql::functions::text::pattern::{CONSTANT, Limits, Regexp};
 use crate::sql::functions::text::string::{TEXT, count, integer, text};
 use crate::sql::functions::{
     Fault, Function, Kind, Prepare, Prepared, Problem, Site, example, missing, optional, required,
 };
 use crate::sql::value::Value;
+use crate::sql::work::VALUE;
 
 /// Compiles the pattern when it is a constant.
 const PREPARE: Prepare = |arguments| constant(arguments, Regexp::new);
@@ -38,12 +39,8 @@ fn constant(
 fn pattern<'a>(arguments: &[Value<'a>], site: &Site<'a>) -> Result<Cow<'a, Regexp>, Fault> {
     match site.prepared() {
         Prepared::Regex(regexp) => Ok(Cow::Borrowed(regexp)),
-        _ => Regexp::new(text(arguments, 1), PER_MESSAGE).map(Cow::Owned).map_err(bad),
+        _ => Regexp::brought(text(arguments, 1), site, Regexp::new).map(Cow::Owned),
     }
-}
-
-fn bad(message: String) -> Fault {
-    Fault::new("pattern", message)
 }
 
 /// What all functions here share.
@@ -66,9 +63,9 @@ pub(in crate::sql::functions) const ILIKE: Function = Function {
     eval: |arguments, site| {
         let regexp = match site.prepared() {
             Prepared::Regex(regexp) => Cow::Borrowed(&**regexp),
-            _ => Cow::Owned(Regexp::like(text(arguments, 1), PER_MESSAGE).map_err(bad)?),
+            _ => Cow::Owned(Regexp::brought(text(arguments, 1), site, Regexp::like)?),
         };
-        Ok(Value::Bool(regexp.regex.is_match(text(arguments, 0))))
+        regexp.is_match(text(arguments, 0), site).map(Value::Bool)
     },
     ..TEXT
 };
@@ -85,12 +82,10 @@ pub(in crate::sql::functions) const REGEXP_COUNT: Function = Function {
         example("regexp_count('abc', 'x')", "{}", "0"),
     ],
     eval: |arguments, site| {
-        let input = text(arguments, 0);
         let regexp = pattern(arguments, site)?;
-        let mut work = regexp.work();
+        let mut matches = regexp.find_all(text(arguments, 0), site)?;
         let mut found = 0;
-        for matched in regexp.regex.find_iter(input) {
-            work.pay(input.len() - matched.end())?;
+        while matches.next()?.is_some() {
             found += 1;
         }
         Ok(count(found))
@@ -136,21 +131,17 @@ pub(in crate::sql::functions) const REGEXP_EXTRACT_ALL: Function = Function {
     eval: |arguments, site| {
         let input = text(arguments, 0);
         let regexp = pattern(arguments, site)?;
-        let mut work = regexp.work();
+        let group = group(arguments, 2, &regexp)?;
+        let mut matches = regexp.find_all(input, site)?;
         let mut list = List::new(16);
-        match group(arguments, 2, &regexp)? {
-            0 => {
-                for matched in regexp.regex.find_iter(input) {
-                    work.pay(input.len() - matched.end())?;
-                    list.push(Some(matched.as_str()))?;
-                }
+        while let Some(matched) = matches.next()? {
+            if group == 0 {
+                list.push(Some(matched.as_str()))?;
+                continue;
             }
-            group => {
-                for captures in regexp.regex.captures_iter(input) {
-                    work.pay(input.len() - captures.get(0).map_or(0, |whole| whole.end()))?;
-                    list.push(captures.get(group).map(|matched| matched.as_str()))?;
-                }
-            }
+            let groups = regexp.groups(input, &matched, site)?;
+            let taken = groups.and_then(|groups| groups.get(group));
+            list.push(taken.map(|taken| taken.as_str()))?;
         }
         list.finish()
     },
@@ -201,9 +192,12 @@ pub(in crate::sql::functions) const REGEXP_GROUPS: Function = Function {
         example(r"regexp_groups('none', '(\d+)')", "{}", "[]"),
     ],
     eval: |arguments, site| {
+        let input = text(arguments, 0);
         let mut list = List::new(16);
         let regexp = pattern(arguments, site)?;
-        if let Some(captures) = regexp.regex.captures(text(arguments, 0)) {
+        if let Some(matched) = regexp.find(input, site)?
+            && let Some(captures) = regexp.groups(input, &matched, site)?
+        {
             for group in captures.iter().skip(1) {
                 list.push(group.map(|matched| matched.as_str()))?;
             }
@@ -226,7 +220,7 @@ pub(in crate::sql::functions) const REGEXP_INSTR: Function = Function {
     ],
     eval: |arguments, site| {
         let input = text(arguments, 0);
-        let found = pattern(arguments, site)?.regex.find(input).map(|matched| matched.start());
+        let found = pattern(arguments, site)?.find(input, site)?.map(|matched| matched.start());
         Ok(position(input, found))
     },
     ..REGEXP
@@ -248,7 +242,7 @@ pub(in crate::sql::functions) const REGEXP_LIKE: Function = Function {
         missing("regexp_like('a', b)", r#"{"b":"("}"#),
     ],
     eval: |arguments, site| {
-        Ok(Value::Bool(pattern(arguments, site)?.regex.is_match(text(arguments, 0))))
+        pattern(arguments, site)?.is_match(text(arguments, 0), site).map(Value::Bool)
     },
     ..REGEXP
 };
@@ -291,17 +285,17 @@ pub(in crate::sql::functions) const REGEXP_REPLACE: Function = Function {
     eval: |arguments, site| {
         let (input, replacement) = (text(arguments, 0), text(arguments, 2));
         let regexp = pattern(arguments, site)?;
-        let mut replaced = Replaced { input, out: String::new(), copied: 0, work: regexp.work() };
-        if memchr::memchr2(b'$', b'\\', replacement.as_bytes()).is_none() {
-            for matched in regexp.regex.find_iter(input) {
-                replaced.upto(matched.start(), matched.end())?;
+        let mut replaced = Replaced { input, out: String::new(), copied: 0 };
+        let plain = memchr::memchr2(b'$', b'\\', replacement.as_bytes()).is_none();
+        let mut matches = regexp.find_all(input, site)?;
+        while let Some(matched) = matches.next()? {
+            replaced.upto(matched.start(), matched.end())?;
+            if plain {
                 replaced.push(replacement)?;
-            }
-        } else {
-            for captures in regexp.regex.captures_iter(input) {
-                let Some(whole) = captures.get(0) else { continue };
-                replaced.upto(whole.start(), whole.end())?;
-                replaced.captured(replacement, &regexp.regex, &captures)?;
+            } else if let Some(groups) = regexp.groups(input, &matched, site)? {
+                // The replacement is read for each match.
+                site.pay(replacement.len() as u64 * VALUE)?;
+                replaced.captured(replacement, &regexp.regex, &groups)?;
             }
         }
         if replaced.copied == 0 && replaced.out.is_empty() {
@@ -319,13 +313,11 @@ struct Replaced<'t> {
     out: String,
     /// How far the input is copied or replaced.
     copied: usize,
-    work: Work,
 }
 
 impl Replaced<'_> {
     /// Copies what stands before a match and steps over it.
     fn upto(&mut self, start: usize, end: usize) -> Result<(), Fault> {
-        self.work.pay(self.input.len() - end)?;
         if self.out.capacity() == 0 {
             self.out.reserve(self.input.len() + 16);
         }
@@ -436,11 +428,10 @@ pub(in crate::sql::functions) const REGEXP_SPLIT: Function = Function {
     eval: |arguments, site| {
         let input = text(arguments, 0);
         let regexp = pattern(arguments, site)?;
-        let mut work = regexp.work();
+        let mut matches = regexp.find_all(input, site)?;
         let mut list = List::new(input.len());
         let mut from = 0;
-        for matched in regexp.regex.find_iter(input) {
-            work.pay(input.len() - matched.end())?;
+        while let Some(matched) = matches.next()? {
             list.push(input.get(from..matched.start()))?;
             from = matched.end();
         }
@@ -478,20 +469,17 @@ pub(in crate::sql::functions) const REGEXP_SUBSTR: Function = Function {
             let message = format!("`regexp_substr` counts occurrences from 0, not {wanted}");
             Fault::new("domain", message)
         })?;
-        let mut work = regexp.work();
-        for (number, matched) in regexp.regex.find_iter(input).enumerate() {
+        let mut matches = regexp.find_all(input, site)?;
+        let mut number = 0;
+        while let Some(matched) = matches.next()? {
             if number < wanted {
-                work.pay(input.len() - matched.end())?;
+                number += 1;
                 continue;
             }
             let found = if group == 0 {
                 Some(matched)
             } else {
-                // The match stands where it was found, so that looking again finds it at once.
-                regexp
-                    .regex
-                    .captures_at(input, matched.start())
-                    .and_then(|captures| captures.get(group))
+                regexp.groups(input, &matched, site)?.and_then(|groups| groups.get(group))
             };
             return Ok(found.map_or(Value::Null, |found| part(&arguments[0], found.range())));
         }

@@ -13,6 +13,7 @@ use crate::sql::json;
 use crate::sql::lex;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions of text share.
 pub(in crate::sql::functions) const TEXT: Function = Function {
@@ -20,6 +21,7 @@ pub(in crate::sql::functions) const TEXT: Function = Function {
     aliases: &[],
     family: "text",
     signature: "",
+    price: Price::new(500, 100),
     params: &[],
     rest: None,
     result: Kind::Text,
@@ -36,6 +38,9 @@ pub(in crate::sql::functions) const TEXT: Function = Function {
 /// The most characters of an argument that is a set of characters, and of those that `levenshtein`
 /// compares: the work for each character of the text grows with them.
 pub(in crate::sql::functions) const SET: usize = 256;
+
+/// Units of work to compare two characters of two texts.
+pub(in crate::sql::functions) const STEP: u64 = 20;
 
 /// The text of an argument that was coerced to one.
 pub(in crate::sql::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v str {
@@ -318,10 +323,11 @@ pub(in crate::sql::functions) const LEVENSHTEIN: Function = Function {
         example("levenshtein('温度', '湿度计')", "{}", "2"),
         example("levenshtein('', 'abc')", "{}", "3"),
     ],
-    eval: |arguments, _| {
+    eval: |arguments, site| {
         let (a, b) = (text(arguments, 0), text(arguments, 1));
         small("`levenshtein`: the first text", a)?;
         small("`levenshtein`: the second text", b)?;
+        site.pay((a.len() * b.len()) as u64 * STEP)?;
         // One row of the usual matrix, on the stack: `row[j]` is the distance from what is read of
         // `a` to the first `j` characters of `b`.
         let mut row: [usize; SET + 1] = std::array::from_fn(|index| index);
@@ -485,9 +491,12 @@ pub(in crate::sql::functions) const TRANSLATE: Function = Function {
         example("translate('a-b_c', '-_', '')", "{}", r#""abc""#),
         example("translate(a, '温', 'T')", r#"{"a":"温度"}"#, r#""T度""#),
     ],
-    eval: |arguments, _| {
+    eval: |arguments, site| {
         let (input, from, to) = (text(arguments, 0), text(arguments, 1), text(arguments, 2));
         small("`translate`: the second argument", from)?;
+        if !input.is_ascii() {
+            site.pay((input.len() * from.len()) as u64 * STEP)?;
+        }
         // ASCII is looked up, everything else searched for; the first of equal characters counts.
         let mut ascii: [Option<Option<char>>; 128] = [None; 128];
         let mut targets = to.chars();

@@ -22,6 +22,7 @@ use crate::sql::functions::{optional, required};
 use crate::sql::lex::shorten;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions of time share.
 pub(in crate::sql::functions) const TIME: Function = Function {
@@ -29,6 +30,7 @@ pub(in crate::sql::functions) const TIME: Function = Function {
     aliases: &[],
     family: "time",
     signature: "",
+    price: Price::new(20_000, 60),
     params: &[],
     rest: None,
     result: Kind::Number,

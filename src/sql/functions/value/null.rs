@@ -5,6 +5,7 @@ use crate::sql::functions::{
     Depends, Function, Kind, NO_PREPARE, Nulls, example, missing, required,
 };
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions here share.
 const NULL: Function = Function {
@@ -12,6 +13,7 @@ const NULL: Function = Function {
     aliases: &[],
     family: "null handling",
     signature: "",
+    price: Price::new(200, 30),
     params: &[],
     rest: None,
     result: Kind::Any,

@@ -5,6 +5,7 @@ use crate::sql::functions::{
     Depends, Eval, Example, Function, Kind, NO_PREPARE, Nulls, example, required,
 };
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions here share.
 const TYPE: Function = Function {
@@ -12,6 +13,7 @@ const TYPE: Function = Function {
     aliases: &[],
     family: "types",
     signature: "",
+    price: Price::new(200, 30),
     params: &[required("value", Kind::Any)],
     rest: None,
     result: Kind::Boolean,

@@ -1,0 +1,69 @@
+//! What a unit of work is in time: every function of the table, and statements of all kinds, over
+//! messages of 1 MiB that are made to be hard.
+//!
+//! Fails when one message takes a thread more than 50 ms of the processor, or when the units that it has
+//! paid stand for less time than it took: then a function is declared too cheap.
+
+#[path = "../tests/sql/hard.rs"]
+mod hard;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tidegate::sql::Scratch;
+
+/// The largest payload by default.
+const MESSAGE: usize = 1 << 20;
+
+/// What one message may take.
+const MOST: Duration = Duration::from_millis(50);
+
+/// Of the time, what is not the evaluation's: the message is read, memory is cleared.
+const BESIDE: Duration = Duration::from_millis(4);
+
+/// Processor time that this thread has used.
+fn used() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|text| text.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+fn main() -> ExitCode {
+    let test = std::env::args().any(|argument| argument == "--test");
+    let shapes = hard::shapes(if test { 1 << 10 } else { MESSAGE - 64 });
+    let mut scratch = Scratch::new();
+    let mut rows = Vec::new();
+    let mut all = hard::statements(&shapes);
+    for function in hard::functions() {
+        all.extend(hard::cases(function, &shapes));
+        for case in all.drain(..) {
+            let Some(plan) = hard::plan(&case) else { continue };
+            // The better of two: the first one also takes memory from the system.
+            let rounds = if test { 1 } else { 2 };
+            let best = (0..rounds).map(|_| {
+                let start = used();
+                let came = hard::evaluate(&plan, &case, &mut scratch);
+                let took = used() - start;
+                std::hint::black_box((came.verdict, came.record));
+                (took, came.used, came.codes.first().copied().unwrap_or(""))
+            });
+            if let Some((took, units, code)) = best.min_by_key(|(took, ..)| *took) {
+                rows.push((took, units, code, case.sql, case.shape));
+            }
+        }
+    }
+    let mut fine = true;
+    rows.sort_by_key(|(took, ..)| std::cmp::Reverse(*took));
+    println!("{} cases; the slowest, and those that are too cheap:", rows.len());
+    for (at, (took, units, code, sql, shape)) in rows.iter().enumerate() {
+        let paid = Duration::from_nanos(units / 10) + BESIDE;
+        let bad = !test && (*took > MOST || *took > paid);
+        fine &= !bad;
+        if bad || at < 25 {
+            let mark = if bad { "!" } else { " " };
+            let (ms, units) = (took.as_secs_f64() * 1e3, *units as f64 / 1e7);
+            println!("{mark} {ms:8.2} ms, paid {units:8.2} ms {code:12} {sql:.100} over {shape}");
+        }
+    }
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,108 @@
+//! What one rule may cost for one message: a budget of work, in units that are the same on every
+//! machine and for every run.
+//!
+//! A unit is about a tenth of a nanosecond. Whatever takes time in proportion to what a device sends
+//! is paid before it is done: paths that are read, operators, LIKE, functions (what they cost is
+//! declared with them, see [`Price`]), regular expressions by program and text, JSONPath by the
+//! document, elements of UNNEST. What is bounded by the limits of statements alone costs nothing.
+//!
+//! A part that would cost more than is left is not done: it is MISSING with the error `too_costly`, as
+//! with any other error, and the rest goes on with what is left. Only UNNEST ends the run: records of
+//! some elements would look like all of them.
+
+use std::cell::Cell;
+
+use super::functions::Fault;
+
+/// The budget by default: 40 milliseconds or less.
+pub(crate) const BUDGET: u64 = 400_000_000;
+
+/// For each byte of a value of the document that is read, and of a new value: to decode and check it,
+/// and to compare it, write it or read it as a number once.
+pub(crate) const VALUE: u64 = 20;
+
+/// For each byte that is only searched or compared, without a copy.
+pub(crate) const SCAN: u64 = 2;
+
+/// For each byte of arrays and objects that are compared with each other.
+pub(crate) const DOCUMENTS: u64 = 300;
+
+/// For each byte of a document that is taken apart into its members.
+pub(crate) const MEMBERS: u64 = 300;
+
+/// For each byte of a document that becomes a tree, for JSONPath.
+pub(crate) const TREE: u64 = 400;
+
+/// For each part of a statement that is evaluated again, for an element of UNNEST.
+pub(crate) const PART: u64 = 1_000;
+
+/// What a call costs, in units of work. What depends on more than the size of the arguments pays the
+/// function itself, through [`Site::pay`](super::functions::Site::pay).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Price {
+    /// For the call.
+    pub call: u32,
+    /// For each byte of the arguments.
+    pub byte: u32,
+}
+
+impl Price {
+    pub(crate) const fn new(call: u32, byte: u32) -> Self {
+        Self { call, byte }
+    }
+
+    /// What a call with so many bytes of arguments costs.
+    #[must_use]
+    pub fn of(self, bytes: u64) -> u64 {
+        u64::from(self.call).saturating_add(bytes.saturating_mul(self.byte.into()))
+    }
+}
+
+/// What is left of a budget.
+#[derive(Debug, Default)]
+pub(crate) struct Work(Cell<u64>);
+
+impl Work {
+    pub(crate) fn new(units: u64) -> Self {
+        Self(Cell::new(units))
+    }
+
+    /// Starts over with so many units.
+    #[inline]
+    pub(crate) fn set(&self, units: u64) {
+        self.0.set(units);
+    }
+
+    #[inline]
+    pub(crate) fn left(&self) -> u64 {
+        self.0.get()
+    }
+
+    /// Takes units; nothing is taken when not so many are left.
+    ///
+    /// # Errors
+    /// `too_costly`.
+    #[inline]
+    pub(crate) fn pay(&self, units: u64) -> Result<(), Fault> {
+        match self.0.get().checked_sub(units) {
+            Some(left) => {
+                self.0.set(left);
+                Ok(())
+            }
+            None => Err(self.refuse(units)),
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, units: u64) -> Fault {
+        let left = self.left();
+        let message = format!(
+            "it takes {units} units of work, and {left} of the message's are left; shorten the text, \
+             simplify the expression, or raise `limits.sql.work`"
+        );
+        Fault::new(TOO_COSTLY, message)
+    }
+}
+
+/// The word for what the budget does not pay.
+pub(crate) const TOO_COSTLY: &str = "too_costly";
