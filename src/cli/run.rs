@@ -56,8 +56,15 @@ pub struct Daemon {
     patience: Duration,
 }
 
-/// The time that MQTT sessions have to be written at the end, however little is left of it.
-const SAVE_AT_LEAST: Duration = Duration::from_secs(2);
+/// The time that is kept for the end of the shards and for what has to be written then; less when the
+/// daemon may take less than four times as long.
+const REST: Duration = Duration::from_secs(1);
+
+/// The time that the disk has to take what has to be written at the end, however little is left.
+const WRITE_AT_LEAST: Duration = Duration::from_secs(2);
+
+/// The time that threads have to end which the daemon has not waited for.
+const LEAVE_AFTER: Duration = Duration::from_millis(100);
 
 /// How often the cursors of the log move on.
 const TEND_EVERY: Duration = Duration::from_millis(20);
@@ -95,7 +102,7 @@ pub(super) fn run(config: Config) -> Outcome {
     config.check_exposure().map_err(cannot_start)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot_start)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // Before anybody can take the daemon for ready: a signal that nobody receives ends it at once.
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot_start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_start)?;
@@ -108,7 +115,10 @@ pub(super) fn run(config: Config) -> Outcome {
         tracing::info!("{told}: stopping");
         daemon.stop().await;
         Ok(())
-    })
+    });
+    // A thread that does not come to an end must not keep the process.
+    runtime.shutdown_timeout(LEAVE_AFTER);
+    ended
 }
 
 fn start_logging() {
@@ -234,55 +244,72 @@ impl Daemon {
         Ok(())
     }
 
-    /// Stops what brings messages in, lets the actions finish for a limited time, and ends.
+    /// Stops what brings messages in, lets the actions finish for a limited time, and ends. Whatever a
+    /// shard or a destination does, it comes back within `limits.stop_seconds`, or as soon as the disk
+    /// has what has to be written.
     pub async fn stop(mut self) {
         let start = Instant::now();
         self.stop.stop();
+        let (all, rest) = (self.patience, (self.patience / 4).min(REST));
         let left = |patience: Duration| patience.saturating_sub(start.elapsed());
+        // What was accepted is evaluated and delivered, also what is republished on the way. What the
+        // log has and whose destination does not work waits for the next start.
+        let orderly = all.saturating_sub(rest);
         for (name, task) in std::mem::take(&mut self.tasks) {
-            if tokio::time::timeout(left(self.patience), task).await.is_err() {
+            if tokio::time::timeout(left(orderly), task).await.is_err() {
                 tracing::warn!("{name} did not stop in time");
             }
         }
-        // What was accepted is evaluated and delivered, also what is republished on the way. What the
-        // log has and whose destination does not work waits for the next start.
-        while self.is_busy() && !left(self.patience).is_zero() {
+        while self.is_busy() && !left(orderly).is_zero() {
             self.rules.tend();
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let engine = Arc::clone(&self.engine);
-        if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
-            tracing::error!("the engine ended unexpectedly");
-        }
-        while self.rules.is_busy() && !left(self.patience).is_zero() {
+        self.stop_engine(left(all.saturating_sub(rest / 2))).await;
+        while self.rules.is_busy() && !left(orderly).is_zero() {
             self.rules.tend();
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         // What rules have republished on the way waits for clients that are absent.
-        if tokio::time::timeout(SAVE_AT_LEAST.max(left(self.patience)), self.broker.save())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(WRITE_AT_LEAST.max(left(all)), self.broker.save()).await.is_err() {
             tracing::error!("the last changes of MQTT sessions were not written in time");
         }
-        let left = self.rules.queued();
+        let left_over = self.rules.queued();
         let Some(storage) = self.engine.storage().cloned() else {
-            if left > 0 {
-                tracing::warn!("{left} records were not delivered before the daemon ended");
+            if left_over > 0 {
+                tracing::warn!("{left_over} records were not delivered before the daemon ended");
             }
             return;
         };
         storage.end();
         self.rules.tend();
         let lost = self.rules.volatile();
-        if tokio::task::spawn_blocking(move || storage.close()).await.is_err() {
-            tracing::error!("the log ended unexpectedly");
+        let close = tokio::task::spawn_blocking(move || storage.close());
+        match tokio::time::timeout(WRITE_AT_LEAST.max(left(all)), close).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("the log ended unexpectedly"),
+            Err(_) => {
+                tracing::error!("the log was not closed in time; some deliveries may be repeated")
+            }
         }
-        if left > lost {
-            tracing::info!("{} records wait in the spool for the next start", left - lost);
+        if left_over > lost {
+            tracing::info!("{} records wait in the spool for the next start", left_over - lost);
         }
         if lost > 0 {
             tracing::warn!("{lost} records of QoS 0 were not delivered before the daemon ended");
+        }
+    }
+
+    /// Ends the shards, but for one that does not come to the end of a message: it ends with the process,
+    /// and what it has not done is done after the next start.
+    async fn stop_engine(&self, patience: Duration) {
+        let engine = Arc::clone(&self.engine);
+        let stop = tokio::task::spawn_blocking(move || engine.stop());
+        match tokio::time::timeout(patience, stop).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("the engine ended unexpectedly"),
+            Err(_) => {
+                tracing::error!("a message is still being evaluated; its shard is left behind")
+            }
         }
     }
 

@@ -51,7 +51,12 @@ impl Status {
 
     /// Rules whose actions do not work at present.
     pub(super) fn abnormal(&self) -> Vec<String> {
-        self.rules.abnormal().iter().map(|text| hosts_only(text)).collect()
+        let long = self.engine.counts().long;
+        let long = (long > 0).then(|| {
+            format!("{long} evaluations have taken more than a second and still go on; the log has their positions")
+        });
+        let rules = self.rules.abnormal();
+        rules.iter().map(|text| hosts_only(text)).chain(long).collect()
     }
 
     /// What an acknowledgement means at present.
@@ -130,6 +135,7 @@ impl Status {
                 metrics::MESSAGES_RECEIVED => text.add(*metric, &[], engine.received),
                 metrics::MESSAGES_UNMATCHED => text.add(*metric, &[], engine.unmatched),
                 metrics::MESSAGES_QUEUED => text.add(*metric, &[], engine.queued),
+                metrics::MESSAGES_LONG => text.add(*metric, &[], engine.long),
                 metrics::MESSAGES_REFUSED => text.add(*metric, &[], engine.refused),
                 metrics::RULES | metrics::RULE_REFUSED | metrics::FILES_REFUSED => {
                     rules_metric(&mut text, *metric, &reports, &refused);

@@ -17,6 +17,7 @@ use super::FilterIndex;
 use super::delivery::{Item, Lane};
 use super::fanout::Fanout;
 use super::metrics::RuleStats;
+use super::watch::Place;
 use crate::sql::{self, DataType, Input, Plan, Query, Scratch, Verdict};
 
 /// Topics that a shard remembers the rules of. When more are seen, it starts over: one look-up each.
@@ -53,6 +54,8 @@ pub struct ShardCounts {
 /// Evaluates batches on one thread.
 pub struct Dispatcher {
     shard: usize,
+    /// Where it says what it evaluates.
+    place: Option<Arc<Place>>,
     facts: Arc<dyn DeviceFacts>,
     counts: Arc<ShardCounts>,
     snapshot: Arc<Snapshot>,
@@ -95,6 +98,7 @@ impl Dispatcher {
     pub fn new(shard: usize, facts: Arc<dyn DeviceFacts>, counts: Arc<ShardCounts>) -> Self {
         Self {
             shard,
+            place: None,
             facts,
             counts,
             snapshot: Arc::default(),
@@ -110,6 +114,11 @@ impl Dispatcher {
         }
     }
 
+    /// The same, saying what it evaluates.
+    pub(super) fn watched(self, place: Arc<Place>) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
     /// Runs the rules of a snapshot over messages and gives the records to the actions' lanes.
     pub fn run(&mut self, snapshot: &Arc<Snapshot>, messages: Vec<Message>) {
         if !Arc::ptr_eq(snapshot, &self.snapshot) {
@@ -119,7 +128,15 @@ impl Dispatcher {
         let mut unmatched = 0;
         for (index, message) in messages.iter().enumerate() {
             match self.wanted(&message.topic) {
-                Some(plan) => self.evaluate(plan, index, message),
+                Some(plan) => {
+                    if let Some(place) = &self.place {
+                        place.begin(message.position);
+                    }
+                    self.evaluate(plan, index, message);
+                    if let Some(place) = &self.place {
+                        place.end();
+                    }
+                }
                 None => unmatched += 1,
             }
         }

@@ -32,6 +32,7 @@ metrics! {
     MESSAGES_RECEIVED = "counter" "tidegate_messages_received_total": "messages that the engine has evaluated";
     MESSAGES_UNMATCHED = "counter" "tidegate_messages_unmatched_total": "messages that no rule's topic filter matched";
     MESSAGES_QUEUED = "gauge" "tidegate_messages_queued": "messages that wait for evaluation";
+    MESSAGES_LONG = "gauge" "tidegate_messages_evaluated_long": "evaluations of a message that have taken more than a second and still go on";
     MESSAGES_REFUSED = "counter" "tidegate_messages_refused_total": "messages that the spool could not write; who sent them was not told that they are accepted";
     RULES = "gauge" "tidegate_rules": "rules by state: running, abnormal (an action is paused or its destination does not work), stopped, refused (of a rule file that is wrong there; an earlier version may run)";
     RULE_REFUSED = "gauge" "tidegate_rule_refused": "1 for each rule that is refused as its file has it, with what runs in its place: earlier (its last good version) or nothing";
@@ -42,13 +43,13 @@ metrics! {
     RULE_FILTERED = "counter" "tidegate_rule_filtered_total": "messages for which WHERE was not true";
     RULE_INVALID = "counter" "tidegate_rule_invalid_payload_total": "messages whose payload is no valid JSON";
     RULE_ABORTED = "counter" "tidegate_rule_aborted_total": "messages for which an error ended the evaluation";
-    RULE_ERRORS = "counter" "tidegate_rule_eval_errors_total": "items that became MISSING by an evaluation error, by reason";
+    RULE_ERRORS = "counter" "tidegate_rule_eval_errors_total": "items that became MISSING by an evaluation error, by reason; too_costly: it would take more than `limits.sql.work`";
     ACTION_RECEIVED = "counter" "tidegate_action_received_total": "records given to the action";
     ACTION_DELIVERED = "counter" "tidegate_action_delivered_total": "records that the destination confirmed";
     ACTION_ATTEMPTS = "counter" "tidegate_action_attempts_total": "tries to deliver a record, by outcome: ok, transient, unknown (perhaps delivered), misconfigured, poison";
     ACTION_RETRIED = "counter" "tidegate_action_retried_total": "further tries to deliver a record";
     ACTION_FAILED = "counter" "tidegate_action_failed_total": "records given up";
-    ACTION_DROPPED = "counter" "tidegate_action_dropped_total": "records given up for which there is no error action, by reason: poison, exhausted (all scheduled tries failed), expired, overflow, log (the spool's limit or damage)";
+    ACTION_DROPPED = "counter" "tidegate_action_dropped_total": "records given up for which there is no error action, by reason: poison, exhausted (all scheduled tries failed), expired, overflow, log (the spool's limit or damage), stalled (the daemon ended over it again and again)";
     ACTION_DEAD = "counter" "tidegate_action_dead_lettered_total": "records given up that are dead letters now, by reason";
     ACTION_OVERFLOWED = "counter" "tidegate_action_overflowed_total": "records given up because the action's queue was full";
     ACTION_QUEUED = "gauge" "tidegate_action_queued": "records that wait or are being delivered";

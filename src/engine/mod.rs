@@ -20,6 +20,7 @@ pub mod spool;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use backoff::{BACKOFF_MAX, BACKOFF_MIN, RETRY_AFTER_MAX};
 pub use breaker::{BREAKER_FAILURES, BreakerState};

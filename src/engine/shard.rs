@@ -20,6 +20,7 @@ use super::Dispatcher;
 use super::dispatch::{ShardCounts, Snapshot};
 use super::spool::{Refused, Room, Stored};
 use super::storage::{Storage, shard_of};
+use super::watch::{self, Watch};
 
 /// How long a source waits at most before it looks again whether there is room in the log.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -52,6 +53,7 @@ struct Core {
     facts: Arc<dyn DeviceFacts>,
     /// Messages that the log could not write.
     refused: AtomicU64,
+    watch: Arc<Watch>,
 }
 
 #[derive(Default)]
@@ -94,6 +96,8 @@ pub struct EngineCounts {
     pub queued: u64,
     /// Messages that the log could not write: nobody was told that they are accepted.
     pub refused: u64,
+    /// Evaluations that have taken more than a second and still go on.
+    pub long: u64,
 }
 
 impl Engine {
@@ -111,17 +115,24 @@ impl Engine {
         let shards: Vec<Arc<Shard>> = (0..limits.shards.max(1))
             .map(|number| Arc::new(Shard { number, ..Shard::default() }))
             .collect();
+        let watch = match &storage {
+            Some(storage) => Arc::clone(&storage.watch),
+            None => Arc::new(Watch::open(None, 0)?),
+        };
         let mut threads = Vec::new();
         for shard in &shards {
             let shard = Arc::clone(shard);
             let (room, facts, storage) = (room.clone(), facts.clone(), storage.clone());
             let name = format!("shard-{}", shard.number);
+            let place = watch.place(None);
             let run = move || {
-                let dispatcher = Dispatcher::new(shard.number, facts, Arc::clone(&shard.counts));
+                let counts = Arc::clone(&shard.counts);
+                let dispatcher = Dispatcher::new(shard.number, facts, counts).watched(place);
                 shard.run(dispatcher, storage.as_deref(), &room);
             };
             threads.push(std::thread::Builder::new().name(name).spawn(run)?);
         }
+        look(&watch)?;
         let ids = MessageIds::starting_at(now_ms);
         let threads = Mutex::new(threads);
         let snapshot = ArcSwap::from_pointee(Snapshot::default());
@@ -133,6 +144,7 @@ impl Engine {
             storage,
             facts,
             refused: AtomicU64::new(0),
+            watch,
         });
         Ok(Arc::new(Self { core, threads, ids }))
     }
@@ -175,7 +187,8 @@ impl Engine {
     #[must_use]
     pub fn counts(&self) -> EngineCounts {
         let refused = self.core.refused.load(Ordering::Relaxed);
-        let mut sum = EngineCounts { refused, ..EngineCounts::default() };
+        let long = self.core.watch.long();
+        let mut sum = EngineCounts { refused, long, ..EngineCounts::default() };
         for shard in &self.core.shards {
             sum.received += shard.counts.received.load(Ordering::Relaxed);
             sum.unmatched += shard.counts.unmatched.load(Ordering::Relaxed);
@@ -213,6 +226,19 @@ impl Engine {
             }
         }
     }
+}
+
+/// Starts the thread that looks at what is being evaluated, until nobody evaluates any more.
+fn look(watch: &Arc<Watch>) -> std::io::Result<()> {
+    let watch = Arc::downgrade(watch);
+    let look = move || {
+        while let Some(watch) = watch.upgrade() {
+            watch.look(std::time::Instant::now());
+            drop(watch);
+            std::thread::park_timeout(watch::EVERY);
+        }
+    };
+    std::thread::Builder::new().name("watch".into()).spawn(look).map(drop)
 }
 
 impl Core {

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::dead::DeadLetters;
 use super::journal::{Journal, Version};
 use super::spool::{Cursor, OpenError, Recovered, Spool, SpoolLimits, SpoolStatus};
+use super::watch::Watch;
 
 /// Lanes that read the log at the same time: each takes a thread and some megabytes meanwhile.
 const READS_MAX: usize = 4;
@@ -38,6 +39,14 @@ pub enum StorageError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What the last runs have ended over.
+    #[error("`attempts.json` in {folder} cannot be read: {source}; it may be deleted")]
+    Attempts {
+        /// The folder.
+        folder: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 /// The log and what belongs to it.
@@ -47,6 +56,8 @@ pub struct Storage {
     pub(super) progress: Progress,
     pub(super) facts: Arc<dyn DeviceFacts>,
     pub(super) reads: Semaphore,
+    /// Messages whose evaluation takes too long.
+    pub(super) watch: Arc<Watch>,
     /// The daemon ends: lanes make no further call, so that what the cursors say stays true.
     ending: AtomicBool,
     ended: Notify,
@@ -125,12 +136,16 @@ impl Storage {
         }
         let unclaimed = Mutex::new(unclaimed);
         let progress = Progress::new(shards, spool.end());
+        let watch = Watch::open(Some(folder), spool.status().oldest).map_err(|source| {
+            StorageError::Attempts { folder: folder.display().to_string(), source }
+        })?;
         let storage = Self {
             spool,
             dead,
             progress,
             facts,
             reads: Semaphore::new(READS_MAX),
+            watch: Arc::new(watch),
             ending: AtomicBool::new(false),
             ended: Notify::new(),
             journal: Mutex::new(journal),

@@ -20,6 +20,7 @@ mod producer;
 mod recorder;
 mod reload;
 mod sink;
+mod stalled;
 
 /// The rules of most tests: everything goes to a function over HTTP and to a broker.
 fn two_rules(calls: &sink::Sink) -> String {

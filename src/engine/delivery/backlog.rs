@@ -14,6 +14,7 @@ use super::queue::{Ahead, Chunk};
 use super::{ActionPlace, Item, Lane, Log, add, envelopes};
 use crate::engine::fanout::Fanout;
 use crate::engine::spool::{self, Limit, Reader};
+use crate::engine::watch::Place;
 use crate::sql::{DataType, Input, Plan, Query, Scratch};
 
 /// Records and bytes that are read at once.
@@ -30,6 +31,7 @@ const WAIT_FOR_DISK: Duration = Duration::from_secs(1);
 /// A lane's reader and what it needs to evaluate what it reads.
 pub(super) struct Reading {
     rule: Arc<str>,
+    place: Arc<Place>,
     reader: Reader,
     plan: Option<(Arc<Query>, Plan)>,
     scratch: Scratch,
@@ -69,6 +71,7 @@ pub(super) async fn read_on(lane: &Arc<Lane>, reading: &mut Option<Box<Reading>>
         }
     }
     let stuck = !nothing && chunk.next <= from;
+    lane.bury_stalled(std::mem::take(&mut chunk.given_up)).await;
     let lost = {
         let mut queue = lane.lock();
         add(&lane.counts.received, chunk.fresh);
@@ -95,8 +98,10 @@ pub(super) async fn read_on(lane: &Arc<Lane>, reading: &mut Option<Box<Reading>>
 impl Reading {
     fn new(lane: &Lane, log: &Log) -> Self {
         let query = lane.parts.query.clone();
+        let rule: Arc<str> = lane.parts.rule.name.as_str().into();
         Self {
-            rule: lane.parts.rule.name.as_str().into(),
+            place: log.storage.watch.place(Some(Arc::clone(&rule))),
+            rule,
             reader: log.storage.spool.reader(&log.cursor),
             plan: query.map(|query| (Arc::clone(&query), Plan::new(vec![query]))),
             scratch: Scratch::default(),
@@ -143,7 +148,13 @@ impl Reading {
                 if ahead.from.get(shard).is_some_and(|from| position < *from) {
                     continue;
                 }
+                if let Some(attempts) = log.storage.watch.gives_up(position, &self.rule) {
+                    chunk.given_up.push((found.message, attempts));
+                    continue;
+                }
+                self.place.begin(Some(position));
                 self.evaluate(log, position, found.message, errors.as_ref(), &mut chunk.items);
+                self.place.end();
             }
             let made = chunk.items.len() - before;
             if position < log.begun {

@@ -19,12 +19,14 @@ pub enum Reason {
     Overflow,
     /// The log dropped it by a limit, or lost it by damage.
     Log,
+    /// The daemon ended again and again while the message was being evaluated.
+    Stalled,
 }
 
 impl Reason {
     /// All of them, each at the place that its number says.
-    pub const ALL: [Self; 5] =
-        [Self::Poison, Self::Exhausted, Self::Expired, Self::Overflow, Self::Log];
+    pub const ALL: [Self; 6] =
+        [Self::Poison, Self::Exhausted, Self::Expired, Self::Overflow, Self::Log, Self::Stalled];
 
     /// The label in metrics.
     #[must_use]
@@ -35,6 +37,7 @@ impl Reason {
             Self::Expired => "expired",
             Self::Overflow => "overflow",
             Self::Log => "log",
+            Self::Stalled => "stalled",
         }
     }
 }

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Weak;
 
-use connectors::contract::Record;
+use connectors::contract::{Message, Record};
 use tokio::time::Instant;
 
 use super::{Item, LaneLimits};
@@ -87,6 +87,8 @@ pub(super) struct Ahead {
 pub(super) struct Chunk {
     /// What the action gets of it.
     pub(super) items: Vec<Item>,
+    /// Messages that are not evaluated once more, because the daemon has ended over them so often.
+    pub(super) given_up: Vec<(Message, u32)>,
     /// Everything before it has been read.
     pub(super) next: u64,
     /// Items that were counted when they were forgotten.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use connectors::contract::{DeliveryError, Outcome, Record};
+use connectors::contract::{DeliveryError, Message, Outcome, Record};
 use tokio::time::Instant;
 
 use super::counts::{Reason, add};
 use super::course::{Line, Next, Told};
 use super::{Before, Item, Lane, attempt, backlog};
-use crate::engine::dead::DeadLetter;
+use crate::engine::dead::{DeadLetter, DeadLetters};
 use crate::engine::fanout::Hold;
 use crate::rule::envelope::Failure;
 
@@ -296,8 +296,16 @@ impl Lane {
         };
         let version: Arc<str> = self.version().into();
         let letters: Vec<DeadLetter> = last.iter().map(|one| self.letter(one, &version)).collect();
+        self.keep(&dead, &letters).await;
+        let failures = &self.troubled().failures;
+        last.iter().for_each(|one| failures.buried(one.reason));
+        self.wait_for_envelopes().await;
+    }
+
+    /// Writes dead letters; comes back when they are on disk.
+    async fn keep(&self, dead: &DeadLetters, letters: &[DeadLetter]) {
         let mut told = false;
-        while let Err(error) = dead.keep(letters.clone()).await {
+        while let Err(error) = dead.keep(letters.to_vec()).await {
             if !told {
                 let (rule, action) = (&*self.parts.rule.name, &**self.name());
                 tracing::error!(
@@ -312,9 +320,50 @@ impl Lane {
             }
             tokio::time::sleep(BURY_AGAIN).await;
         }
+    }
+
+    /// Makes dead letters of messages that the daemon has ended over too often: without a record, which
+    /// only evaluating them would give.
+    pub(super) async fn bury_stalled(&self, messages: Vec<(Message, u32)>) {
+        if messages.is_empty() {
+            return;
+        }
+        let (count, version): (_, Arc<str>) = (messages.len(), self.version().into());
+        let (rule, action) = (&*self.parts.rule.name, &**self.name());
+        let reason = Reason::Stalled;
+        let letter = |(message, attempts): (Message, u32)| {
+            let error = format!(
+                "the daemon ended {attempts} times while this message was being evaluated; a replay evaluates it again"
+            );
+            tracing::error!(
+                rule,
+                action,
+                topic = message.topic.as_str(),
+                "gave a message up: {error}"
+            );
+            DeadLetter {
+                rule: rule.into(),
+                version: Arc::clone(&version),
+                action: Arc::clone(self.name()),
+                reason: reason.as_str(),
+                error,
+                attempts,
+                nth: 0,
+                message,
+                record: None,
+            }
+        };
+        let letters: Vec<DeadLetter> = messages.into_iter().map(letter).collect();
         let failures = &self.troubled().failures;
-        last.iter().for_each(|one| failures.buried(one.reason));
-        self.wait_for_envelopes().await;
+        add(&self.counts.received, count);
+        add(&failures.failed, count);
+        match self.log.get().and_then(|log| log.storage.dead.clone()) {
+            Some(dead) => {
+                self.keep(&dead, &letters).await;
+                letters.iter().for_each(|_| failures.buried(reason));
+            }
+            None => letters.iter().for_each(|_| failures.dropped(reason)),
+        }
     }
 
     /// Waits until few items wait for an envelope: what waits is bounded.
