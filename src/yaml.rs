@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use connectors::contract::misfit;
 use saphyr::{Scalar, ScalarStyle};
 use saphyr_parser::{Event, Parser, Span};
 use serde::de::DeserializeOwned;
@@ -126,7 +127,7 @@ impl Document {
         let empty = Value::Object(Map::new());
         let value = if self.value.is_null() { &empty } else { &self.value };
         serde_path_to_error::deserialize(value)
-            .map_err(|error| self.mismatch(&error.path().to_string(), &error.inner().to_string()))
+            .map_err(|error| self.mismatch(&error.path().to_string(), &misfit(value, &error)))
     }
 
     /// A finding at a path such as `rules[0].sql`, or at the nearest part above it that exists.
@@ -429,6 +430,14 @@ fn scalar_value(
     {
         return Ok(Value::Number(number.into()));
     }
+    // What JSON takes for a number keeps its digits; YAML has further forms of numbers.
+    if style == ScalarStyle::Plain
+        && tag.is_none()
+        && text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+        && let Ok(number) = text.parse::<Number>()
+    {
+        return Ok(Value::Number(number));
+    }
     let written = text.to_string();
     match Scalar::parse_from_cow_and_metadata(text, style, tag.as_ref()) {
         Some(Scalar::Null) => Ok(Value::Null),
@@ -462,6 +471,14 @@ mod tests {
         assert_eq!(document.position("b[1].c"), Position { line: 2, column: 12 });
         let inside = Position { line: 2, column: 6 };
         assert_eq!(document.position_in_text("sql", inside), Position { line: 5, column: 8 });
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let text = "[1.10, -0.5, 18446744073709551616, 12345678901234567890.10, .5, 0x1F, 007, +1]";
+        let document = parse(text).expect("yaml");
+        let want = "[1.10,-0.5,18446744073709551616,12345678901234567890.10,0.5,31,7,1]";
+        assert_eq!(document.value().to_string(), want);
     }
 
     /// The mark in the text of `sql`, and where it is found in the file.

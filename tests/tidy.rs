@@ -179,6 +179,26 @@ fn nothing_panics_by_negligence() {
     complain(&findings);
 }
 
+/// A tree that serde_json makes by itself can be bent by what a device sends, see
+/// `connectors/contract/tree.rs`.
+#[test]
+fn trees_are_read_in_one_place() {
+    let mut findings = Vec::new();
+    let all = sources(&["src", "connectors"]);
+    let is_test =
+        |path: &Path| path.ends_with("tests.rs") || path.iter().any(|part| part == "tests");
+    for source in all.iter().filter(|source| !is_test(&source.path)) {
+        for (at, line) in product(&source.text).lines().enumerate() {
+            let is_tree = line.contains("Value") || line.contains("Map<");
+            if line.contains("serde_json::from_") && is_tree {
+                let path = source.path.display();
+                findings.push(format!("{path}:{}: read it with contract::tree", at + 1));
+            }
+        }
+    }
+    complain(&findings);
+}
+
 #[test]
 fn tests_do_not_sleep() {
     let mut findings = Vec::new();

@@ -36,7 +36,7 @@ impl<'a> Field<'a> {
     /// The value as a tree.
     #[must_use]
     pub fn value(self) -> serde_json::Value {
-        serde_json::from_str(self.0).unwrap_or(serde_json::Value::Null)
+        super::tree(self.0.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -8,6 +8,7 @@ mod ingress;
 mod json;
 mod message;
 mod network;
+mod number;
 mod preview;
 mod record;
 mod secret;
@@ -17,12 +18,14 @@ mod spec;
 pub mod table;
 mod template;
 mod topic;
+mod tree;
 
 pub use duration::{Period, PeriodError};
 pub use ingress::{Ack, AckWait, AckWhen, Batch, Ingress, Nacked, Promise, Promised};
 pub use json::{Field, lookup};
 pub use message::{Device, Headers, Message, MessageIds, Origin, QoS};
 pub use network::{Network, Unreachable};
+pub use number::compare_numbers;
 pub use preview::Preview;
 pub use record::{Body, Record};
 pub use secret::Secret;
@@ -34,6 +37,7 @@ pub use spec::{
 };
 pub use template::{PathGuard, Template, TemplateError};
 pub use topic::{Topic, TopicError, TopicFilter, TopicLimits};
+pub use tree::{misfit, object, tree};
 
 use std::sync::Arc;
 

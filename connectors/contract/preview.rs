@@ -55,7 +55,7 @@ impl Preview {
     /// `{"base64": "…"}`.
     #[must_use]
     pub fn body(self, bytes: &[u8]) -> Self {
-        let value = match (serde_json::from_slice(bytes), std::str::from_utf8(bytes)) {
+        let value = match (super::tree(bytes), std::str::from_utf8(bytes)) {
             (Ok(value), _) => value,
             (_, Ok(text)) => Value::from(text),
             _ => json!({ "base64": STANDARD.encode(bytes) }),

@@ -125,7 +125,7 @@ impl Record {
     #[must_use]
     pub fn fields(&self) -> serde_json::Map<String, serde_json::Value> {
         match self.body {
-            Body::Json => serde_json::from_slice(&self.bytes).unwrap_or_default(),
+            Body::Json => super::object(&self.bytes).unwrap_or_default(),
             Body::Binary => serde_json::Map::new(),
         }
     }

@@ -308,6 +308,6 @@ fn parse<C: DeserializeOwned>(value: &Value) -> Result<C, ConfigError> {
     let value = if value.is_null() { &empty } else { value };
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
-        ConfigError::new(if path == "." { "" } else { &path }, error.inner().to_string())
+        ConfigError::new(if path == "." { "" } else { &path }, super::misfit(value, &error))
     })
 }

@@ -331,7 +331,7 @@ mod tests {
             template(r#"{"v":${a},"t":"is ${q}","z":${x}}"#).render_json(&record),
             r#"{"v":{"b":1.10},"t":"is a\"b","z":null}"#
         );
-        assert_eq!(template("${a}").value(&record), serde_json::json!({"b": 1.1}));
+        assert_eq!(template("${a}").value(&record).to_string(), r#"{"b":1.10}"#);
         assert_eq!(template("${x}").value(&record), serde_json::Value::Null);
         assert_eq!(template("t=${a.b}").value(&record), serde_json::json!("t=1.10"));
     }

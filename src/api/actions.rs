@@ -2,6 +2,7 @@
 //!
 //! What a configuration means stands in `destination`; here is who may be added to whom.
 
+use connectors::contract::{self, tree};
 use serde_json::{Map, Value, json};
 
 use super::error::{self, ApiError, ErrorCode};
@@ -187,7 +188,7 @@ fn given(call: &Call, rule: &StoredRule) -> Result<StoredAction, ApiError> {
 
 /// Checks an action against the other actions of its rule.
 fn fits(api: &Api, action: &StoredAction, others: &[StoredAction]) -> Result<(), ApiError> {
-    let parsed = |action: &StoredAction| serde_json::from_str::<Value>(&action.configuration).ok();
+    let parsed = |action: &StoredAction| tree(action.configuration.as_bytes()).ok();
     let same = |other: &&StoredAction| {
         other.kind == action.kind && other.error == action.error && parsed(other) == parsed(action)
     };
@@ -233,7 +234,7 @@ fn info(action: &StoredAction) -> Map<String, Value> {
 
 /// The configuration with `uid` as its last key. Everything else stays as it was written.
 fn with_account(configuration: &str) -> String {
-    let fields: Map<String, Value> = serde_json::from_str(configuration).unwrap_or_default();
+    let fields = contract::object(configuration.as_bytes()).unwrap_or_default();
     let text = configuration.trim_end();
     match text.strip_suffix('}') {
         Some(text) if !fields.contains_key("uid") => {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{Connections, Template, TopicLimits};
+use connectors::contract::{Connections, Template, TopicLimits, tree};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -167,7 +167,7 @@ pub fn parse(configuration: &str) -> Result<Map<String, Value>, ApiError> {
     if configuration.trim().is_empty() {
         return Err(error::NULL_CONFIGURATION.plain());
     }
-    match serde_json::from_str(configuration) {
+    match tree(configuration.as_bytes()) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(error::CONFIGURATION.with("expected a JSON object")),
         Err(problem) => Err(error::NOT_JSON.with(problem)),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use connectors::contract;
 use serde_json::{Map, Value, json};
 
 use super::Api;
@@ -76,7 +77,7 @@ fn tags(props: &str) -> Result<BTreeMap<String, String>, ApiError> {
         let text = format!("it has {length} bytes, at most {TAG_BYTES_MAX} are allowed");
         return Err(error::LONG_TAGS.with(text));
     }
-    let given: Map<String, Value> = serde_json::from_str(props).map_err(|problem| {
+    let given = contract::object(props.as_bytes()).map_err(|problem| {
         error::TAGS.with(format!("{problem}; expected an object such as {{\"color\":\"red\"}}"))
     })?;
     if given.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use connectors::contract::QoS;
+use connectors::contract::{QoS, tree};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ async fn call(api: &Api, text: &[u8]) -> Value {
         Ok(Done { id, answer: None }) => {
             json!({ "id": id.to_string(), "code": 200, "msg": "succ" })
         }
-        Ok(Done { id, answer: Some(answer) }) => serde_json::from_slice(&answer).unwrap_or_else(
+        Ok(Done { id, answer: Some(answer) }) => tree(&answer).unwrap_or_else(
             |_| json!({ "id": id.to_string(), "code": 502, "msg": "the answer is no JSON" }),
         ),
         Err(problem) => {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is asked of devices here.
 
+use connectors::contract::tree;
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
@@ -80,7 +81,7 @@ fn described(identifier: &str, property: &Property) -> Value {
 }
 
 fn status(last: &Last, property: Option<&Property>) -> Value {
-    let value: Value = serde_json::from_str(&last.value).unwrap_or(Value::Null);
+    let value = tree(last.value.as_bytes()).unwrap_or_default();
     let mut fields = object(match property {
         Some(property) => described(&last.identifier, property),
         None => json!({

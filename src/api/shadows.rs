@@ -2,6 +2,7 @@
 //!
 //! What a change does to a shadow is not known here, only what a request may ask for.
 
+use connectors::contract;
 use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 
@@ -72,11 +73,8 @@ fn read(text: &str) -> Result<Wish, ApiError> {
     if text.len() > SHADOW_BYTES {
         return Err(error::SHADOW_LARGE.with(SHADOW_BYTES));
     }
-    let message: Value =
-        serde_json::from_str(text).map_err(|problem| error::SHADOW_NOT_JSON.with(problem))?;
-    let Value::Object(message) = message else {
-        return Err(error::SHADOW_NOT_JSON.with("expected an object"));
-    };
+    let message = contract::object(text.as_bytes())
+        .map_err(|problem| error::SHADOW_NOT_JSON.with(problem))?;
     match message.get("method") {
         None | Some(Value::Null) => return Err(error::SHADOW_NO_METHOD.plain()),
         Some(method) if method != "update" => return Err(error::SHADOW_METHOD.with(method)),

@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use connectors::contract::QoS;
+use connectors::contract::{QoS, object};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Map, Value, json};
 use sha1::Sha1;
@@ -82,7 +82,7 @@ async fn parameters(api: &Api, request: Request) -> Result<Map<String, Value>, P
         };
         problem("InvalidParameterValue", text)
     })?;
-    serde_json::from_slice(&body).map_err(|failed| {
+    object(&body).map_err(|failed| {
         problem(
             "InvalidParameterValue.InvalidJSON",
             format!("the body is no JSON object: {failed}"),
@@ -267,6 +267,8 @@ mod tests {
             text,
             "Action=ServiceCallDeviceActionAsync&ActionId=echo&AppKey=AppKey&InputParams={\"message\":\"hello.\"}&Nonce=170533123&Timestamp=1599468019"
         );
+        let as_sent = object(br#"{"a":1.50,"b":18446744073709551616}"#).expect("JSON");
+        assert_eq!(string_to_sign(&as_sent), "a=1.50&b=18446744073709551616");
         // OpenSSL: `printf %s "$text" | openssl dgst -sha1 -hmac AppSecret -binary | base64`
         assert_eq!(sign("Action=a&Nonce=1", "AppSecret"), "cQ3L3FKis550wY0Mmec0q7kc7Rk=");
     }

@@ -8,6 +8,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use connectors::contract::{object, tree};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -119,7 +120,7 @@ impl CloudRequest<'_> {
     fn given(&self) -> Result<Map<String, Value>, Problem> {
         let is_json = self.header("content-type").is_some_and(|kind| kind.contains("json"));
         if is_json && self.method == Method::POST {
-            return serde_json::from_slice(self.body).map_err(|failed| {
+            return object(self.body).map_err(|failed| {
                 problem("InvalidParameter", format!("the body is no JSON object: {failed}"))
             });
         }
@@ -283,7 +284,7 @@ fn told(done: Done) -> Map<String, Value> {
         fields.insert("Status".to_owned(), "succ".into());
         return fields;
     };
-    let answer: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+    let answer = tree(&answer).unwrap_or_default();
     let output = answer.get("data").map_or_else(|| "{}".to_owned(), Value::to_string);
     let status = answer.get("message").and_then(Value::as_str).unwrap_or("");
     fields.insert("OutputParams".to_owned(), output.into());

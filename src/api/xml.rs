@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use connectors::contract::object;
 use quick_xml::escape::escape;
 use serde_json::{Map, Value};
 
@@ -49,7 +50,7 @@ fn nested(name: &str, text: &str) -> Option<Map<String, Value>> {
     if !NESTED.contains(&name) {
         return None;
     }
-    let fields: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let fields = object(text.as_bytes()).ok()?;
     fields.iter().all(|(key, value)| is_name(key) && names_fit(value)).then_some(fields)
 }
 
@@ -92,6 +93,9 @@ mod tests {
             write("R", &answer),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<R><Data><Info><Id>1</Id><Name>a&lt;b&gt;&amp;\u{fffd}</Name></Info><Info><Id>2</Id></Info></Data><Success>true</Success><Configuration><topic>/a</topic><keys><n>1.5</n></keys><keys><n></n></keys></Configuration></R>"
         );
+        let long = serde_json::json!({"Props": "{\"n\":12345678901234567890.10}"});
+        let Value::Object(long) = long else { unreachable!() };
+        assert!(write("R", &long).contains("<n>12345678901234567890.10</n>"));
         let odd = serde_json::json!({"Configuration": "{\"a b\":1}"});
         let Value::Object(odd) = odd else { unreachable!() };
         assert!(write("R", &odd).contains("<Configuration>{&quot;a b&quot;:1}</Configuration>"));

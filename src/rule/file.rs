@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::contract::Period;
+use connectors::contract::{Period, misfit};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -342,7 +342,7 @@ fn rule_form(
             Ok(form) => return Some(form),
             Err(error) => error,
         };
-        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        let (path, message) = (error.path().to_string(), misfit(&value, &error));
         let map = value.as_object_mut();
         let setting = path.split(['.', '[']).next().unwrap_or_default();
         let setting = match unknown_key(&message) {
@@ -374,8 +374,8 @@ fn test_forms(
 
 /// Reads a part of a document as a type; `place` is the part's path.
 fn read<T: DeserializeOwned>(document: &Document, place: &str, value: Value) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        mismatch(document, place, &error.path().to_string(), &error.inner().to_string())
+    serde_path_to_error::deserialize(&value).map_err(|error| {
+        mismatch(document, place, &error.path().to_string(), &misfit(&value, &error))
     })
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use connectors::contract::{Body, DeviceFacts, Message, Record};
+use connectors::contract::{Body, DeviceFacts, Message, Record, tree};
 use serde_json::{Map, Value, json};
 
 use super::{CompiledRule, ERROR_ACTION, Fault};
@@ -430,7 +430,7 @@ impl Found {
 
 fn value_of(record: &Record) -> Value {
     match record.body {
-        Body::Json => serde_json::from_slice(record.bytes()).unwrap_or(Value::Null),
+        Body::Json => tree(record.bytes()).unwrap_or_default(),
         Body::Binary => json!({ "base64": STANDARD.encode(record.bytes()) }),
     }
 }

@@ -13,7 +13,7 @@ pub(crate) use compare::underscore;
 use compare::{between, compare, contradiction, in_set, like, tautology};
 pub(crate) use operate::{argument, operands, repeated, usage};
 use operate::{arithmetic, call, case};
-pub(crate) use parts::{keys, quoted, topics};
+pub(crate) use parts::{item, keys, quoted, topics};
 
 use super::error::{Position, Warning};
 use super::expr::{Arithmetic, Const, Expr};

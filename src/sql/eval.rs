@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use connectors::contract::tree;
+
 use super::error::EvalError;
 use super::expr::{Arithmetic, Call, Case, Comparison, Expr};
 use super::functions::{Fault, Nulls, Site};
@@ -228,10 +230,8 @@ impl<'a> Context<'a, '_> {
             return value;
         }
         match value.as_num() {
-            Some(num) => match calculate(Arithmetic::Subtract, Num::Int(0), num) {
-                Ok(num) => Value::number(num),
-                Err(fault) => self.fault(fault),
-            },
+            Some(_) => operate(Arithmetic::Subtract, &Value::number(Num::Int(0)), &value)
+                .unwrap_or_else(|fault| self.fault(fault)),
             None => self.fault(Fault::wrong_type("-", "a NUMBER", &value)),
         }
     }
@@ -399,7 +399,7 @@ impl<'a> Context<'a, '_> {
             if !self.pays(self.payload.len() as u64 * TREE) {
                 return Value::Missing;
             }
-            match serde_json::from_slice(self.payload) {
+            match tree(self.payload) {
                 Ok(document) => *self.document = Some(document),
                 Err(error) => return self.fault(Fault::new("json_path", error.to_string())),
             }
@@ -495,15 +495,7 @@ fn operate<'a>(op: Arithmetic, left: &Value<'a>, right: &Value<'a>) -> Result<Va
     if op == Arithmetic::Concat {
         return concat(left, right);
     }
-    let sign = match op {
-        Arithmetic::Add => "+",
-        Arithmetic::Subtract => "-",
-        Arithmetic::Multiply => "*",
-        Arithmetic::Divide => "/",
-        Arithmetic::Modulo => "%",
-        Arithmetic::IntegerDivide => "DIV",
-        Arithmetic::Concat => "||",
-    };
+    let sign = op.sign();
     let num = |value: &Value<'a>| {
         value.as_num().ok_or_else(|| {
             let fault = Fault::wrong_type(sign, "a NUMBER", value);
@@ -511,10 +503,23 @@ fn operate<'a>(op: Arithmetic, left: &Value<'a>, right: &Value<'a>) -> Result<Va
             if text { fault.because("use `||` or concat() to join text") } else { fault }
         })
     };
-    calculate(op, num(left)?, num(right)?).map(Value::number)
+    let numbers = (num(left)?, num(right)?);
+    let whole = |value: &Value<'a>, num: Num| num.as_i128().is_some() || value.is_huge();
+    if (left.is_huge() || right.is_huge()) && whole(left, numbers.0) && whole(right, numbers.1) {
+        let text = |value: &Value<'a>| value.as_text().unwrap_or_default().into_owned();
+        return Err(overflow(&format!("{} {sign} {}", text(left), text(right))));
+    }
+    calculate(op, numbers.0, numbers.1).map(Value::number)
 }
 
-/// Arithmetic on numbers.
+/// The error for a computation with integers that leaves 64 bits.
+pub(crate) fn overflow(computation: &str) -> Fault {
+    Fault::new("overflow", format!("{computation} leaves 64 bits"))
+        .because("where 15 digits are enough, multiply by 1.0 first")
+}
+
+/// Arithmetic on numbers. That of integers is exact: a result is an integer of 64 bits, signed or
+/// unsigned, or an error; only `/` gives a fraction where it has to.
 pub(crate) fn calculate(op: Arithmetic, a: Num, b: Num) -> Result<Num, Fault> {
     let divides = matches!(op, Arithmetic::Divide | Arithmetic::Modulo | Arithmetic::IntegerDivide);
     if divides && b.as_f64() == 0.0 {
@@ -531,8 +536,9 @@ pub(crate) fn calculate(op: Arithmetic, a: Num, b: Num) -> Result<Num, Fault> {
             Arithmetic::IntegerDivide => Some(a / b),
             Arithmetic::Concat => None,
         };
-        if let Some(exact) = exact {
-            return Ok(Num::from_i128(exact));
+        if exact.is_some() || op == Arithmetic::Multiply {
+            let num = exact.and_then(Num::from_i128);
+            return num.ok_or_else(|| overflow(&format!("{a} {} {b}", op.sign())));
         }
     }
     let (a, b) = (a.as_f64(), b.as_f64());

@@ -3,6 +3,7 @@
 //! It keeps what [`Query`](super::Query) throws away to stay small, so it is made when somebody asks.
 //! Every value comes from the evaluator that runs rules; nothing is computed a second way.
 
+mod absent;
 mod elements;
 mod plan;
 mod reason;

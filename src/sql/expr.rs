@@ -1,7 +1,7 @@
 //! The typed tree of an expression. Chains of one operator are flat, so that only real nesting is
 //! depth.
 
-use super::functions::{Function, Prepared};
+use super::functions::{Function, PART, Prepared};
 use super::like::Pattern;
 use super::number::Num;
 use super::set::Set;
@@ -119,6 +119,13 @@ pub(crate) struct Call {
     pub(crate) prepared: Prepared,
     /// The number of the call in the statement: two calls of `rand()` differ.
     pub(crate) site: u32,
+}
+
+impl Call {
+    /// True for a path behind an alias, which is a name and no call when it is written.
+    pub(crate) fn is_part(&self) -> bool {
+        std::ptr::eq(self.function, &PART)
+    }
 }
 
 /// A constant of the statement.

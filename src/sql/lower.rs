@@ -7,7 +7,7 @@ use super::dialect::{CALL, CHAIN, STAR};
 use super::error::{Error, Position, Warning};
 use super::examine::start;
 use super::expr::{Arithmetic, Call, Case, Comparison, Const, Expr};
-use super::functions::{Function, Kind};
+use super::functions::{Function, Kind, PART, Prepared};
 use super::json_path::JsonPath;
 use super::like::Pattern;
 use super::number::Num;
@@ -338,10 +338,15 @@ impl Lowering {
         let What::Quoted(quoted) = &named.what else { return Err(unsupported(named.at)) };
         let item = self.aliases.iter().rev().find(|(alias, _)| *alias == named.text);
         let item = item.map(|(_, item)| *item);
+        let part = match item {
+            None => self.of_alias(named, quoted),
+            Some(_) => None,
+        };
         if self.data_type == DataType::Binary {
-            return match item {
-                Some(item) => Ok(Expr::Alias { path: None, item }),
-                None => {
+            return match (item, part) {
+                (Some(item), _) => Ok(Expr::Alias { path: None, item }),
+                (None, Some(part)) => Ok(part),
+                (None, None) => {
                     let message = format!("a binary rule has no key `{}`", named.text);
                     Err(Error::at(named.at, message)
                         .expected("a function or a constant")
@@ -351,6 +356,9 @@ impl Lowering {
         }
         if let Some(expr) = self.of_element(named, quoted)? {
             return Ok(expr);
+        }
+        if let Some(part) = part {
+            return Ok(part);
         }
         Ok(match quoted {
             Quoted::Path(steps) => {
@@ -380,6 +388,22 @@ impl Lowering {
                 Expr::JsonPath(index)
             }
         })
+    }
+
+    /// What a path means whose first key is an alias; the document's own key comes before that.
+    fn of_alias(&mut self, named: &Named, quoted: &Quoted) -> Option<Expr> {
+        // `"$.k.info"` starts at the document.
+        let Quoted::Path(steps) = quoted else { return None };
+        let (Step::Key(first), rest) = steps.split_first()? else { return None };
+        if rest.is_empty() || named.text.starts_with("$.") {
+            return None;
+        }
+        let (_, item) = *self.aliases.iter().rev().find(|(alias, _)| alias == first)?;
+        let json = self.data_type == DataType::Json;
+        let path = json.then(|| self.path(&steps[..1], first, false));
+        let (function, arguments) = (&PART, vec![Expr::Alias { path, item }]);
+        let prepared = Prepared::Path(rest.into());
+        Some(Expr::Call(Box::new(Call { function, arguments, prepared, site: 0 })))
     }
 
     /// The number of a path into the document or an element; equal paths share one.

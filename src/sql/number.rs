@@ -1,4 +1,5 @@
-//! Numbers: exact integers in i64 and u64, everything else as f64, compared by value.
+//! Numbers: exact integers in i64 and u64, everything else as f64, compared by value. Integers beyond
+//! those are read as f64, too, but nothing exact is computed from them: see `value::Value::is_huge`.
 //!
 //! The text of a number that only passes through is kept elsewhere (`value::Number`).
 
@@ -67,7 +68,11 @@ impl Num {
             (Ok(value), false) => Self::Int(value),
             (Ok(value), true) => Self::Int(-value),
             (Err(_), false) => Self::UInt(magnitude),
-            (Err(_), true) => Self::from_i128(-i128::from(magnitude)),
+            (Err(_), true) => {
+                #[expect(clippy::cast_precision_loss, reason = "no integer of 64 bits")]
+                let nearest = Self::Float(-(magnitude as f64));
+                Self::from_i128(-i128::from(magnitude)).unwrap_or(nearest)
+            }
         }
     }
 
@@ -85,11 +90,11 @@ impl Num {
         }
     }
 
-    /// An integer where i64 holds it, else the nearest f64.
+    /// The integer with this value; `None` when neither i64 nor u64 holds it.
     #[must_use]
-    pub fn from_i128(value: i128) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "beyond i64 arithmetic goes on in f64")]
-        i64::try_from(value).map_or(Self::Float(value as f64), Self::Int)
+    pub fn from_i128(value: i128) -> Option<Self> {
+        let unsigned = || u64::try_from(value).map(Self::UInt);
+        i64::try_from(value).map(Self::Int).or_else(|_| unsigned()).ok()
     }
 
     /// The value as f64, rounded where it must be.
@@ -266,7 +271,7 @@ mod tests {
             (Num::Float(0.1), "0.1"),
             (Num::Float(1e21), "1e21"),
             (Num::Float(1.5e-7), "1.5e-7"),
-            (Num::from_i128(1 << 63), "9.223372036854776e18"),
+            (Num::from_i128(1 << 63).expect("in u64"), "9223372036854775808"),
             (Num::UInt(u64::MAX), "18446744073709551615"),
         ] {
             assert_eq!(value.text(), want);

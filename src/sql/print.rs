@@ -11,8 +11,9 @@ use names::{extend, from_document, in_backticks, in_quotes, key, plain};
 
 use super::elements::Unnest;
 use super::expr::{Arithmetic, Call, Case, Comparison, Const, Content, Expr, Item};
+use super::functions::Prepared;
 use super::json_path::JsonPath;
-use super::path::{self, Path, Quoted};
+use super::path::{self, Path, Quoted, Step};
 use super::query::Tree;
 use super::unnest::Form;
 
@@ -25,6 +26,18 @@ const SUM: u8 = 30;
 const PRODUCT: u8 = 40;
 const UNARY: u8 = 50;
 const ATOM: u8 = 60;
+
+/// A path whose odd keys stand in backticks.
+pub(crate) fn path_text(steps: &[Step]) -> String {
+    match steps.split_first() {
+        Some((Step::Key(first), rest)) => {
+            let mut text = key(first);
+            extend(rest, &mut text, &mut String::new());
+            text
+        }
+        _ => plain(steps).0,
+    }
+}
 
 /// Prints the expressions of one query.
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +141,7 @@ impl<'q> Printer<'q> {
     fn item(&self, item: &Item) -> String {
         match &item.content {
             Content::All => "*".into(),
-            Content::Spread(expr @ Expr::Call(_)) => self.expr(expr),
+            Content::Spread(expr @ Expr::Call(call)) if !call.is_part() => self.expr(expr),
             Content::Spread(expr) => format!("{}.*", self.expr(expr)),
             Content::Value(expr) => {
                 let text = self.expr(expr);
@@ -157,6 +170,7 @@ impl<'q> Printer<'q> {
             }
             Expr::Alias { item, .. } => self.aliases.of(*item).to_owned(),
             Expr::Call(call) if is_index(call) => self.index().unwrap_or_default().to_owned(),
+            Expr::Call(call) if call.is_part() => self.part(call).1,
             Expr::Wrap(_) | Expr::JsonPath(_) => text.trim_matches('"').replace("\"\"", "\""),
             _ => text.to_owned(),
         }
@@ -200,6 +214,7 @@ impl<'q> Printer<'q> {
             Expr::Call(call) if is_index(call) => {
                 out.push_str(&self.index().map_or_else(String::new, key));
             }
+            Expr::Call(call) if call.is_part() => out.push_str(&self.part(call).0),
             Expr::Call(call) => self.call(call, out),
             _ => self.comparison(expr, out),
         }
@@ -330,7 +345,8 @@ impl<'q> Printer<'q> {
             return from_document(&path.steps);
         }
         let (text, name) = plain(&path.steps);
-        if !self.has_alias(&name) {
+        let within = matches!(&*path.steps, [Step::Key(first), _, ..] if self.has_alias(first));
+        if !within && !self.has_alias(&name) {
             return (text, name);
         }
         // Bare it would be the alias.
@@ -350,6 +366,21 @@ impl<'q> Printer<'q> {
             }),
             Aliases::Numbered(list) => list.iter().any(|(alias, _)| alias == name),
         }
+    }
+
+    /// An alias with a path behind it, and the text that counts as its name.
+    fn part(&self, call: &Call) -> (String, String) {
+        let (mut text, mut name) = match call.arguments.first() {
+            Some(Expr::Alias { item, .. }) => {
+                let alias = self.aliases.of(*item);
+                (key(alias), alias.to_owned())
+            }
+            _ => Default::default(),
+        };
+        if let Prepared::Path(steps) = &call.prepared {
+            extend(steps, &mut text, &mut name);
+        }
+        (text, name)
     }
 
     /// A name that means an alias: its text has to be the alias, letter by letter.

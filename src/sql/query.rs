@@ -488,6 +488,11 @@ fn item(
         let key = raw.alias.unwrap_or(source);
         return Ok(Item { key, content: Content::Value(expr), aliased });
     }
+    if lowering.data_type == DataType::Json
+        && let Some(found) = check::item(&lexed.lexemes[raw.all.clone()])
+    {
+        check::warn(&mut lowering.warnings, Some(at), found);
+    }
     let parsed = statement::parse(lexed, raw.expr)?;
     let expr = lowering.lower(&parsed, at)?;
     let path = match parsed.names.as_slice() {
@@ -496,11 +501,15 @@ fn item(
     }
     .filter(|_| matches!(parsed.expr, sqlparser::ast::Expr::Identifier(_)));
     if raw.shape == Shape::Spread {
-        let (Expr::Path(_) | Expr::Alias { .. }) = expr else {
+        let is_path = match &expr {
+            Expr::Call(call) => call.is_part(),
+            expr => matches!(expr, Expr::Path(_) | Expr::Alias { .. }),
+        };
+        if !is_path {
             return Err(Error::at(at, "only an object of the document can be spread")
                 .expected("a path such as `a.b.*`")
                 .hint("write the path without index wildcards or wrapping"));
-        };
+        }
         return Ok(Item { key: source, content: Content::Spread(expr), aliased });
     }
     let spreads = matches!(&expr, Expr::Call(call) if call.function.spreads) && !aliased;

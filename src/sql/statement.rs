@@ -32,6 +32,8 @@ pub(crate) struct Parts {
 /// An item as it is written.
 #[derive(Debug)]
 pub(crate) struct RawItem {
+    /// The lexemes of all of it.
+    pub(crate) all: Range<usize>,
     /// The lexemes of its expression.
     pub(crate) expr: Range<usize>,
     pub(crate) alias: Option<String>,
@@ -294,7 +296,7 @@ fn item(lexed: &Lexed<'_>, range: Range<usize>) -> Result<RawItem, Error> {
             .expected("`,` or FROM")
             .hint("select the object itself: `a AS x`"));
     }
-    Ok(RawItem { expr, alias, shape })
+    Ok(RawItem { all: range, expr, alias, shape })
 }
 
 fn alias(lexeme: &Lexeme) -> Option<String> {
@@ -410,7 +412,9 @@ impl Fold<'_, '_> {
                 "an index follows a key: a[0]; of a result take element_at(f(a), 0)"
             }
             Some(before) if before.is(Keyword::In) => "write x IN (1, 2, 3)",
-            _ => "an array is made by array(1, 2); of a document that is an array take \"$[0]\"",
+            _ => {
+                "an array is made by array(1, 2); of a document that is an array take \"$[0]\", or UNNEST(*) AS i"
+            }
         };
         unexpected(self.lexed, lexeme.at, "an expression").hint(hint)
     }

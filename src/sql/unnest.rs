@@ -261,8 +261,15 @@ impl Lowering {
         }
         if inside.is_empty() || ends_early(&lexed.lexemes[inside.clone()]) {
             return Err(Error::at(at, "UNNEST takes one array").expected("UNNEST(a)").hint(
-                "`a` is a path, or an expression that gives an ARRAY such as parse_json(x)",
+                "`a` is a path, an expression that gives an ARRAY such as parse_json(x), or `*` for a \
+                 document that is an array",
             ));
+        }
+        // The whole document.
+        if let [star] = &lexed.lexemes[inside.clone()]
+            && star.token == Token::Mul
+        {
+            return Ok(Expr::Path(self.path(&[], "$", false)));
         }
         let at = lexed.lexemes.get(inside.start).map_or(at, |lexeme| lexeme.at);
         let parsed = statement::parse(lexed, inside)?;

@@ -144,6 +144,22 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// True for an integer that 64 bits do not hold, or text that reads as one. Only its text has all
+    /// its digits, so that nothing exact can be computed from it.
+    #[must_use]
+    pub fn is_huge(&self) -> bool {
+        let text = match self {
+            Self::Number(Number { num: Num::Float(_), text: Some(text) }) => text,
+            Self::String(text) => &**text,
+            _ => return false,
+        };
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        // The longest that always fit have 18.
+        digits.len() > 18
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && matches!(Num::parse(text.as_bytes()), Some(Num::Float(_)))
+    }
+
     /// The text of a STRING, NUMBER or BOOLEAN, or of bytes that are UTF-8.
     #[must_use]
     pub fn as_text(&self) -> Option<Cow<'_, str>> {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use connectors::contract::{Message, Topic, TopicLimits};
+use connectors::contract::{Message, Topic, TopicLimits, tree};
 use md5::{Digest as _, Md5};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -185,8 +185,13 @@ pub(super) fn properties<'a>(
 fn misfit(who: &Who<'_>, name: &str, value: &str) -> Option<Misfit> {
     let model = who.model.as_ref()?;
     let Some(property) = model.properties.get(name) else { return Some(Misfit::unknown(name)) };
-    let value: Value = serde_json::from_str(value).ok()?;
-    property.data.check(name, &value).err()
+    property.data.check(name, &read(value)).err()
+}
+
+/// A value that a model is to judge. What can't be read, such as one with more than 128 levels, is
+/// `null`, which fits no type.
+fn read(value: &str) -> Value {
+    tree(value.as_bytes()).unwrap_or_default()
 }
 
 /// The document of an event post (§ "event report").
@@ -239,9 +244,7 @@ fn judge(
             None => Some(Misfit::unknown(name)),
             Some(outputs) => match outputs.iter().find(|field| field.identifier == key) {
                 None => Some(Misfit::unknown(&key)),
-                Some(field) => serde_json::from_str(value.get())
-                    .ok()
-                    .and_then(|value: Value| field.data.check(&key, &value).err()),
+                Some(field) => field.data.check(&key, &read(value.get())).err(),
             },
         };
         let into = if misfit.is_some() { &mut failed } else { &mut kept };

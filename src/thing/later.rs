@@ -61,7 +61,7 @@ struct Newcomer {
     #[serde(alias = "signMethod", default)]
     signmethod: Option<String>,
     #[serde(default)]
-    timestamp: Option<Value>,
+    timestamp: Option<Box<RawValue>>,
     client_id: String,
 }
 
@@ -309,10 +309,14 @@ impl Newcomer {
         let Named { product_key, device_name } = &self.named;
         let mut text =
             format!("clientId{}deviceName{device_name}productKey{product_key}", self.client_id);
-        match &self.timestamp {
-            None | Some(Value::Null) => {}
-            Some(Value::String(time)) => text.extend(["timestamp", time]),
-            Some(other) => text.extend(["timestamp", &other.to_string()]),
+        // A number is signed as it is written.
+        match self.timestamp.as_deref().map(RawValue::get) {
+            None | Some("null") => {}
+            Some(time) => {
+                let quoted = time.starts_with('"').then(|| serde_json::from_str(time));
+                let time = quoted.and_then(Result::ok).unwrap_or_else(|| time.to_owned());
+                text.extend(["timestamp", &time]);
+            }
         }
         let method = self.signmethod.as_deref().unwrap_or("hmacMd5").to_ascii_lowercase();
         let wanted = match method.as_str() {

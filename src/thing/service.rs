@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use connectors::contract::{Message, QoS, Topic};
+use connectors::contract::{Message, QoS, Topic, object};
 use serde_json::{Map, Value};
 
 use super::alink::{plain_topic, quoted};
@@ -85,7 +85,7 @@ impl Things {
     /// A [`ServiceError`]. Without waiting, a device that is offline is none: rules are told of it.
     pub async fn invoke(&self, service: Service<'_>) -> Result<Done, ServiceError> {
         let Service { product_key, device_name, identifier, .. } = service;
-        let arguments = object(service.arguments)?;
+        let arguments = members(service.arguments)?;
         let mut wait = service.wait;
         if let Some(model) = self.model(product_key) {
             let known = model.services.get(identifier);
@@ -143,7 +143,7 @@ impl Things {
         items: &str,
         qos: QoS,
     ) -> Result<u64, ServiceError> {
-        let given = object(items)?;
+        let given = members(items)?;
         if let Some(model) = self.model(product_key) {
             for (name, value) in &given {
                 let property = model.properties.get(name);
@@ -248,6 +248,6 @@ fn extended_topics(own: &Topic, id: u64) -> Option<(Topic, Topic)> {
     Some((topic.clone(), topic))
 }
 
-fn object(text: &str) -> Result<Map<String, Value>, ServiceError> {
-    serde_json::from_str(text).map_err(|problem| ServiceError::NotJson(problem.to_string()))
+fn members(text: &str) -> Result<Map<String, Value>, ServiceError> {
+    object(text.as_bytes()).map_err(|problem| ServiceError::NotJson(problem.to_string()))
 }

@@ -3,6 +3,7 @@
 //!
 //! Here is what changes do to a document and what is answered; `shadows` keeps the documents.
 
+use connectors::contract::object;
 use serde_json::{Map, Value, json};
 
 /// Bytes of a document that is sent, and of one that is kept.
@@ -154,7 +155,7 @@ impl DeviceAsks {
         if payload.len() > SHADOW_BYTES {
             return Err(ShadowError::TooMany);
         }
-        let Ok(Value::Object(document)) = serde_json::from_slice(payload) else {
+        let Ok(document) = object(payload) else {
             return Err(ShadowError::NotJson);
         };
         if document.is_empty() {
@@ -356,6 +357,8 @@ fn merge(old: &mut Map<String, Value>, new: Map<String, Value>) {
 
 #[cfg(test)]
 mod tests {
+    use connectors::contract::tree;
+
     use super::*;
 
     fn obey(shadow: &mut Shadow, payload: &str) -> Result<Value, u16> {
@@ -437,6 +440,20 @@ mod tests {
         let again = r#"{"method":"update","state":{"reported":{"a":1}},"version":-1}"#;
         obey(&mut shadow, again).expect("reply");
         assert_eq!(shadow.version, 0);
+    }
+
+    #[test]
+    fn values_come_back_with_all_their_digits() {
+        let mut shadow = Shadow::default();
+        // The second key is one that serde_json has for itself.
+        let values = r#"{"n":12345678901234567890.10,"o":{"$serde_json::private::Number":"12"}}"#;
+        let update =
+            format!(r#"{{"method":"update","state":{{"reported":{values}}},"version":1}}"#);
+        obey(&mut shadow, &update).expect("reply");
+        let kept = tree(shadow.document().to_string().as_bytes()).expect("a document");
+        let mut shadow = Shadow::from_document(&kept);
+        let told = obey(&mut shadow, r#"{"method":"get"}"#).expect("reply").to_string();
+        assert!(told.contains(&format!(r#""reported":{values}"#)), "{told}");
     }
 
     #[test]

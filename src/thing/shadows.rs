@@ -2,7 +2,7 @@
 //!
 //! What a change does to a shadow stands in `shadow`; who may be whose sub-device is decided by who asks.
 
-use serde_json::Value;
+use connectors::contract::tree;
 use sqlx::{AnyPool, Row as _};
 
 use super::shadow::Shadow;
@@ -35,8 +35,8 @@ impl Shadows {
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(Shadow::default()) };
-        let document: Value =
-            serde_json::from_str(row.try_get(0)?).map_err(|e| sqlx::Error::Decode(e.into()))?;
+        let document = tree(row.try_get::<&str, _>(0)?.as_bytes());
+        let document = document.map_err(|e| sqlx::Error::Decode(e.into()))?;
         Ok(Shadow::from_document(&document))
     }
 

@@ -1,12 +1,14 @@
 //! Thing models: what a product's devices report and do, read from the vendor's TSL, and values held
 //! against it.
 //!
-//! It keeps no model: who has one is the registry's matter. Numbers are compared as `f64`.
+//! It keeps no model: who has one is the registry's matter. Numbers are compared by value, with all
+//! their digits.
 
 use std::collections::HashMap;
 use std::fmt;
 
-use serde_json::{Map, Value};
+use connectors::contract::{compare_numbers, tree};
+use serde_json::{Map, Number, Value};
 
 /// Bytes of a model's text.
 pub const TSL_BYTES: usize = 512 << 10;
@@ -106,13 +108,13 @@ pub enum DataType {
     Struct(Vec<Field>),
 }
 
-/// The least and the greatest that a number may be.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The least and the greatest that a number may be; `None` is no bound.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Range {
     /// The least.
-    pub min: f64,
+    pub min: Option<Number>,
     /// The greatest.
-    pub max: f64,
+    pub max: Option<Number>,
 }
 
 /// Why a text is no model: where, and what was expected.
@@ -160,7 +162,7 @@ impl Model {
             let message = format!("{} bytes, at most {TSL_BYTES} are read", text.len());
             return Err(wrong("the model", message));
         }
-        let value = serde_json::from_str(text)
+        let value = tree(text.as_bytes())
             .map_err(|problem| wrong("the model", format!("no JSON: {problem}")))?;
         Self::read(&value)
     }
@@ -303,24 +305,27 @@ fn read_type(path: &str, data: &Map<String, Value>, depth: usize) -> Result<Data
     let at = format!("{path}.specs");
     let specs = data.get("specs");
     let spec = |key: &str| specs.and_then(|specs| specs.get(key));
-    let count = |key: &str, default: usize| match number(spec(key)) {
+    let count = |key: &str, default: usize| match number(spec(key)).and_then(|n| n.as_f64()) {
         None if spec(key).is_none_or(|value| value == "") => Ok(default),
         // Both bounds are checked, so that the cast is exact.
         Some(n) if (0.0..=1e6).contains(&n) => Ok(n as usize),
         _ => Err(wrong(&format!("{at}.{key}"), "expected a number from 0 to 1000000")),
     };
     let range = || -> Result<Range, ModelError> {
-        let bound = |key: &str, open: f64| match spec(key) {
-            None | Some(Value::Null) => Ok(open),
-            Some(Value::String(text)) if text.is_empty() => Ok(open),
-            value => {
-                number(value).ok_or_else(|| wrong(&format!("{at}.{key}"), "expected a number"))
-            }
+        let bound = |key: &str| match spec(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            value => match number(value) {
+                None => Err(wrong(&format!("{at}.{key}"), "expected a number")),
+                number => Ok(number),
+            },
         };
-        let range = Range { min: bound("min", f64::MIN)?, max: bound("max", f64::MAX)? };
-        match range.min <= range.max {
-            true => Ok(range),
-            false => Err(wrong(&at, "`min` is greater than `max`")),
+        let range = Range { min: bound("min")?, max: bound("max")? };
+        match (&range.min, &range.max) {
+            (Some(min), Some(max)) if compare_numbers(min.as_str(), max.as_str()).is_gt() => {
+                Err(wrong(&at, "`min` is greater than `max`"))
+            }
+            _ => Ok(range),
         }
     };
     let kind = data.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -356,13 +361,17 @@ fn read_type(path: &str, data: &Map<String, Value>, depth: usize) -> Result<Data
 }
 
 /// A number or a string with one: the vendor writes bounds as text.
-fn number(value: Option<&Value>) -> Option<f64> {
+fn number(value: Option<&Value>) -> Option<Number> {
     match value? {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
+        Value::Number(number) => Some(number.clone()),
+        Value::String(text) => {
+            let text = text.trim();
+            let written = text.parse().ok();
+            // `1.` and `+5` are no numbers of JSON.
+            written.or_else(|| text.parse().ok().and_then(Number::from_f64))
+        }
         _ => None,
     }
-    .filter(|number| number.is_finite())
 }
 
 impl DataType {
@@ -390,11 +399,11 @@ impl DataType {
     pub fn check(&self, identifier: &str, value: &Value) -> Result<(), Misfit> {
         match self {
             Self::Int(range) => {
-                let whole = value.as_i64().and_then(|n| i32::try_from(n).ok()).map(f64::from);
-                range.check(6306, "int", whole, identifier)
+                let fits = value.as_i64().is_some_and(|n| i32::try_from(n).is_ok());
+                range.check(6306, "int", value.as_number().filter(|_| fits), identifier)
             }
-            Self::Float(range) => range.check(6307, "float", value.as_f64(), identifier),
-            Self::Double(range) => range.check(6322, "double", value.as_f64(), identifier),
+            Self::Float(range) => range.check(6307, "float", finite(value), identifier),
+            Self::Double(range) => range.check(6322, "double", finite(value), identifier),
             Self::Bool => match value.as_i64() {
                 Some(0 | 1) => Ok(()),
                 _ => Err(misfit(6308, "bool expected, 0 or 1", identifier)),
@@ -440,21 +449,30 @@ impl DataType {
 
 impl Range {
     fn check(
-        self,
+        &self,
         code: u16,
         what: &str,
-        value: Option<f64>,
+        value: Option<&Number>,
         identifier: &str,
     ) -> Result<(), Misfit> {
-        match value {
-            None => Err(misfit(code, format!("{what} expected"), identifier)),
-            Some(value) if value < self.min || value > self.max => {
-                let text = format!("{what} out of range {} to {}", self.min, self.max);
-                Err(misfit(code, text, identifier))
-            }
-            Some(_) => Ok(()),
+        let Some(value) = value else {
+            return Err(misfit(code, format!("{what} expected"), identifier));
+        };
+        let against = |bound: &Number| compare_numbers(value.as_str(), bound.as_str());
+        let below = self.min.as_ref().is_some_and(|min| against(min).is_lt());
+        let above = self.max.as_ref().is_some_and(|max| against(max).is_gt());
+        if !below && !above {
+            return Ok(());
         }
+        let shown = |bound: &Option<Number>| bound.as_ref().map_or("any".into(), Number::to_string);
+        let text = format!("{what} out of range {} to {}", shown(&self.min), shown(&self.max));
+        Err(misfit(code, text, identifier))
     }
+}
+
+/// A number that the vendor's types can hold: up to 1.8e308.
+fn finite(value: &Value) -> Option<&Number> {
+    value.as_number().filter(|number| number.as_f64().is_some())
 }
 
 /// Holds named values against what they should be.

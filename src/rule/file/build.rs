@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use connectors::contract::Period;
+use connectors::contract::{Period, misfit};
 use serde_json::{Map, Value};
 
 use super::super::compiled::Fault;
@@ -129,8 +129,8 @@ fn deadline(value: &Value, path: &str) -> Result<Duration, Fault> {
 }
 
 fn retry_form(value: Value, path: &str) -> Result<RetryForm, Fault> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let message = error.inner().to_string();
+    serde_path_to_error::deserialize(&value).map_err(|error| {
+        let message = misfit(&value, &error);
         match unknown_key(&message) {
             Some((problem, key)) => {
                 Fault { in_key: true, ..Fault::new(format!("{path}.{key}"), problem) }

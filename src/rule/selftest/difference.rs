@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde_json::{Map, Number, Value};
+use connectors::contract::compare_numbers;
+use serde_json::{Map, Value};
 
 /// One place where what came is not what was expected.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,16 +101,10 @@ pub(super) fn below(path: &str, key: &str) -> String {
     }
 }
 
-/// Equal scalars: numbers by value, whole ones exactly.
+/// Equal scalars: numbers by value, with all their digits.
 fn same(a: &Value, b: &Value) -> bool {
-    let whole = |number: &Number| {
-        number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
-    };
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => match (whole(a), whole(b)) {
-            (Some(a), Some(b)) => a == b,
-            _ => a.as_f64() == b.as_f64(),
-        },
+        (Value::Number(a), Value::Number(b)) => compare_numbers(a.as_str(), b.as_str()).is_eq(),
         _ => a == b,
     }
 }
@@ -139,6 +134,13 @@ mod tests {
         assert_eq!(
             differences(&json!(big), &json!(big - 1)),
             ["expect: expected 9007199254740993, got 9007199254740992"]
+        );
+        let number = |text: &str| text.parse::<Value>().expect("a number");
+        let (long, longer) = (number("12345678901234567890.1"), number("12345678901234567890.10"));
+        assert_eq!(differences(&long, &longer), [""; 0]);
+        assert_eq!(
+            differences(&long, &number("12345678901234567890.11")),
+            ["expect: expected 12345678901234567890.1, got 12345678901234567890.11"]
         );
         assert_eq!(differences(&json!("1"), &json!(1)), [r#"expect: expected "1", got 1"#]);
     }

@@ -59,6 +59,40 @@ pub(crate) fn quoted(condition: &[Lexeme]) -> Option<(Position, Finding)> {
     })
 }
 
+/// What looks wrong about an item as it was written: `all` are its lexemes with those of its alias.
+pub(crate) fn item(all: &[Lexeme]) -> Option<Finding> {
+    let bare = |lexeme: &Lexeme| {
+        lexeme.name().filter(|word| word.quote_style.is_none()).map(|word| word.value.clone())
+    };
+    if let [first, second] = all
+        && let (Some(first), Some(second)) = (bare(first), bare(second))
+    {
+        let hint = if first.eq_ignore_ascii_case("VALUE") {
+            format!("there is no SELECT VALUE: `{second}` alone is the field")
+        } else {
+            format!(
+                "for both fields write `{first}, {second}`, for another name `{first} AS {second}`"
+            )
+        };
+        let message =
+            format!("`{first} {second}` is the field `{first}` under the name `{second}`");
+        return Some(Finding::new(message, hint));
+    }
+    // `seq-len`: words and minus signs in turn, without a space.
+    let tight = all.windows(2).all(|pair| pair[0].end == pair[1].start);
+    let words = all.iter().step_by(2).map(bare).collect::<Option<Vec<_>>>()?;
+    let signs = all.iter().skip(1).step_by(2).all(|lexeme| lexeme.token == Token::Minus);
+    (tight && signs && words.len() > 1 && all.len() % 2 == 1).then(|| {
+        let text = lex::shorten(&words.join("-"));
+        let message = format!("`{text}` is {}", words.join(" minus "));
+        let spaced = words.join(" - ");
+        let hint = format!(
+            "a field of that name is `` `{text}` ``; for the difference write `{spaced} AS x`"
+        );
+        Finding::new(message, hint)
+    })
+}
+
 /// What looks wrong about a topic filter as it was written.
 pub(crate) fn topics(text: &str) -> Option<Finding> {
     let levels: Vec<&str> = text.split('/').collect();

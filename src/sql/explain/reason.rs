@@ -95,6 +95,9 @@ fn tell<'a>(walk: &mut Walk<'a, '_>, operand: &'a Expr, told: &mut Vec<String>) 
     }
     let (value, errors) = walk.value(operand);
     let mut words = format!("{} is {}", shortened(&walk.printer.expr(operand)), text(&value));
+    if let Some(hint) = walk.hint(operand, &value) {
+        words.push_str(&format!(" ({hint})"));
+    }
     if let Some(error) = errors.first() {
         words.push_str(&format!(" ({})", error.message));
     }

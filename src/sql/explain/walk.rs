@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::elements::{self, ArrayReport};
-use super::{Explanation, NODES, RECORD, reason, shortened};
+use super::{Explanation, NODES, RECORD, absent, reason, shortened};
 use crate::sql::error::EvalError;
 use crate::sql::eval::Context;
 use crate::sql::expr::{Content, Expr};
@@ -281,7 +281,7 @@ impl<'a, 's> Walk<'a, 's> {
             value: shown(expr, answer, &value),
             role: None,
             error: own.first().map(|error| error.message.clone()),
-            note: self.note(expr),
+            note: self.note(expr).or_else(|| self.hint(expr, &value)),
             unneeded: false,
             parts,
         };
@@ -312,6 +312,14 @@ impl<'a, 's> Walk<'a, 's> {
             }
             _ => None,
         }
+    }
+
+    /// What was probably meant by an expression that is MISSING.
+    pub(super) fn hint(&self, expr: &Expr, value: &Value<'_>) -> Option<String> {
+        if *value != Value::Missing || self.context.query.data_type() != DataType::Json {
+            return None;
+        }
+        absent::hint(self.context.payload, self.context.query.paths(), expr)
     }
 
     /// For CASE the number of the arm whose result counts; those of all arms when none does.
@@ -421,7 +429,13 @@ pub(super) fn items<'a>(walk: &mut Walk<'a, '_>, explanation: &'a Explanation) -
             }
             Content::Value(expr) => {
                 let (found, _) = walk.value(expr);
-                let node = walk.node(expr, false).map(|(node, _)| node);
+                let mut node = walk.node(expr, false).map(|(node, _)| node);
+                if let (Some(node), Expr::Path(_), Value::Missing, true) =
+                    (&mut node, expr, &found, item.aliased)
+                    && let Some(hint) = absent::alias_hint(walk.context.payload, &item.key)
+                {
+                    node.note = Some(hint);
+                }
                 let effect = match found {
                     Value::Missing => "left out",
                     Value::Binary(_) => {

@@ -18,15 +18,17 @@ use std::borrow::Cow;
 
 use connectors::contract::Topic;
 
+use super::eval::overflow;
 use super::expr::Const;
 use super::json_path::JsonPath;
 use super::path::Step;
 use super::plan::Input;
 use super::query::without_sys;
-use super::value::Value;
+use super::value::{Number, Value};
 use super::work::{Price, Work};
 use crate::problem;
 
+pub(crate) use document::object::PART;
 pub use network::address::Network;
 pub use table::FUNCTIONS;
 pub(crate) use text::pattern::regexp_price;
@@ -372,7 +374,15 @@ impl Kind {
             (Self::Number | Self::Integer, Value::Number(_) | Value::String(_)) => {
                 match value.as_num() {
                     Some(num) if self == Self::Number || num.is_integer() => {
-                        *value = Value::number(num);
+                        let text = match &*value {
+                            Value::Number(number) => number.text,
+                            Value::String(Cow::Borrowed(text)) => Some(*text),
+                            text if text.is_huge() => {
+                                return Err(overflow(&text.as_text().unwrap_or_default()));
+                            }
+                            _ => None,
+                        };
+                        *value = Value::Number(Number { num, text });
                         true
                     }
                     _ => false,

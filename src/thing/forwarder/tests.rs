@@ -104,7 +104,7 @@ async fn a_post_is_answered_with_its_own_id_and_kept() {
         &format!(r#"{{"id":{id},"version":"1.0","params":{{"T":{{"value":1.50,"time":5}}}},"method":"thing.event.property.post"}}"#),
     );
     assert_eq!(rules.len(), 1);
-    assert_eq!(rules[0].1["items"], json!({ "T": { "value": 1.50, "time": 5 } }));
+    assert_eq!(rules[0].1["items"].to_string(), r#"{"T":{"value":1.50,"time":5}}"#);
     assert_eq!(rules[0].1["deviceType"], "Ammeter");
     assert_eq!(rules[0].1["checkFailedData"], Value::Null);
     let want = json!({ "code": 200, "data": {}, "id": "1|exp-topic|/sys/x/y/post_reply",
@@ -231,10 +231,8 @@ async fn answers_that_nobody_waits_for_go_to_rules() {
     let (topic, document) = &rules[0];
     assert_eq!(topic, "/PK/dn/thing/downlink/reply/message");
     assert_eq!((&document["requestId"], &document["code"]), (&json!(7), &json!(200)));
-    assert_eq!(
-        (&document["message"], &document["data"]),
-        (&json!("success"), &json!({ "a": 1.50 }))
-    );
+    assert_eq!(document["message"], "success");
+    assert_eq!(document["data"].to_string(), r#"{"a":1.50}"#);
     assert_eq!(document["topic"], format!("/sys/{}/dn/thing/service/Blink", rig.pk));
     assert_eq!(devices, []);
     let odd = format!("$sys/{}/dn/thing/service/Blink/invoke_reply", rig.pk);

@@ -58,12 +58,33 @@ fn a_model_is_read() {
         (level.name.as_str(), level.unit.as_str(), level.writable),
         ("the Level", "%", true)
     );
-    assert_eq!(level.data, DataType::Int(Range { min: 0.0, max: 100.0 }));
+    assert_eq!(level.data, DataType::Int(Range { min: Some(0.into()), max: Some(100.into()) }));
     assert!(!model.properties["Heat"].writable);
     assert_eq!(model.events.keys().collect::<Vec<_>>(), ["Alarm"]);
     assert_eq!(model.events["Alarm"].kind, "alert");
     assert_eq!(model.services.len(), 2);
     assert!(model.services["Reset"].synchronous && !model.services["Blink"].synchronous);
+}
+
+#[test]
+fn bounds_hold_to_the_last_digit() {
+    let range = Range { min: "-1.5".parse().ok(), max: "9007199254740992.10".parse().ok() };
+    let data = DataType::Double(range);
+    let code = |text: &str| {
+        let value = text.parse().expect("a number");
+        data.check("p", &value).map_err(|misfit| (misfit.code, misfit.message)).err()
+    };
+    for good in ["9007199254740992.1", "-15e-1", "0"] {
+        assert_eq!(code(good), None, "{good}");
+    }
+    for bad in ["9007199254740992.11", "9007199254740993", "-1.50000000000000000001"] {
+        let text = "tsl parse: double out of range -1.5 to 9007199254740992.10 -> p";
+        assert_eq!(code(bad), Some((6322, text.to_owned())), "{bad}");
+    }
+    // A double holds no such number.
+    let open = DataType::Double(Range::default());
+    let huge = "1e999".parse().expect("a number");
+    assert_eq!(open.check("p", &huge).map_err(|misfit| misfit.code), Err(6322));
 }
 
 #[test]

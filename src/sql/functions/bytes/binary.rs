@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use crate::sql::expr::Const;
 use crate::sql::functions::bytes::codec::{bytes, text};
-use crate::sql::functions::math::number::{exact, num, numeric, unsigned, whole};
+use crate::sql::functions::math::number::{num, numeric, unsigned, whole};
 use crate::sql::functions::{
     Example, Fault, Function, Kind, Param, Prepared, Problem, example, missing, optional, required,
 };
@@ -414,6 +414,6 @@ fn subbits<'a>(arguments: &[Value<'a>]) -> Result<Value<'a>, Fault> {
     match (kind, signedness) {
         ("float", _) => float(bits, width),
         (_, "signed") if length > 0 => Ok(Value::number(Num::Int(signed(bits, width)))),
-        _ => Ok(Value::number(exact(bits.into()))),
+        _ => Ok(Value::number(unsigned(bits))),
     }
 }

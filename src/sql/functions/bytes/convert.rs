@@ -115,6 +115,8 @@ fn number<'a>(value: &Value<'a>) -> Option<Value<'a>> {
                 None => loose(text).map(Value::number),
             }
         }
+        // Computed text is gone with its digits.
+        Value::String(_) if value.is_huge() => None,
         Value::String(text) => {
             let text = text.trim_ascii();
             Num::parse(text.as_bytes()).or_else(|| loose(text)).map(Value::number)
@@ -135,20 +137,23 @@ fn loose(text: &str) -> Option<Num> {
     if let Ok(value) = text.parse::<u64>() {
         return Some(Num::UInt(value));
     }
-    Num::from_f64(text.parse().ok()?)
+    let integer = text.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit());
+    if integer { None } else { Num::from_f64(text.parse().ok()?) }
 }
 
 /// A number without its fraction; `None` beyond i64 and u64.
 fn integer(value: &Value<'_>) -> Option<Value<'static>> {
-    let Value::Number(Number { num, .. }) = value else { return None };
+    let Value::Number(Number { num, text }) = value else { return None };
     let Num::Float(float) = num else { return Some(Value::number(*num)) };
+    // What is written without an exponent has all digits before the point.
+    if let Some(text) = text.filter(|text| !text.contains(['e', 'E'])) {
+        let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
+        return Num::from_i128(whole.parse().ok()?).map(Value::number);
+    }
     // Any f64 in the range of 64 bits fits i128, and others saturate far outside.
     #[expect(clippy::cast_possible_truncation, reason = "the fraction is cut off")]
-    match exact(float.trunc() as i128) {
-        Num::Float(_) => None,
-        _ if float.is_nan() => None,
-        num => Some(Value::number(num)),
-    }
+    let whole = float.trunc() as i128;
+    Num::from_i128(whole).filter(|_| !float.is_nan()).map(Value::number)
 }
 
 fn boolean(value: &Value<'_>) -> Option<bool> {
@@ -384,7 +389,8 @@ pub(in crate::sql::functions) const HEX2DEC: Function = Function {
         missing("hex2dec('fg')", "{}"),
     ],
     eval: |arguments, _| {
-        from_base(text(arguments, 0), 16, Some(b'x')).map(|value| Value::number(exact(value)))
+        from_base(text(arguments, 0), 16, Some(b'x'))
+            .and_then(|value| exact(value, || "it".to_owned()))
     },
     ..CONVERT
 };
@@ -417,7 +423,8 @@ pub(in crate::sql::functions) const BIN2DEC: Function = Function {
         missing("bin2dec('12')", "{}"),
     ],
     eval: |arguments, _| {
-        from_base(text(arguments, 0), 2, Some(b'b')).map(|value| Value::number(exact(value)))
+        from_base(text(arguments, 0), 2, Some(b'b'))
+            .and_then(|value| exact(value, || "it".to_owned()))
     },
     ..CONVERT
 };

@@ -199,7 +199,7 @@ pub(in crate::sql::functions) const ARRAY_LENGTH: Function = Function {
 
 /// A count as a value.
 pub(in crate::sql::functions) fn size<'a>(count: usize) -> Value<'a> {
-    Value::number(Num::from_i128(i128::try_from(count).unwrap_or(i128::MAX)))
+    Value::number(Num::Int(i64::try_from(count).unwrap_or(i64::MAX)))
 }
 
 pub(in crate::sql::functions) const ELEMENT_AT: Function = Function {

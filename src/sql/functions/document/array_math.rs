@@ -8,6 +8,7 @@ use crate::sql::expr::{Arithmetic, Const};
 use crate::sql::functions::document::array::ARRAYS;
 use crate::sql::functions::document::compose::{self, Writer, elements, part, raw, text};
 use crate::sql::functions::document::sameness::whole;
+use crate::sql::functions::math::number::exact;
 use crate::sql::functions::{
     Fault, Function, Kind, Prepare, Prepared, Problem, example, missing, optional, required,
 };
@@ -23,6 +24,7 @@ const MATH: Function =
 fn number(function: &str, element: &[u8]) -> Result<Option<Num>, Fault> {
     match Value::read(element) {
         Value::Null | Value::Missing => Ok(None),
+        value if value.is_huge() => Err(eval::overflow(&value.as_text().unwrap_or_default())),
         value => value.as_num().map(Some).ok_or_else(|| {
             Fault::wrong_type(function, "an ARRAY of NUMBERs", &value)
                 .because("pluck() and array_filter() take elements out")
@@ -79,7 +81,7 @@ impl Total {
     }
 
     fn sum<'a>(&self) -> Result<Value<'a>, Fault> {
-        if self.exact { Ok(Value::number(Num::from_i128(self.whole))) } else { finite(self.real()) }
+        if self.exact { exact(self.whole, || "the sum".to_owned()) } else { finite(self.real()) }
     }
 
     fn mean(&self) -> f64 {
@@ -121,7 +123,7 @@ pub(in crate::sql::functions) const ARRAY_AVG: Function = Function {
             return Ok(Value::Null);
         }
         if total.exact && total.whole % count == 0 {
-            return Ok(Value::number(Num::from_i128(total.whole / count)));
+            return exact(total.whole / count, || "the mean".to_owned());
         }
         finite(total.mean())
     },

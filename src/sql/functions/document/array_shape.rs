@@ -3,6 +3,7 @@
 use crate::sql::eval;
 use crate::sql::functions::document::array::ARRAYS;
 use crate::sql::functions::document::compose::{Writer, elements, integer, raw};
+use crate::sql::functions::math::number::exact;
 use crate::sql::functions::{
     Depends, Fault, Function, Kind, Prepared, Problem, Site, example, missing, optional, required,
 };
@@ -234,7 +235,7 @@ pub(in crate::sql::functions) const SEQUENCE: Function = Function {
         let mut out = Writer::array(count * 2);
         let mut next = start;
         for _ in 0..count {
-            out.value(&Value::number(Num::from_i128(next)))?;
+            out.value(&exact(next, || "the sequence".to_owned())?)?;
             next += step;
         }
         out.end_array()

@@ -180,10 +180,11 @@ pub(in crate::sql::functions) fn part<'a>(
     }
 }
 
-/// A value read from text that does not live on. A number loses its text, not its value.
+/// A value read from text that does not live on. A number loses its text, and a decimal the digits
+/// that f64 does not hold.
 ///
 /// # Errors
-/// `not_finite` for a number beyond f64.
+/// `not_finite` for a number beyond f64, `overflow` for an integer beyond 64 bits.
 pub(in crate::sql::functions) fn owned<'a>(raw: &[u8]) -> Result<Value<'a>, Fault> {
     Ok(match Value::read(raw) {
         Value::Missing => Value::Missing,
@@ -192,6 +193,9 @@ pub(in crate::sql::functions) fn owned<'a>(raw: &[u8]) -> Result<Value<'a>, Faul
         Value::Number(number) if !number.num.as_f64().is_finite() => {
             let message = "a number in a computed value is too large";
             return Err(Fault::new("not_finite", message));
+        }
+        number @ Value::Number(_) if number.is_huge() => {
+            return Err(eval::overflow(&number.as_text().unwrap_or_default()));
         }
         Value::Number(number) => Value::number(number.num),
         Value::String(text) => Value::text(text.into_owned()),

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use connectors::contract::tree;
+
 use crate::sql::eval;
 use crate::sql::expr::Const;
 use crate::sql::functions::document::compose::{self, Writer, owned, part, walk};
@@ -82,10 +84,10 @@ fn run<'a>(
 ) -> Result<Value<'a>, Fault> {
     let Value::Json(text) = document else { return take(&mut std::iter::empty()) };
     site.pay(text.len() as u64 * TREE)?;
-    let tree =
-        serde_json::from_str(text).map_err(|error| Fault::new("json_path", error.to_string()))?;
-    path.pay(&tree, text.len(), &site.work)?;
-    take(&mut path.find(&tree)?.into_iter())
+    let document =
+        tree(text.as_bytes()).map_err(|error| Fault::new("json_path", error.to_string()))?;
+    path.pay(&document, text.len(), &site.work)?;
+    take(&mut path.find(&document)?.into_iter())
 }
 
 /// What plain steps lead to; no step is the document itself.

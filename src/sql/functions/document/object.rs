@@ -36,6 +36,21 @@ pub(in crate::sql::functions) const OBJECTS: Function = Function {
     eval: |_, _| Ok(Value::Missing),
 };
 
+/// What a path leads to within what an alias stands for; not in the table of functions, because only
+/// the name of an alias with a path behind it stands for it: `k.info`.
+pub(crate) static PART: Function = Function {
+    name: "part",
+    params: &[required("value", Kind::Any)],
+    result: Kind::Any,
+    nulls: Nulls::Own,
+    summary: "What a path leads to within a value.",
+    eval: |arguments, site| match (arguments.first(), site.prepared()) {
+        (Some(value), Prepared::Path(steps)) => part(value, |raw| compose::walk(raw, steps)),
+        _ => Ok(Value::Missing),
+    },
+    ..OBJECTS
+};
+
 pub(in crate::sql::functions) const OBJECT: Function = Function {
     name: "object",
     aliases: &["object_construct", "map_new"],

@@ -127,9 +127,9 @@ pub(in crate::sql::functions) const SHL: Function = Function {
             pattern(arguments, 0, "shl")?;
             // Both together stay below 2^128, but the sign may be lost.
             let shifted = n.checked_shl(count).filter(|shifted| shifted >> count == n);
-            match shifted.map(exact) {
-                Some(num @ (Num::Int(_) | Num::UInt(_))) => Ok(Value::number(num)),
-                _ => {
+            match shifted.and_then(Num::from_i128) {
+                Some(num) => Ok(Value::number(num)),
+                None => {
                     let message = format!("shl({n}, {count}) leaves 64 bits");
                     Err(Fault::new("domain", message))
                 }
@@ -153,7 +153,7 @@ pub(in crate::sql::functions) const SHR: Function = Function {
         ],
         |arguments, _| {
             pattern(arguments, 0, "shr")?;
-            Ok(Value::number(exact(whole(arguments, 0) >> count(arguments, "shr")?)))
+            exact(whole(arguments, 0) >> count(arguments, "shr")?, || "shr".to_owned())
         },
     )
 };

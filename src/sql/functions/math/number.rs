@@ -1,7 +1,7 @@
 //! Functions of numbers: powers, logarithms, remainders, and what the other families of numbers share.
 //! A result that is no finite number is an error. Rounding, angles and ranges have files of their own.
 
-use crate::sql::eval::calculate;
+use crate::sql::eval::{calculate, overflow};
 use crate::sql::expr::Arithmetic;
 use crate::sql::functions::{
     Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Site,
@@ -74,13 +74,25 @@ pub(in crate::sql::functions) fn real(
     of: fn(f64) -> f64,
     name: &str,
 ) -> Result<Value<'static>, Fault> {
-    let n = computable(arguments, name)?;
+    let n = readable(arguments, name)?;
     finite(of(n.as_f64()), || format!("{name}({})", n.text()))
+}
+
+/// The first argument, of functions whose result is exact for integers. Integers beyond 64 bits are
+/// refused, and so is what [`readable`] refuses.
+pub(in crate::sql::functions) fn computable(
+    arguments: &[Value<'_>],
+    name: &str,
+) -> Result<Num, Fault> {
+    match arguments.iter().find(|value| value.is_huge()) {
+        None => readable(arguments, name),
+        Some(huge) => Err(overflow(&huge.as_text().unwrap_or_default())),
+    }
 }
 
 /// The first argument. Any that is beyond f64 is refused: it was read (`1e999`), but nothing can be
 /// computed from it.
-pub(in crate::sql::functions) fn computable(
+pub(in crate::sql::functions) fn readable(
     arguments: &[Value<'_>],
     name: &str,
 ) -> Result<Num, Fault> {
@@ -117,7 +129,7 @@ pub(in crate::sql::functions) const ABS: Function = unary(
     ],
     |arguments, _| match computable(arguments, "abs")? {
         Num::Float(value) => finite(value.abs(), || "abs".to_owned()),
-        num => Ok(Value::number(exact(num.as_i128().unwrap_or_default().abs()))),
+        num => exact(num.as_i128().unwrap_or_default().abs(), || format!("abs({})", num.text())),
     },
 );
 
@@ -196,7 +208,7 @@ pub(in crate::sql::functions) const LOG: Function = Function {
             if arguments.len() == 1 {
                 return logarithm(arguments, f64::ln, "log");
             }
-            let (n, m) = (computable(arguments, "log")?, num(arguments, 1));
+            let (n, m) = (readable(arguments, "log")?, num(arguments, 1));
             let value = match (n.as_f64(), m.as_f64()) {
                 (n, m) if n <= 0.0 || m <= 0.0 || m == 1.0 => f64::NAN,
                 (n, 2.0) => n.log2(),
@@ -225,7 +237,8 @@ pub(in crate::sql::functions) const MOD: Function = Function {
             missing("mod(1, 0)", "{}"),
         ],
         |arguments, _| {
-            calculate(Arithmetic::Modulo, num(arguments, 0), num(arguments, 1)).map(Value::number)
+            let n = computable(arguments, "mod")?;
+            calculate(Arithmetic::Modulo, n, num(arguments, 1)).map(Value::number)
         },
     )
 };
@@ -235,25 +248,28 @@ pub(in crate::sql::functions) const POWER: Function = Function {
     ..binary(
         "power",
         "power(n, m)",
-        "n to the power of m.",
+        "n to the power of m: of integers exact, and an error beyond 64 bits, unless m is negative.",
         &[
             example("power(2, 10)", "{}", "1024"),
             example("power(2, 62)", "{}", "4611686018427387904"),
             example("power(2, -1)", "{}", "0.5"),
             missing("power(-8, 0.5)", "{}"),
-            missing("power(10, 1000)", "{}"),
+            missing("power(2, 64)", "{}"),
+            example("power(-1, 4294967297)", "{}", "-1"),
+            example("power(2.0, 64)", "{}", "1.8446744073709552e19"),
+            missing("power(10.0, 1000)", "{}"),
         ],
         |arguments, _| {
             let (n, m) = (computable(arguments, "power")?, num(arguments, 1));
-            let exact = match (n, m) {
-                (Num::Int(n), Num::Int(m)) => u32::try_from(m).ok().and_then(|m| n.checked_pow(m)),
-                _ => None,
-            };
-            match exact {
-                Some(value) => Ok(Value::number(Num::Int(value))),
-                None => finite(n.as_f64().powf(m.as_f64()), || {
-                    format!("power({}, {})", n.text(), m.text())
-                }),
+            let call = || format!("power({}, {})", n.text(), m.text());
+            match (n.as_i128(), m.as_i128()) {
+                (Some(n), Some(m)) if m >= 0 => {
+                    // Of 1, 0 and -1 only whether the power is even counts.
+                    let m = if n.abs() <= 1 && m > 2 { m % 2 + 2 } else { m };
+                    let power = u32::try_from(m).ok().and_then(|m| n.checked_pow(m));
+                    exact(power.unwrap_or(i128::MAX), call)
+                }
+                _ => finite(n.as_f64().powf(m.as_f64()), call),
             }
         },
     )
@@ -297,7 +313,7 @@ fn logarithm(
     of: fn(f64) -> f64,
     name: &str,
 ) -> Result<Value<'static>, Fault> {
-    let n = computable(arguments, name)?;
+    let n = readable(arguments, name)?;
     if n.as_f64() <= 0.0 {
         let message = format!("the logarithm of {} is not defined", n.text());
         return Err(Fault::new("domain", message));
@@ -369,7 +385,7 @@ pub(in crate::sql::functions) const CBRT: Function = unary(
 pub(in crate::sql::functions) const SQUARE: Function = unary(
     "square",
     "square(n)",
-    "n times n: exact for integers within 64 bits.",
+    "n times n: exact for integers, and an error beyond 64 bits.",
     &[
         example("square(-12)", "{}", "144"),
         example("square(t)", r#"{"t":3037000499}"#, "9223372030926249001"),
@@ -377,7 +393,7 @@ pub(in crate::sql::functions) const SQUARE: Function = unary(
         missing("square(t)", r#"{"t":1e300}"#),
     ],
     |arguments, _| {
-        let n = num(arguments, 0);
+        let n = computable(arguments, "square")?;
         calculate(Arithmetic::Multiply, n, n).map(Value::number)
     },
 );
@@ -388,7 +404,7 @@ pub(in crate::sql::functions) const HYPOT: Function = binary(
     "The length of the hypotenuse, √(n² + m²), without overflow on the way.",
     &[example("hypot(3, 4)", "{}", "5"), example("hypot(x, y)", r#"{"x":0,"y":-4e200}"#, "4e200")],
     |arguments, _| {
-        let (n, m) = (computable(arguments, "hypot")?, num(arguments, 1));
+        let (n, m) = (readable(arguments, "hypot")?, num(arguments, 1));
         finite(n.as_f64().hypot(m.as_f64()), || format!("hypot({}, {})", n.text(), m.text()))
     },
 );
@@ -407,18 +423,19 @@ pub(in crate::sql::functions) fn bounded(
     name: &str,
 ) -> Result<i128, Fault> {
     let value = whole(arguments, index);
-    match exact(value) {
-        Num::Float(_) => {
-            let n = num(arguments, index).text();
-            Err(Fault::new("domain", format!("`{name}` takes integers of 64 bits, not {n}")))
-        }
-        _ => Ok(value),
+    if Num::from_i128(value).is_some() {
+        return Ok(value);
     }
+    let n = num(arguments, index).text();
+    Err(Fault::new("domain", format!("`{name}` takes integers of 64 bits, not {n}")))
 }
 
-/// An integer that is exact within i64 and u64, else the nearest f64.
-pub(in crate::sql::functions) fn exact(value: i128) -> Num {
-    u64::try_from(value).map_or_else(|_| Num::from_i128(value), unsigned)
+/// A computed integer, or the error that 64 bits do not hold it.
+pub(in crate::sql::functions) fn exact(
+    value: i128,
+    call: impl FnOnce() -> String,
+) -> Result<Value<'static>, Fault> {
+    Num::from_i128(value).map(Value::number).ok_or_else(|| overflow(&call()))
 }
 
 /// An unsigned integer.
@@ -452,7 +469,8 @@ pub(in crate::sql::functions) const GCD: Function = Function {
         ],
         |arguments, _| {
             let divisor = divisor(bounded(arguments, 0, "gcd")?, bounded(arguments, 1, "gcd")?);
-            Ok(Value::number(exact(i128::try_from(divisor).unwrap_or(i128::MAX))))
+            let call = || "gcd".to_owned();
+            exact(i128::try_from(divisor).unwrap_or(i128::MAX), call)
         },
     )
 };
@@ -462,7 +480,7 @@ pub(in crate::sql::functions) const LCM: Function = Function {
     ..numeric(
         "lcm",
         "lcm(n, m)",
-        "The least common multiple of two integers; with a 0 it is 0.",
+        "The least common multiple of two integers; with a 0 it is 0. Beyond 64 bits it is an error.",
         &[
             example("lcm(4, 6)", "{}", "12"),
             example("lcm(0, 5)", "{}", "0"),
@@ -474,11 +492,7 @@ pub(in crate::sql::functions) const LCM: Function = Function {
             if divisor == 0 {
                 return Ok(Value::number(Num::Int(0)));
             }
-            match (n / divisor).checked_mul(m) {
-                Some(multiple) => Ok(Value::number(exact(multiple.saturating_abs()))),
-                None => calculate(Arithmetic::Multiply, exact((n / divisor).abs()), exact(m.abs()))
-                    .map(Value::number),
-            }
+            exact((n / divisor).saturating_mul(m).saturating_abs(), || format!("lcm({n}, {m})"))
         },
     )
 };

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::sql::expr::Const;
-use crate::sql::functions::math::number::{computable, finite, num, numeric, whole};
+use crate::sql::functions::math::number::{finite, num, numeric, readable, whole};
 use crate::sql::functions::{
     Fault, Function, Kind, Nulls, Prepared, Problem, example, missing, required, shown,
 };
@@ -164,7 +164,7 @@ pub(in crate::sql::functions) const MAP_RANGE: Function = Function {
             missing("map_range(raw, a, a, 0, 1)", r#"{"raw":1,"a":3}"#),
         ],
         |arguments, _| {
-            computable(arguments, "map_range")?;
+            readable(arguments, "map_range")?;
             let at = |index| num(arguments, index).as_f64();
             let (low, high) = (at(1), at(2));
             if low == high {
@@ -208,7 +208,7 @@ pub(in crate::sql::functions) const WIDTH_BUCKET: Function = Function {
             example("width_bucket(t, 100, 0, 10)", r#"{"t":100}"#, "1"),
         ],
         |arguments, _| {
-            let n = computable(arguments, "width_bucket")?;
+            let n = readable(arguments, "width_bucket")?;
             let (low, high) = (num(arguments, 1), num(arguments, 2));
             let count = i64::try_from(whole(arguments, 3)).ok().filter(|count| *count > 0);
             let Some(count) = count else {

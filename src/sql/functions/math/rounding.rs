@@ -104,7 +104,7 @@ fn rounded(arguments: &[Value<'_>], name: &str, half_away: bool) -> Result<Value
     let Some(unit) = unit else { return Ok(Value::number(Num::Int(0))) };
     let up = half_away && (integer % unit).abs() * 2 >= unit;
     let quotient = integer / unit + if up { integer.signum() } else { 0 };
-    Ok(Value::number(exact(quotient * unit)))
+    exact(quotient * unit, || format!("{name}({integer}, {digits})"))
 }
 
 /// Rounds the shortest decimal that stands for the number: 1.005 is that, not the 1.00499… that is

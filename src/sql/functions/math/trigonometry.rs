@@ -1,6 +1,6 @@
 //! Functions of angles, which are in radians. Those of the vendor are in `math`.
 
-use crate::sql::functions::math::number::{computable, finite, num, numeric, real, unary};
+use crate::sql::functions::math::number::{finite, num, numeric, readable, real, unary};
 use crate::sql::functions::{Function, Kind, example, missing, required};
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -66,7 +66,7 @@ pub(in crate::sql::functions) const ATAN2: Function = Function {
             example("atan2(y, x)", r#"{"x":null,"y":1}"#, "null"),
         ],
         |arguments, _| {
-            let (y, x) = (computable(arguments, "atan2")?, num(arguments, 1));
+            let (y, x) = (readable(arguments, "atan2")?, num(arguments, 1));
             finite(y.as_f64().atan2(x.as_f64()), || "atan2".to_owned())
         },
     )

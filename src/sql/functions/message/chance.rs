@@ -2,6 +2,7 @@
 //! the call: evaluating a message again gives the same.
 
 use crate::sql::functions::document::array_shape::beyond;
+use crate::sql::functions::math::number::exact;
 use crate::sql::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Site, example, missing, optional, required,
 };
@@ -66,7 +67,7 @@ pub(in crate::sql::functions) const RAND_INT: Function = Function {
         let count = u128::try_from(high - low + 1).unwrap_or(1);
         let drawn = (u128::from(site.random(0)) * count) >> 64;
         let value = low + i128::try_from(drawn).unwrap_or_default();
-        Ok(Value::number(Num::from_i128(value)))
+        exact(value, || "the random number".to_owned())
     },
     ..CHANCE
 };

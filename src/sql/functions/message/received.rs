@@ -178,7 +178,7 @@ pub(in crate::sql::functions) const PAYLOAD_SIZE: Function = fact(
         example("payload_size()", r#"{"a":1}"#, "7"),
         example("payload_size() > 1024", r#"{"a":"温度"}"#, "false"),
     ],
-    |_, site| Ok(crate::sql::functions::time::moment::integer(site.payload().len() as u64)),
+    |_, site| Ok(crate::sql::functions::document::array::size(site.payload().len())),
 );
 
 pub(in crate::sql::functions) const USER_PROPERTY: Function = Function {

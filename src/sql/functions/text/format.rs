@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use crate::sql::eval;
 use crate::sql::expr::Const;
-use crate::sql::functions::math::number::{exact, whole};
+use crate::sql::functions::math::number::whole;
 use crate::sql::functions::text::decimal::{Decimal, index};
 use crate::sql::functions::text::string::{TEXT, integer, text};
 use crate::sql::functions::{
@@ -184,7 +184,7 @@ impl Directive {
             b'd' => self.fixed(num, out)?,
             _ => {
                 let integer = whole(std::slice::from_ref(value), 0);
-                if matches!(exact(integer), Num::Float(_)) {
+                if Num::from_i128(integer).is_none() {
                     return Err(wrong().because("it is beyond 64 bits"));
                 }
                 self.integer(integer.unsigned_abs(), out)

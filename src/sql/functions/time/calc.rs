@@ -4,6 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Unit as Largest, Zoned};
 
+use crate::sql::functions::math::number::exact;
 use crate::sql::functions::time::moment::{
     A_TIME, Call, MAYBE_ZONE, Role, TIME, instant, integer, ms, prepare,
 };
@@ -246,7 +247,7 @@ pub(in crate::sql::functions) const TIME_BUCKET: Function = Function {
         }
         let offset = i128::from(call.length(2)?);
         let time = i128::from(ms(call.time(0, site.time_zone)?)) - offset;
-        Ok(integer(time.div_euclid(interval) * interval + offset))
+        exact(time.div_euclid(interval) * interval + offset, || "time_bucket".to_owned())
     },
     ..TIME
 };

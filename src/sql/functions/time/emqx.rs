@@ -5,9 +5,10 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
+use crate::sql::functions::math::number::exact;
 use crate::sql::functions::time::java_date::{self, Letters};
 use crate::sql::functions::time::java_parse;
-use crate::sql::functions::time::moment::{A_TIME, Call, MAYBE_ZONE, Role, TIME, integer, prepare};
+use crate::sql::functions::time::moment::{A_TIME, Call, MAYBE_ZONE, Role, TIME, prepare};
 use crate::sql::functions::time::text::rfc3339;
 use crate::sql::functions::{
     Depends, Fault, Function, Kind, Param, example, missing, optional, required,
@@ -50,8 +51,8 @@ fn digits(tick: i128) -> usize {
     }
 }
 
-fn ticks<'a>(time: Timestamp, tick: i128) -> Value<'a> {
-    integer(time.as_nanosecond().div_euclid(tick))
+fn ticks<'a>(time: Timestamp, tick: i128) -> Result<Value<'a>, Fault> {
+    exact(time.as_nanosecond().div_euclid(tick), || format!("{time} in that unit"))
 }
 
 const UNIT: Param = optional("unit", Kind::Text);
@@ -69,7 +70,7 @@ pub(in crate::sql::functions) const NOW_TIMESTAMP: Function = Function {
     prepare: |arguments| prepare(arguments, &[(0, Role::Tick)]),
     eval: |arguments, site| {
         let call = Call::new(arguments, site);
-        Ok(ticks(call.received()?, call.tick(0)?))
+        ticks(call.received()?, call.tick(0)?)
     },
     ..TIME
 };
@@ -139,7 +140,7 @@ pub(in crate::sql::functions) const RFC3339_TO_UNIX_TS: Function = Function {
     eval: |arguments, site| {
         let call = Call::new(arguments, site);
         let tick = call.tick(1)?;
-        Ok(ticks(crate::sql::functions::time::text::from_text(call.text(0))?, tick))
+        ticks(crate::sql::functions::time::text::from_text(call.text(0))?, tick)
     },
     ..TIME
 };
@@ -237,7 +238,7 @@ pub(in crate::sql::functions) const DATE_TO_UNIX_TS: Function = Function {
         };
         let local = read.to_datetime().map_err(|error| wrong(error.to_string()))?;
         let time = zone.to_timestamp(local).map_err(|error| wrong(error.to_string()))?;
-        Ok(ticks(time, tick))
+        ticks(time, tick)
     },
     ..TIME
 };

@@ -354,8 +354,8 @@ pub(in crate::sql::functions) fn ms(time: Timestamp) -> i64 {
 }
 
 /// An integer as a result.
-pub(in crate::sql::functions) fn integer<'a>(value: impl Into<i128>) -> Value<'a> {
-    Value::number(Num::from_i128(value.into()))
+pub(in crate::sql::functions) fn integer<'a>(value: impl Into<i64>) -> Value<'a> {
+    Value::number(Num::Int(value.into()))
 }
 
 /// A time as a result, in milliseconds since 1970.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 
 use crate::sql::expr::Const;
+use crate::sql::functions::math::number::unsigned;
 use crate::sql::functions::time::java_date::{self, Letters};
 use crate::sql::functions::time::moment::{Call, MAYBE_ZONE, Role, TIME, instant, prepare};
 use crate::sql::functions::{
@@ -19,7 +20,7 @@ fn prepare_format(arguments: &[Option<&Const>]) -> Result<Prepared, Problem> {
 
 fn eval<'a>(arguments: &[Value<'a>], site: &Site<'a>, zone: &TimeZone) -> Result<Value<'a>, Fault> {
     if arguments.is_empty() {
-        return Ok(Value::number(Num::from_i128(site.input.message.received_ms.into())));
+        return Ok(Value::number(unsigned(site.input.message.received_ms)));
     }
     let call = Call::new(arguments, site);
     java_date::format(call.pattern(0, Letters::Java), &call.received()?.to_zoned(zone.clone()))

@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
+use crate::sql::functions::math::number::exact;
 use crate::sql::functions::time::java_date::{self, Letters};
 use crate::sql::functions::time::java_parse;
-use crate::sql::functions::time::moment::{
-    self, A_TIME, Call, MAYBE_ZONE, Role, TIME, instant, prepare,
-};
+use crate::sql::functions::time::moment::{A_TIME, Call, MAYBE_ZONE, Role, TIME, instant, prepare};
 use crate::sql::functions::time::words::duration;
 use crate::sql::functions::{Depends, Fault, Function, Kind, example, missing, required};
 use crate::sql::lex::shorten;
@@ -212,7 +211,7 @@ pub(in crate::sql::functions) const PARSE_DURATION: Function = Function {
         let fault = |message| Fault::new("domain", message);
         let nanoseconds = duration(Call::new(arguments, site).text(0)).map_err(fault)?;
         if nanoseconds % 1_000_000 == 0 {
-            return Ok(moment::integer(nanoseconds / 1_000_000));
+            return exact(nanoseconds / 1_000_000, || "parse_duration".to_owned());
         }
         #[expect(
             clippy::cast_precision_loss,
