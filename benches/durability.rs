@@ -1,7 +1,8 @@
 //! QoS 1 over MQTT on loopback with the spool and without it, in one run.
 //!
 //! Promise: 100 publishers, each waiting for its PUBACKs: with the spool at least half of the speed
-//! without it; one group commit serves many of them. Also reported: one publisher alone.
+//! without it; one group commit serves many of them. Also reported: one publisher alone, and what a
+//! subscriber with a kept session gets, from the publishers themselves and from a rule that republishes.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use connectors::contract::{QoS, Topic, TopicLimits};
+use connectors::contract::{QoS, Topic, TopicFilter, TopicLimits};
 use tidegate::broker::client::{Client, Options};
 
 const PAYLOAD: [u8; 200] = [b'x'; 200];
@@ -33,13 +34,20 @@ impl Drop for Daemon {
     }
 }
 
-fn daemon(folder: &Path, spool: bool) -> Daemon {
+/// A rule that wants nothing of the messages.
+const PICKY: &str = "WHERE x = 1\n    actions: [{ log: {} }]\n    data_type: json";
+/// A rule that publishes each of them again.
+const REPUBLISH: &str =
+    "\n    actions: [{ republish: { topic: /out/data } }]\n    data_type: binary";
+
+fn daemon(folder: &Path, spool: bool, rest: &str) -> Daemon {
     std::fs::create_dir_all(folder.join("rules")).expect("folder");
     let config = format!(
         "listen: {{ mqtt: \"127.0.0.1:0\", http: \"127.0.0.1:0\" }}\nspool: {{ enabled: {spool} }}\n"
     );
     std::fs::write(folder.join("tidegate.yaml"), config).expect("config");
-    let rule = "rules:\n  - name: bench_rule\n    sql: SELECT * FROM \"/pk/+/data\" WHERE x = 1\n    actions: [{ log: {} }]\n    data_type: json\n";
+    let rule =
+        format!("rules:\n  - name: bench_rule\n    sql: SELECT * FROM \"/pk/+/data\" {rest}\n");
     std::fs::write(folder.join("rules/rule.yaml"), rule).expect("rule");
     let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
         .arg("--config")
@@ -89,6 +97,27 @@ async fn rate(to: SocketAddr, publishers: usize, window: usize, time: Duration) 
     sum as f64 / start.elapsed().as_secs_f64()
 }
 
+/// Messages per second that publishers get acknowledged, and that a subscriber with a kept session gets.
+async fn kept(to: SocketAddr, filter: &str, time: Duration) -> (f64, f64) {
+    let mut options = Options::new("keeper");
+    (options.clean_start, options.session_expiry_s) = (false, 3_600);
+    let mut client = Client::connect(to, options).await.expect("client");
+    let filter = TopicFilter::parse(filter, TopicLimits::default()).expect("filter");
+    client.subscribe(&filter, QoS::AtLeastOnce).await.expect("subscribed");
+    let publishing = rate(to, 100, 10, time);
+    let receiving = async {
+        let (start, mut count, mut last) = (Instant::now(), 0_u64, Duration::ZERO);
+        // Silence after the publishers have ended is the end.
+        while let Ok(got) = tokio::time::timeout(Duration::from_secs(1), client.next()).await {
+            got.expect("message");
+            count += 1;
+            last = start.elapsed();
+        }
+        count as f64 / last.as_secs_f64()
+    };
+    tokio::join!(publishing, receiving)
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -99,8 +128,8 @@ async fn main() {
     let quick = std::env::args().any(|argument| argument == "--test");
     let (rounds, time) = if quick { QUICK } else { FULL };
     let folder = tempfile::tempdir().expect("folder");
-    let durable = daemon(&folder.path().join("durable"), true);
-    let volatile = daemon(&folder.path().join("volatile"), false);
+    let durable = daemon(&folder.path().join("durable"), true, PICKY);
+    let volatile = daemon(&folder.path().join("volatile"), false, PICKY);
     for (publishers, window) in [(100, 10), (100, 1), (1, 100)] {
         let (mut with, mut without, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..rounds {
@@ -119,6 +148,16 @@ async fn main() {
             median(with),
             median(without),
             median(ratios)
+        );
+    }
+    drop((durable, volatile));
+    for (what, rest, filter) in
+        [("plain", PICKY, "/pk/+/data"), ("republished", REPUBLISH, "/out/#")]
+    {
+        let daemon = daemon(&folder.path().join(what), true, rest);
+        let (acknowledged, got) = kept(daemon.mqtt, filter, time).await;
+        println!(
+            "kept session, {what}: {acknowledged:.0} messages/s acknowledged, {got:.0} messages/s received"
         );
     }
 }

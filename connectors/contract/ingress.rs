@@ -1,6 +1,7 @@
 //! The way in: sources hand batches to the engine and learn when they may acknowledge them.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -124,25 +125,84 @@ impl Ingress for Promised {
 /// must not acknowledge, so that the sender sends again.
 #[derive(Debug)]
 #[must_use = "an Ack that is dropped refuses the batch"]
-pub struct Ack(Option<oneshot::Sender<()>>);
+pub struct Ack(Holder);
+
+/// Who has an obligation.
+#[derive(Debug)]
+enum Holder {
+    Nobody,
+    One(oneshot::Sender<()>),
+    /// The last of several who accepts tells; the first who refuses does.
+    Several(Arc<Several>),
+}
+
+#[derive(Debug)]
+struct Several {
+    left: AtomicUsize,
+    sender: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Several {
+    fn take(&self) -> Option<oneshot::Sender<()>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl Ack {
     /// An obligation and the end at which a source waits for it.
     pub fn pair() -> (Self, AckWait) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Some(sender)), AckWait(receiver))
+        (Self(Holder::One(sender)), AckWait(receiver))
     }
 
     /// No obligation (QoS 0).
     pub fn none() -> Self {
-        Self(None)
+        Self(Holder::Nobody)
+    }
+
+    /// True when somebody waits for it.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        !matches!(self.0, Holder::Nobody)
+    }
+
+    /// A share for somebody else: it is kept once both have accepted, and refused when one refuses.
+    pub fn share(&mut self) -> Self {
+        match std::mem::replace(&mut self.0, Holder::Nobody) {
+            Holder::Nobody => return Self::none(),
+            Holder::One(sender) => {
+                let sender = Mutex::new(Some(sender));
+                self.0 = Holder::Several(Arc::new(Several { left: 1.into(), sender }));
+            }
+            several @ Holder::Several(_) => self.0 = several,
+        }
+        let Holder::Several(several) = &self.0 else { return Self::none() };
+        several.left.fetch_add(1, Ordering::Relaxed);
+        Self(Holder::Several(Arc::clone(several)))
     }
 
     /// Says that the engine has taken responsibility for the whole batch.
-    pub fn accept(self) {
-        if let Some(sender) = self.0 {
+    pub fn accept(mut self) {
+        let sender = match std::mem::replace(&mut self.0, Holder::Nobody) {
+            Holder::Nobody => None,
+            Holder::One(sender) => Some(sender),
+            Holder::Several(several) => {
+                let last = several.left.fetch_sub(1, Ordering::AcqRel) == 1;
+                if last { several.take() } else { None }
+            }
+        };
+        if let Some(sender) = sender {
             // A receiver that is gone belongs to a connection that is gone: nobody to tell.
             sender.send(()).ok();
+        }
+    }
+}
+
+impl Drop for Ack {
+    fn drop(&mut self) {
+        if let Holder::Several(several) = &self.0 {
+            // A sender that is dropped is a refusal.
+            drop(several.take());
         }
     }
 }
@@ -168,8 +228,6 @@ impl AckWait {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
     use crate::contract::{Topic, TopicLimits};
 
@@ -192,6 +250,21 @@ mod tests {
         }
 
         async fn ready(&self) {}
+    }
+
+    #[tokio::test]
+    async fn an_obligation_of_several_is_kept_by_all_or_refused_by_one() {
+        for refuses in [None, Some(0), Some(1), Some(2)] {
+            let (mut ack, wait) = Ack::pair();
+            let shares = [ack.share(), ack.share(), ack];
+            for (n, share) in shares.into_iter().enumerate() {
+                if Some(n) != refuses {
+                    share.accept();
+                }
+            }
+            assert_eq!(wait.wait().await.is_ok(), refuses.is_none(), "{refuses:?}");
+        }
+        Ack::none().share().accept();
     }
 
     #[tokio::test]

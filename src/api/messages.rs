@@ -148,17 +148,19 @@ async fn send(api: &Api, message: Message) -> Result<u64, ApiError> {
     if api.state.ingress.try_submit(batch).is_err() {
         return Err(error::PUBLISH.with("the queue is full; try again"));
     }
-    match tokio::time::timeout(api.state.limits.accept_wait, accepted.wait()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(problem)) => return Err(error::PUBLISHING.with(problem)),
+    let taken = async {
+        accepted.wait().await?;
+        // Whether anybody has subscribed is not the caller's concern.
+        api.state.things.publish_kept(&message).await
+    };
+    match tokio::time::timeout(api.state.limits.accept_wait, taken).await {
+        Ok(Ok(_queued)) => Ok(api.state.things.message_id()),
+        Ok(Err(problem)) => Err(error::PUBLISHING.with(problem)),
         Err(_) => {
-            let text = "the engine did not answer in time; the message may be taken yet";
-            return Err(error::PUBLISHING.with(text));
+            let text = "the message was not taken in time; it may be taken yet";
+            Err(error::PUBLISHING.with(text))
         }
     }
-    // Whether anybody has subscribed is not the caller's concern.
-    let _queued = api.state.things.publish(&message);
-    Ok(api.state.things.message_id())
 }
 
 async fn rrpc(api: &Api, call: &Call) -> Answer {

@@ -24,6 +24,7 @@ use super::core::Core;
 use super::counters::add;
 use super::handshake::Greeted;
 use super::hooks::{Connected, Disconnected, Identity};
+use super::journal::Group;
 use super::outbox::Sending;
 use super::owed::{self, Answer, AnswerKind, Owed, Waiting};
 use super::route::Publication;
@@ -55,6 +56,11 @@ pub(super) enum Close {
 const NOT_ACCEPTED: Close =
     Close::Broker(Reason::IMPLEMENTATION, "the engine did not accept the messages");
 
+/// Sessions that are to keep the message cannot be written. Only over a new connection does the client
+/// send it again.
+pub(super) const NOT_KEPT: Close =
+    Close::Broker(Reason::IMPLEMENTATION, "what sessions are to keep cannot be written");
+
 /// A batch that the engine had no room for.
 pub(super) struct Refused {
     batch: Batch,
@@ -67,6 +73,8 @@ pub(super) struct Connection<IO> {
     pub version: Version,
     pub session: Arc<Session>,
     pub generation: u64,
+    /// The group of changes that ends the client's session before.
+    ended: Option<Group>,
     pub identity: Arc<Identity>,
     pub origin: Arc<Origin>,
     pub may_raise_expiry: bool,
@@ -93,6 +101,8 @@ pub(super) struct Connection<IO> {
     pub unacknowledged: usize,
     /// QoS 2 messages that were answered with PUBREC and not released with PUBREL.
     pub unreleased: usize,
+    /// SUBACKs that wait until the subscriptions are on disk. Messages wait behind them.
+    pub unconfirmed: usize,
     pub refused: Option<Refused>,
     last_seen: Instant,
     /// One and a half times the keep-alive interval.
@@ -110,6 +120,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             version: greeted.version,
             session: greeted.attached.session,
             generation: greeted.attached.generation,
+            ended: greeted.attached.ended,
             identity: greeted.identity,
             origin: greeted.origin,
             may_raise_expiry: greeted.expiry_s > 0,
@@ -129,6 +140,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             owed: VecDeque::new(),
             unacknowledged: 0,
             unreleased: 0,
+            unconfirmed: 0,
             refused: None,
             last_seen: Instant::now(),
             patience,
@@ -148,6 +160,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             self.core.route_now(&publication);
             // Not waited for: CONNACK is to be written even while the engine is full.
             self.batch.push(publication.message);
+        }
+        if self.core.stored(self.ended).await.is_err() {
+            // CONNACK would say that the session before has ended; nothing is said.
+            self.output.clear();
+            return self.finish(Close::Lost).await;
         }
         // What came together with CONNECT is looked at before the first read.
         let early = std::mem::take(&mut self.input);
@@ -174,7 +191,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         let mut moved = self.settle_owed(cx)?;
         // With enough unwritten bytes there is no room, but a takeover is still noticed.
-        let room = CHUNK.saturating_sub(self.output.len() - self.written);
+        let room = match self.unconfirmed {
+            0 => CHUNK.saturating_sub(self.output.len() - self.written),
+            _ => 0,
+        };
         moved |= self.collect(room, cx)?;
         moved |= self.write(cx)?;
         match &self.refused {
@@ -259,6 +279,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 self.answer(kind, packet_id, reason);
             }
             self.unacknowledged -= owed.answers.len();
+            self.output.extend_from_slice(&owed.packets);
+            self.packets += usize::from(!owed.packets.is_empty());
+            self.unconfirmed -= usize::from(owed.is_sub_ack);
             moved = true;
         }
         if moved && self.owed.is_empty() {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytestring::ByteString;
-use connectors::contract::{Batch, Ingress, Topic, TopicLimits};
+use connectors::contract::{AckWhen, Batch, Ingress, Topic, TopicLimits};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -33,6 +33,7 @@ pub(super) struct Core {
     pub topics: TopicLimits,
     pub payload_max: usize,
     pub pages: Pages,
+    pub ack: AckWhen,
     pub hooks: Hooks,
     pub ingress: Arc<dyn Ingress>,
     pub clock: Clock,

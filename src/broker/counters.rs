@@ -49,6 +49,10 @@ counters! {
     queued_bytes,
     /// Sessions with changes that are not on disk yet; the retained messages count as one.
     unsaved,
+    /// Groups of changes of sessions that were written.
+    commits,
+    /// Attempts to write one that failed.
+    commit_errors,
     /// Connections accepted from the listener.
     connections_accepted,
     /// Connections closed because there were too many.
@@ -71,6 +75,10 @@ counters! {
     keep_alive_timeouts,
     /// Sessions that another connection took over.
     takeovers,
+    /// Sessions that would have been one too many.
+    sessions_refused,
+    /// Sessions that have ended because their clients were absent for too long.
+    sessions_expired,
     /// Bytes read from clients.
     bytes_received,
     /// Bytes written to clients.

@@ -4,9 +4,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
-use connectors::contract::{Batch, Message, QoS, Topic, TopicError};
+use connectors::contract::{Ack, AckWhen, Batch, Message, QoS, Topic, TopicError};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -14,13 +14,14 @@ use super::codec::{
     self, AckKind, DecodeError, Disconnect, Name, Packet, Properties, Publish, Reason, SubAck,
     Subscribe, SubscribeTo, Unsubscribe, Version,
 };
-use super::connection::{Close, Connection};
+use super::connection::{Close, Connection, NOT_KEPT};
 use super::counters::add;
+use super::journal::{Group, Journal};
 use super::outbox::{Acked, Outgoing};
 use super::owed::{Answer, AnswerKind, Decision, Owed};
 use super::received::Receipt;
 use super::route::Publication;
-use super::session::Wakers;
+use super::session::{Pushed, Wakers};
 use super::sessions::Leave;
 use super::trie::{Publisher, Subscription, Terms, Wanted};
 
@@ -34,6 +35,8 @@ struct Round {
     /// Messages for the engine, and the bytes of their payloads.
     received: usize,
     payload_bytes: usize,
+    /// The last group of changes that something of it is written with.
+    group: Option<Group>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
@@ -79,10 +82,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             waker.wake();
         }
         if !round.acknowledged.is_empty() {
-            let (generation, mut releases) = (self.generation, Vec::new());
-            self.session.acknowledge(generation, &round.acknowledged, &self.core, &mut releases);
-            for (packet_id, reason) in releases {
-                self.answer(AckKind::PubRel, packet_id, reason);
+            let (generation, mut unknown) = (self.generation, Vec::new());
+            self.session.acknowledge(generation, &round.acknowledged, &self.core, &mut unknown);
+            for packet_id in unknown {
+                self.answer(AckKind::PubRel, packet_id, Reason::PACKET_ID_NOT_FOUND);
             }
         }
         let answers = std::mem::take(&mut self.answers);
@@ -107,7 +110,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         };
         let decision = accepted.map(|accepted| Box::pin(accepted.wait()) as Decision);
         let repeated = std::mem::take(&mut self.repeated);
-        self.owed.push_back(Owed { decision, repeated, answers });
+        let stored = self.until_stored(round.group);
+        let (packets, is_sub_ack) = (Vec::new(), false);
+        self.owed.push_back(Owed { decision, stored, repeated, answers, packets, is_sub_ack });
         if let Some(batch) = batch {
             self.offer(batch);
         }
@@ -144,9 +149,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             }
             Packet::PubRel(ack) => {
                 self.unreleased = self.unreleased.saturating_sub(1);
-                let known = self.session.release(self.generation, ack.packet_id, &self.core);
-                let reason = if known { Reason::SUCCESS } else { Reason::PACKET_ID_NOT_FOUND };
-                self.answer(AckKind::PubComp, ack.packet_id, reason);
+                match self.session.release(self.generation, ack.packet_id, &self.core) {
+                    None => {
+                        let reason = Reason::PACKET_ID_NOT_FOUND;
+                        self.answer(AckKind::PubComp, ack.packet_id, reason);
+                    }
+                    // Before, the identifier might stand for the old message again after a crash.
+                    Some(group) => {
+                        let (reason, properties) = (Reason::SUCCESS, Properties::default());
+                        let done = codec::Ack { packet_id: ack.packet_id, reason, properties };
+                        self.answer_stored(group, &Packet::PubComp(done));
+                    }
+                }
                 Ok(())
             }
             Packet::Subscribe(subscribe) => self.subscribe(subscribe),
@@ -179,11 +193,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             None
         };
         let mut is_routed = false;
+        // The identifier and what subscribers get: never one of them without the other.
+        let core = (qos == 2).then(|| Arc::clone(&self.core));
+        let whole = core.as_ref().and_then(|core| core.whole());
         if qos == 2 {
-            match self.session.receive(self.generation, packet_id, refusal.is_some()) {
+            let refused = refusal.is_some();
+            let (receipt, group) =
+                self.session.receive(self.generation, packet_id, refused, &self.core);
+            round.group = round.group.max(group);
+            match receipt {
                 Receipt::New => {}
                 Receipt::Routed => is_routed = true,
                 receipt => {
+                    // The first time it may not have come as far as the disk.
+                    round.group = round.group.max(self.core.journal.as_ref().map(Journal::latest));
                     self.answer_again(packet_id, receipt);
                     return Ok(());
                 }
@@ -196,32 +219,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             self.owe(qos, packet_id, reason, false);
             return Ok(());
         }
-        let publication = Publication::new(
-            Message {
-                topic,
-                payload,
-                id: 0,
-                received_ms: self.core.now_ms(),
-                device: self.identity.device.clone(),
-                qos: QoS::try_from(qos).unwrap_or(QoS::ExactlyOnce),
-                retain,
-                properties: None,
-                headers: None,
-                origin: Arc::clone(&self.origin),
-                hops: 0,
-                position: None,
-            },
-            properties,
-        );
+        let publication = self.publication(qos, retain, topic, payload, properties);
         let mut reason = Reason::SUCCESS;
         if !is_routed {
             let echoes = self.core.hooks.acl.echoes(&self.identity, &publication.message.topic);
             let from = Publisher { session: self.session.number, echoes };
             let delivered = self.core.route(&publication, from, &mut round.wakers);
+            if delivered.refused {
+                if qos == 2 {
+                    self.session.forget(std::iter::once(packet_id), &self.core);
+                }
+                return Err(NOT_KEPT);
+            }
+            round.group = round.group.max(delivered.group);
             if delivered.not_retained {
                 reason = Reason::QUOTA_EXCEEDED;
             }
         }
+        drop(whole);
         self.owe(qos, packet_id, reason, true);
         round.payload_bytes += publication.message.payload.len();
         self.batch.push(publication.message);
@@ -237,6 +252,32 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             true => Err(self.wrong(Reason::RECEIVE_MAXIMUM, "more than the receive maximum")),
             false => Ok(()),
         }
+    }
+
+    /// A message of the client with what only MQTT knows of it.
+    fn publication(
+        &self,
+        qos: u8,
+        retain: bool,
+        topic: Topic,
+        payload: Bytes,
+        properties: Properties,
+    ) -> Publication {
+        let message = Message {
+            topic,
+            payload,
+            id: 0,
+            received_ms: self.core.now_ms(),
+            device: self.identity.device.clone(),
+            qos: QoS::try_from(qos).unwrap_or(QoS::ExactlyOnce),
+            retain,
+            properties: None,
+            headers: None,
+            origin: Arc::clone(&self.origin),
+            hops: 0,
+            position: None,
+        };
+        Publication::new(message, properties)
     }
 
     /// Remembers what a message is to be answered with. `asked`: the engine has it.
@@ -308,17 +349,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Close> {
         let id = subscribe.properties.number(Name::SubscriptionId);
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let mut stored = None;
         for (at, to) in subscribe.filters.iter().enumerate() {
             let outcome = match at < self.core.limits.filters_per_packet {
                 true => self.subscribe_to(to, id)?,
                 false => Err(Reason::QUOTA_EXCEEDED),
             };
-            if let Err(reason) = outcome {
+            if let Err(reason) = &outcome {
                 let (client, filter) = (&*self.identity.client_id, &*to.filter);
                 tracing::debug!(client, filter, ?reason, "a subscription is refused");
             }
             reasons.push(match (outcome, self.version) {
-                (Ok(qos), _) => Reason(qos.level()),
+                (Ok((qos, group)), _) => {
+                    stored = stored.max(group);
+                    Reason(qos.level())
+                }
                 (Err(reason), Version::V5) => reason,
                 (Err(_), Version::V311) => Reason::UNSPECIFIED,
                 // MQTT 3.1 §3.9 has no refusal: the client is told that all is well and gets nothing.
@@ -327,16 +372,37 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         }
         let packet_id = subscribe.packet_id;
         let ack = SubAck { packet_id, reasons, properties: Properties::default() };
-        self.say(&Packet::SubAck(ack));
+        self.answer_stored(stored, &Packet::SubAck(ack));
         Ok(())
     }
 
-    /// One topic filter: the granted QoS or why not.
+    /// Writes a packet once what it confirms is on disk.
+    fn answer_stored(&mut self, group: Option<Group>, packet: &Packet) {
+        let Some(stored) = self.until_stored(group) else {
+            return self.say(packet);
+        };
+        let mut packets = Vec::new();
+        codec::encode(packet, self.version, &mut packets);
+        let is_sub_ack = matches!(packet, Packet::SubAck(_));
+        self.unconfirmed += usize::from(is_sub_ack);
+        self.owed.push_back(Owed::packets(packets, is_sub_ack, stored));
+    }
+
+    /// `None` when there is nothing to wait for.
+    fn until_stored(&self, group: Option<Group>) -> Option<Decision> {
+        let group = group.filter(|_| self.core.ack == AckWhen::Durable)?;
+        let (mut ack, stored) = Ack::pair();
+        self.core.hold(Some(group), &mut ack);
+        ack.accept();
+        Some(Box::pin(stored.wait()))
+    }
+
+    /// One topic filter: the granted QoS and what it is written with, or why not.
     fn subscribe_to(
         &self,
         to: &SubscribeTo,
         id: Option<u32>,
-    ) -> Result<Result<QoS, Reason>, Close> {
+    ) -> Result<Result<(QoS, Option<Group>), Reason>, Close> {
         let Ok(wanted) = Wanted::parse(&to.filter, self.core.topics) else {
             return Ok(Err(Reason::FILTER_INVALID));
         };
@@ -351,8 +417,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let (no_local, retain_as_published) = (to.no_local, to.retain_as_published);
         let terms = Terms { qos, id, no_local, retain_as_published };
         let subscription = Subscription { session: Arc::clone(&self.session), terms };
-        let is_new = match self.core.subscribe(self.generation, &to.filter, &wanted, subscription) {
-            Ok(is_new) => is_new,
+        let subscribed = self.core.subscribe(self.generation, &to.filter, &wanted, subscription);
+        let (is_new, group) = match subscribed {
+            Ok(subscribed) => subscribed,
             Err(reason) => return Ok(Err(reason)),
         };
         let wants_retained = match to.retain_handling {
@@ -360,44 +427,53 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             1 => is_new,
             _ => false,
         };
+        let mut group = group;
         if wants_retained && wanted.group.is_none() {
-            self.queue_retained(&wanted, qos, id);
+            // They come once: they are as safe as the subscription.
+            group = group.max(self.queue_retained(&wanted, qos, id));
         }
-        Ok(Ok(qos))
+        Ok(Ok((qos, group)))
     }
 
     /// Queues the retained messages for a filter; they are written after SUBACK, which is in the
     /// buffer before the queue is looked at again.
-    fn queue_retained(&self, wanted: &Wanted, qos: QoS, id: Option<u32>) {
+    fn queue_retained(&self, wanted: &Wanted, qos: QoS, id: Option<u32>) -> Option<Group> {
         let found = {
             let kept = self.core.retained.read().unwrap_or_else(PoisonError::into_inner);
             kept.find(&wanted.filter, self.core.now_ms())
         };
-        let mut wakers = Wakers::new();
+        let (mut wakers, mut group) = (Wakers::new(), None);
         for routed in found {
             let ids = id.into_iter().collect();
             let qos = qos.min(routed.qos);
             let outgoing = Outgoing { qos, routed, retain: true, ids, shared: None };
-            self.session.push(outgoing, &self.core, &mut wakers);
+            if let Pushed::Queued(with) = self.session.push(outgoing, &self.core, &mut wakers) {
+                group = group.max(with);
+            }
         }
         wakers.into_iter().for_each(std::task::Waker::wake);
+        group
     }
 
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Close> {
+        let mut stored = None;
         let end = |filter: &ByteString| match self.core.unsubscribe(
             &self.session,
             self.generation,
             filter,
         ) {
-            true => Reason::SUCCESS,
-            false => Reason::NO_SUBSCRIPTION_EXISTED,
+            Some(group) => {
+                stored = stored.max(group);
+                Reason::SUCCESS
+            }
+            None => Reason::NO_SUBSCRIPTION_EXISTED,
         };
         let ack = SubAck {
             packet_id: unsubscribe.packet_id,
             reasons: unsubscribe.filters.iter().map(end).collect(),
             properties: Properties::default(),
         };
-        self.say(&Packet::UnsubAck(ack));
+        self.answer_stored(stored, &Packet::UnsubAck(ack));
         Ok(())
     }
 

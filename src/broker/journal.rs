@@ -1,48 +1,81 @@
 //! What has changed since it was last written: sessions that are kept, their messages, retained messages;
-//! and the task that writes it, in groups.
+//! and who waits until it is on disk.
 //!
 //! Changes are found by comparing when it is time to write, so that what comes and goes in between is never
-//! written, and a store that is slow or fails costs no memory.
+//! written, and a store that is slow or fails costs no memory. They are written in groups, one after the
+//! other and each as a whole (`commits` does). Who has acknowledged nothing yet holds his obligation here
+//! until the group is on disk that what he brought belongs to.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 
 use bytestring::ByteString;
-use connectors::contract::Shutdown;
+use connectors::contract::{Ack, Shutdown, ShutdownHandle, shutdown};
 use tokio::sync::Notify;
 
-use super::core::Core;
 use super::counters::{Counters, add};
 use super::outbox::Difference;
 use super::retained::Retention;
 use super::session::{Session, Subscribed};
 use super::store::Store;
 
-/// How long changes are gathered before they are written.
-const WRITE_EVERY: Duration = Duration::from_millis(200);
+/// The number of a group of changes that are written together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group(u64);
 
-/// How long a store that has failed is left alone.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// How often the last changes are tried when the broker stops.
-const LAST_TRIES: usize = 3;
-
-/// What is to be written, and where.
+/// What is to be written, where, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Journal {
-    store: Store,
-    changed: Mutex<Changed>,
-    wake: Notify,
+    pub store: Store,
+    /// The group that was taken and is not on disk yet. Who has this writes.
+    pub pen: tokio::sync::Mutex<Option<Taken>>,
+    open: Mutex<Open>,
+    /// Held for reading around changes that belong into one group, although they are of several sessions.
+    whole: RwLock<()>,
+    failing: AtomicBool,
+    /// Told when something has changed.
+    pub noted: Notify,
+    /// Told when somebody waits.
+    pub urgent: Notify,
+    closing: ShutdownHandle,
+    closed: Shutdown,
 }
 
-#[derive(Debug, Default)]
-struct Changed {
+/// The group that is open, and those who wait for it or for the one before.
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    /// The last that is on disk.
+    durable: u64,
     /// Each at most once.
     sessions: Vec<Weak<Session>>,
     /// Sessions that the store has, and that are over.
     ended: Vec<u64>,
     retained: bool,
+    waiting: Vec<(Group, Ack)>,
+    trouble: Option<String>,
+    /// Nothing is written any more.
+    closed: bool,
+}
+
+/// What has changed, by name.
+#[derive(Debug)]
+pub(super) struct Noted {
+    pub group: Group,
+    pub sessions: Vec<Weak<Session>>,
+    pub ended: Vec<u64>,
+    pub retained: bool,
+}
+
+/// A group as it is written.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub group: Group,
+    pub changes: Vec<Change>,
+    /// Sessions that send something once it is on disk.
+    pub held: Vec<Arc<Session>>,
 }
 
 /// A session without its messages.
@@ -55,7 +88,7 @@ pub(super) struct SessionRow {
     pub left_ms: Option<u64>,
     /// Packet identifiers of QoS 2 messages that the engine has accepted and the client not released.
     pub received: Vec<u16>,
-    /// Those of messages that subscribers have and the engine has refused.
+    /// Those of messages that subscribers have and the engine has not accepted.
     pub routed: Vec<u16>,
     /// With the text of their filters.
     pub subscriptions: Vec<(ByteString, Subscribed)>,
@@ -73,139 +106,166 @@ pub(super) enum Change {
 
 impl Journal {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, changed: Mutex::default(), wake: Notify::new() }
+        let open = Open {
+            number: 1,
+            durable: 0,
+            sessions: Vec::new(),
+            ended: Vec::new(),
+            retained: false,
+            waiting: Vec::new(),
+            trouble: None,
+            closed: false,
+        };
+        let (closing, closed) = shutdown();
+        Self {
+            store,
+            pen: tokio::sync::Mutex::default(),
+            open: Mutex::new(open),
+            whole: RwLock::default(),
+            failing: AtomicBool::new(false),
+            noted: Notify::new(),
+            urgent: Notify::new(),
+            closing,
+            closed,
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Changed> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session has changed that is not listed.
-    pub(super) fn note_session(&self, session: Weak<Session>, counters: &Counters) {
-        self.lock().sessions.push(session);
+    /// A session has changed that is not listed. Returns the group that it is written with.
+    pub(super) fn note_session(&self, session: Weak<Session>, counters: &Counters) -> Group {
+        let group = {
+            let mut open = self.lock();
+            open.sessions.push(session);
+            Group(open.number)
+        };
         add(&counters.unsaved, 1);
-        self.wake.notify_one();
+        self.noted.notify_one();
+        group
     }
 
     /// A session is over that the store has.
-    pub(super) fn note_end(&self, number: u64, counters: &Counters) {
-        self.lock().ended.push(number);
+    pub(super) fn note_end(&self, number: u64, counters: &Counters) -> Group {
+        let group = {
+            let mut open = self.lock();
+            open.ended.push(number);
+            Group(open.number)
+        };
         add(&counters.unsaved, 1);
-        self.wake.notify_one();
+        self.noted.notify_one();
+        group
     }
 
     /// A retained message has changed.
-    pub(super) fn note_retained(&self, counters: &Counters) {
-        if !std::mem::replace(&mut self.lock().retained, true) {
-            add(&counters.unsaved, 1);
-        }
-        self.wake.notify_one();
-    }
-}
-
-impl Changed {
-    fn count(&self) -> usize {
-        self.sessions.len() + self.ended.len() + usize::from(self.retained)
-    }
-}
-
-impl Core {
-    /// Writes what changes until told to stop, and then once more. What cannot be written is tried again.
-    pub(super) async fn write_behind(self: Arc<Self>, mut stop: Shutdown) {
-        let Some(journal) = &self.journal else { return };
-        let mut last = false;
-        while !last {
-            tokio::select! {
-                () = stop.wait() => last = true,
-                () = journal.wake.notified() => tokio::select! {
-                    () = stop.wait() => last = true,
-                    () = tokio::time::sleep(WRITE_EVERY) => {}
-                },
-            }
-            let changes = self.changes(journal);
-            let mut failures = 0;
-            while let Err(error) = journal.store.write(&changes).await {
-                failures += 1;
-                if failures == 1 {
-                    let count = changes.len();
-                    tracing::error!("cannot write {count} changes of MQTT sessions: {error}");
-                }
-                if last && failures >= LAST_TRIES {
-                    tracing::error!("{} changes of MQTT sessions are lost", changes.len());
-                    return;
-                }
-                tokio::select! {
-                    () = stop.wait(), if !last => {
-                        last = true;
-                        failures = 0;
-                    }
-                    () = tokio::time::sleep(RETRY_AFTER) => {}
-                }
-            }
-            if failures > 0 {
-                tracing::info!("changes of MQTT sessions are written again");
-            }
-            let left = journal.lock().count();
-            self.counters.unsaved.store(left as u64, Ordering::Relaxed);
-        }
-    }
-
-    /// Writes what has changed since the broker has stopped, and closes the file.
-    pub(super) async fn save(&self) {
-        let Some(journal) = &self.journal else { return };
-        let changes = self.changes(journal);
-        for attempt in 1..=LAST_TRIES {
-            match journal.store.write(&changes).await {
-                Ok(()) => break,
-                Err(error) if attempt == LAST_TRIES => {
-                    let count = changes.len();
-                    tracing::error!("{count} changes of MQTT sessions are lost: {error}");
-                }
-                Err(_) => tokio::time::sleep(RETRY_AFTER).await,
-            }
-        }
-        journal.store.close().await;
-    }
-
-    /// What is to be written now. It is taken for written, so that the caller must not lose it.
-    fn changes(&self, journal: &Journal) -> Vec<Change> {
-        let changed = {
-            let mut changed = journal.lock();
-            self.counters.unsaved.store(changed.count() as u64, Ordering::Relaxed);
-            std::mem::take(&mut *changed)
+    pub(super) fn note_retained(&self, counters: &Counters) -> Group {
+        let (group, known) = {
+            let mut open = self.lock();
+            (Group(open.number), std::mem::replace(&mut open.retained, true))
         };
-        // The ends first: a client's new session takes the place of the old one.
-        let mut changes: Vec<_> = changed.ended.into_iter().map(Change::End).collect();
-        let mut differences = Vec::new();
-        for session in changed.sessions.iter().filter_map(Weak::upgrade) {
-            let mut state = session.lock();
-            state.saved.listed = false;
-            if state.ended {
-                continue;
-            }
-            if state.saved.changed || !state.saved.exists {
-                state.saved.changed = false;
-                state.saved.exists = true;
-                let subscriptions = state.subscriptions.iter();
-                changes.push(Change::Session(SessionRow {
-                    number: session.number,
-                    client_id: session.client_id.clone(),
-                    expiry_s: state.expiry_s,
-                    left_ms: state.saved.left_ms,
-                    received: state.received.accepted().to_vec(),
-                    routed: state.received.routed().to_vec(),
-                    subscriptions: subscriptions.map(|(f, s)| (f.clone(), s.clone())).collect(),
-                }));
-            }
-            state.outbox.differences(&mut differences);
-            drop(state);
-            let of_session = |difference| Change::Message(session.number, difference);
-            changes.extend(differences.drain(..).map(of_session));
+        add(&counters.unsaved, usize::from(!known));
+        self.noted.notify_one();
+        group
+    }
+
+    /// What has changed until now is written with this group, or before it.
+    pub(super) fn latest(&self) -> Group {
+        Group(self.lock().number)
+    }
+
+    /// Holds a share of an obligation until a group is on disk, and refuses it when that fails.
+    pub(super) fn hold(&self, group: Group, ack: &mut Ack) {
+        if !ack.is_awaited() {
+            return;
         }
-        if changed.retained {
-            let mut retained = self.retained.write().unwrap_or_else(PoisonError::into_inner);
-            changes.extend(retained.differences().into_iter().map(Change::Retained));
+        let mut open = self.lock();
+        if group.0 <= open.durable {
+            return;
         }
-        changes
+        let share = ack.share();
+        if open.closed || open.trouble.is_some() {
+            return drop(share);
+        }
+        open.waiting.push((group, share));
+        drop(open);
+        self.urgent.notify_one();
+    }
+
+    /// Around changes that must not come into different groups. Not to be taken twice.
+    pub(super) fn whole(&self) -> RwLockReadGuard<'_, ()> {
+        self.whole.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While a group is taken: no change is half done.
+    pub(super) fn still(&self) -> RwLockWriteGuard<'_, ()> {
+        self.whole.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has changed since the last call, as the next group.
+    pub(super) fn take(&self) -> Noted {
+        let mut open = self.lock();
+        let group = Group(open.number);
+        open.number += 1;
+        Noted {
+            group,
+            sessions: std::mem::take(&mut open.sessions),
+            ended: std::mem::take(&mut open.ended),
+            retained: std::mem::take(&mut open.retained),
+        }
+    }
+
+    /// Nothing can be written at present, and those who wait for that are refused. True when that is new.
+    pub(super) fn fail(&self, trouble: String) -> bool {
+        self.failing.store(true, Ordering::Relaxed);
+        let mut open = self.lock();
+        let is_new = open.trouble.replace(trouble).is_none();
+        let refused = std::mem::take(&mut open.waiting);
+        drop(open);
+        drop(refused);
+        is_new
+    }
+
+    /// A group is on disk. True when writing has failed until now.
+    pub(super) fn finish(&self, group: Group, unsaved: &AtomicU64) -> bool {
+        let mut open = self.lock();
+        open.durable = group.0;
+        let was_failing = open.trouble.take().is_some();
+        let (done, rest) =
+            std::mem::take(&mut open.waiting).into_iter().partition(|(of, _)| *of <= group);
+        open.waiting = rest;
+        let left = open.sessions.len() + open.ended.len() + usize::from(open.retained);
+        unsaved.store(left as u64, Ordering::Relaxed);
+        drop(open);
+        self.failing.store(false, Ordering::Relaxed);
+        let done: Vec<(Group, Ack)> = done;
+        done.into_iter().for_each(|(_, ack)| ack.accept());
+        was_failing
+    }
+
+    /// True while nothing can be written.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing can be written at present.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.lock().trouble.clone()
+    }
+
+    /// Who writes ends; what is noted from now on is lost, and who waits for it is refused.
+    pub(super) fn close(&self) {
+        let waiting = {
+            let mut open = self.lock();
+            open.closed = true;
+            std::mem::take(&mut open.waiting)
+        };
+        drop(waiting);
+        self.closing.stop();
+    }
+
+    /// Told when it is closed.
+    pub(super) fn closed(&self) -> Shutdown {
+        self.closed.clone()
     }
 }

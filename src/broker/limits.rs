@@ -15,7 +15,7 @@ pub struct Limits {
     /// at once. Many devices can share an address; the last eighth of all connections is for addresses
     /// with few clients that have not been let in yet.
     pub connections_per_address: usize,
-    /// Sessions, those of absent clients included; one more is refused with CONNACK.
+    /// Sessions, those of absent clients included; one more is refused with CONNACK and counted.
     pub sessions: usize,
     /// Milliseconds from the accepted connection to a complete CONNECT and its authentication.
     pub connect_timeout_ms: u64,
@@ -51,7 +51,8 @@ pub struct Limits {
     /// Topic filters in one SUBSCRIBE or UNSUBSCRIBE.
     pub filters_per_packet: usize,
     /// Seconds that the session of an absent client is kept at most; sessions of MQTT 3 clients
-    /// without Clean Session are kept as long as this.
+    /// without Clean Session, which cannot say how long, are kept as long as this. Then it ends with
+    /// all that waits in it.
     pub session_expiry_s: u32,
     /// Retained messages.
     pub retained_messages: usize,
@@ -81,7 +82,7 @@ impl Default for Limits {
             queue_bytes_total: 256 << 20,
             subscriptions: 1_000,
             filters_per_packet: 100,
-            session_expiry_s: 86_400,
+            session_expiry_s: 7 * 86_400,
             retained_messages: 100_000,
             retained_bytes: 64 << 20,
             close_timeout_ms: 3_000,

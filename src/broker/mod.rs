@@ -1,14 +1,16 @@
 //! The embedded MQTT broker: MQTT 3.1, 3.1.1 and 5.0 on one port, QoS 0 to 2.
 //!
 //! A connection hands what it reads to the contract's `Ingress` and sends PUBACK or PUBREC
-//! only when the engine has accepted it; beside that, messages go from topic to subscribers without the engine.
-//! Sessions and retained messages are in memory, and written behind to a file that the next run reads.
+//! only when the engine has accepted it, and when what kept sessions are to get of it is on disk; beside that,
+//! messages go from topic to subscribers without the engine.
+//! Sessions and retained messages are in memory, and in a file that the next run reads.
 //! The broker knows no rule. It speaks over TCP, TLS and WebSocket; whoever has
 //! another stream passes it to [`Broker::serve_stream`].
 
 mod aliases;
 pub mod client;
 pub mod codec;
+mod commits;
 mod connection;
 mod core;
 mod counters;

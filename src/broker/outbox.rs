@@ -79,7 +79,19 @@ struct Unacked {
     key: u64,
     /// The store has it in an earlier state.
     changed: bool,
+    /// It is being written as it is, or as it was.
+    writing: bool,
+    /// The client may have got it.
+    tried: bool,
     outgoing: Option<Outgoing>,
+}
+
+impl Unacked {
+    /// Something of QoS 2 that is not on disk as it is.
+    fn is_held(&self) -> bool {
+        let exactly_once = |outgoing: &Outgoing| outgoing.qos == QoS::ExactlyOnce;
+        (self.changed || self.writing) && self.outgoing.as_ref().is_none_or(exactly_once)
+    }
 }
 
 /// A difference between an outbox and what the store has of it.
@@ -98,6 +110,8 @@ pub(super) struct Outbox {
     inflight: VecDeque<Unacked>,
     /// How many of `inflight`, from the front, were sent over the present connection.
     sent: usize,
+    /// Numbers of messages whose PUBREC is to be answered, in its order.
+    releasing: VecDeque<u64>,
     next_seq: u64,
     last_key: u64,
     bytes: usize,
@@ -136,7 +150,8 @@ impl Outbox {
         match (seq, outgoing) {
             (Some(seq), outgoing) => {
                 self.next_seq = self.next_seq.max(seq + 1);
-                self.inflight.push_back(Unacked { seq, key, changed: false, outgoing });
+                let (changed, writing, tried) = (false, false, true);
+                self.inflight.push_back(Unacked { seq, key, changed, writing, tried, outgoing });
             }
             (None, Some(outgoing)) => self.queue.push_back(Queued { key, outgoing }),
             (None, None) => self.gone.push(key),
@@ -152,6 +167,7 @@ impl Outbox {
     /// A new connection: what is not settled is sent again.
     pub(super) fn rewind(&mut self) {
         self.sent = 0;
+        self.releasing.clear();
     }
 
     /// Drops what is only for a client that is there; returns how many and their bytes.
@@ -190,85 +206,143 @@ impl Outbox {
     }
 
     /// Moves about `room` bytes of messages to `batch` and returns the bytes that no longer wait, and
-    /// whether there is something new for the store.
+    /// whether there is something new for the store. With `keeps`, nothing of QoS 2 goes out before the
+    /// store has its packet identifier, and no PUBREL before the store knows of the PUBREC: after a crash
+    /// the client would take the message for another one.
     pub(super) fn hand_out(
         &mut self,
         window: Window,
         room: usize,
+        keeps: bool,
         core: &Core,
         batch: &mut Vec<Sending>,
     ) -> (usize, bool) {
-        let (mut taken, mut released, mut changed) = (0, 0, false);
-        while taken < room && self.sent < self.inflight.len() && self.sent < window.messages {
-            let Unacked { seq, outgoing, .. } = &self.inflight[self.sent];
-            let packet_id = packet_id(*seq);
-            match outgoing.clone() {
+        let (before, mut taken, mut changed) = (self.bytes, 0, false);
+        if room > 0 {
+            self.hand_out_releases(keeps, batch);
+        }
+        while taken < room {
+            if self.sent == self.inflight.len() {
+                let Some(queued) = self.next(window, core, &mut changed) else { break };
+                if queued.outgoing.qos.is_acknowledged() {
+                    self.number(queued);
+                    changed = true;
+                    continue;
+                }
+                taken += queued.outgoing.routed.size;
+                self.bytes -= queued.outgoing.routed.size;
+                let (outgoing, packet_id, dup) = (queued.outgoing, 0, false);
+                batch.push(Sending::Message { outgoing, packet_id, dup });
+                continue;
+            }
+            if self.sent >= window.messages {
+                break;
+            }
+            let unacked = &mut self.inflight[self.sent];
+            if keeps && unacked.is_held() {
+                // All that may follow gets its number now, so that one write serves it.
+                changed |= self.number_ahead(window, core);
+                break;
+            }
+            let (packet_id, dup) = (packet_id(unacked.seq), unacked.tried);
+            match unacked.outgoing.clone() {
+                Some(outgoing) if !dup && outgoing.is_expired(core) => {
+                    add(&core.counters.dropped_expired, 1);
+                    changed |= self.remove(self.sent) > 0;
+                    continue;
+                }
                 Some(outgoing) => {
                     taken += outgoing.routed.size;
-                    batch.push(Sending::Message { outgoing, packet_id, dup: true });
+                    batch.push(Sending::Message { outgoing, packet_id, dup });
                 }
                 None => batch.push(Sending::Release { packet_id }),
             }
+            unacked.tried = true;
             self.sent += 1;
         }
-        while taken < room && self.sent == self.inflight.len() {
-            let Some(next) = self.queue.front() else { break };
-            let reliable = next.outgoing.qos.is_acknowledged();
-            if reliable && !self.may_send(window.messages) {
-                break;
-            }
-            let Some(Queued { key, outgoing }) = self.queue.pop_front() else { break };
-            let size = outgoing.routed.size;
-            let expired = outgoing.routed.expires_ms.is_some_and(|at| at <= core.now_ms());
-            if expired || is_larger(&outgoing, window) {
-                let counters = &core.counters;
-                add(
-                    if expired { &counters.dropped_expired } else { &counters.dropped_too_large },
-                    1,
-                );
-                changed |= self.forget(key);
-                released += size;
-                continue;
-            }
-            taken += size;
-            let mut id = 0;
-            if reliable {
-                id = packet_id(self.next_seq);
-                let (seq, outgoing) = (self.next_seq, Some(outgoing.clone()));
-                self.inflight.push_back(Unacked { seq, key, changed: true, outgoing });
-                self.next_seq += 1;
-                self.sent += 1;
-                changed = true;
-            } else {
-                released += size;
-            }
-            batch.push(Sending::Message { outgoing, packet_id: id, dup: false });
-        }
-        self.bytes -= released;
-        (released, changed)
+        (before - self.bytes, changed)
     }
 
-    /// Takes an acknowledgement of the client, adds the PUBREL that it calls for to `releases`, and
-    /// returns the bytes that no longer wait.
-    pub(super) fn acknowledge(&mut self, ack: Acked, releases: &mut Vec<(u16, Reason)>) -> usize {
-        let released = match ack {
+    /// PUBRELs in the order in which PUBRECs came (MQTT-4.6.0-4).
+    fn hand_out_releases(&mut self, keeps: bool, batch: &mut Vec<Sending>) {
+        while let Some(seq) = self.releasing.front() {
+            let found = self.inflight.binary_search_by_key(seq, |unacked| unacked.seq);
+            if let Ok(at) = found {
+                if keeps && self.inflight[at].is_held() {
+                    return;
+                }
+                batch.push(Sending::Release { packet_id: packet_id(*seq) });
+            }
+            self.releasing.pop_front();
+        }
+        self.releasing.shrink_to_fit();
+    }
+
+    /// The first message of the queue that may be sent; those that never are go. `None` when it has to
+    /// wait for the client.
+    fn next(&mut self, window: Window, core: &Core, changed: &mut bool) -> Option<Queued> {
+        loop {
+            let next = self.queue.front()?;
+            let (expired, reliable) =
+                (next.outgoing.is_expired(core), next.outgoing.qos.is_acknowledged());
+            if reliable && !self.may_send(window.messages) {
+                return None;
+            }
+            if !expired && !is_larger(&next.outgoing, window) {
+                return self.queue.pop_front();
+            }
+            let counters = &core.counters;
+            add(if expired { &counters.dropped_expired } else { &counters.dropped_too_large }, 1);
+            let Queued { key, outgoing } = self.queue.pop_front()?;
+            self.bytes -= outgoing.routed.size;
+            *changed |= self.forget(key);
+        }
+    }
+
+    /// Gives a message its number, and so its packet identifier.
+    fn number(&mut self, Queued { key, outgoing }: Queued) {
+        let (seq, outgoing) = (self.next_seq, Some(outgoing));
+        self.next_seq += 1;
+        let (changed, writing, tried) = (true, false, false);
+        self.inflight.push_back(Unacked { seq, key, changed, writing, tried, outgoing });
+    }
+
+    /// Numbers what may follow those that are held, up to the next message of QoS 0, which keeps its
+    /// place. True when there is something new for the store.
+    fn number_ahead(&mut self, window: Window, core: &Core) -> bool {
+        let mut changed = false;
+        while self.queue.front().is_some_and(|next| next.outgoing.qos.is_acknowledged()) {
+            let Some(queued) = self.next(window, core, &mut changed) else { break };
+            if !queued.outgoing.qos.is_acknowledged() {
+                // What stood before it has expired.
+                self.queue.push_front(queued);
+                break;
+            }
+            self.number(queued);
+            changed = true;
+        }
+        changed
+    }
+
+    /// Takes an acknowledgement of the client and returns the bytes that no longer wait. What it says of
+    /// no message that was sent goes to `unknown`.
+    pub(super) fn acknowledge(&mut self, ack: Acked, unknown: &mut Vec<u16>) -> usize {
+        match ack {
             Acked::Ack(id) => self.settle(id, |qos| qos == Some(QoS::AtLeastOnce)),
             Acked::Complete(id) => self.settle(id, |qos| qos.is_none()),
             Acked::Received(id, reason) if reason.is_error() => {
                 self.settle(id, |qos| qos == Some(QoS::ExactlyOnce))
             }
-            Acked::Received(id, _) => {
-                let found = self.hand_over(id);
-                let reason = match found {
-                    Some(_) => Reason::SUCCESS,
-                    None => Reason::PACKET_ID_NOT_FOUND,
-                };
-                releases.push((id, reason));
-                found.unwrap_or(0)
-            }
-        };
-        self.bytes -= released;
-        released
+            Acked::Received(id, _) => self.hand_over(id).unwrap_or_else(|| {
+                unknown.push(id);
+                0
+            }),
+        }
+    }
+
+    /// What was asked of the store is on disk.
+    pub(super) fn stored(&mut self) {
+        self.inflight.iter_mut().for_each(|unacked| unacked.writing = false);
     }
 
     /// Where a message stands among those that were sent over the present connection. `wanted` is asked
@@ -281,11 +355,18 @@ impl Outbox {
     }
 
     fn settle(&mut self, id: u16, wanted: impl Fn(Option<QoS>) -> bool) -> usize {
-        let found = self.position(id, wanted);
-        let Some(unacked) = found.and_then(|at| self.inflight.remove(at)) else { return 0 };
+        let Some(at) = self.position(id, wanted) else { return 0 };
         self.sent -= 1;
+        self.remove(at)
+    }
+
+    /// Removes a message that was numbered and returns its bytes.
+    fn remove(&mut self, at: usize) -> usize {
+        let Some(unacked) = self.inflight.remove(at) else { return 0 };
         self.forget(unacked.key);
-        unacked.outgoing.map_or(0, |outgoing| outgoing.routed.size)
+        let size = unacked.outgoing.map_or(0, |outgoing| outgoing.routed.size);
+        self.bytes -= size;
+        size
     }
 
     /// The client has a message of QoS 2, which is dropped, its identifier not. Returns the bytes that
@@ -293,8 +374,12 @@ impl Outbox {
     fn hand_over(&mut self, id: u16) -> Option<usize> {
         let at = self.position(id, |have| have.is_none_or(|qos| qos == QoS::ExactlyOnce))?;
         let unacked = &mut self.inflight[at];
-        unacked.changed = true;
-        Some(unacked.outgoing.take().map_or(0, |outgoing| outgoing.routed.size))
+        let size = unacked.outgoing.take().map_or(0, |outgoing| outgoing.routed.size);
+        // A repetition changes nothing.
+        unacked.changed |= size > 0;
+        self.releasing.push_back(unacked.seq);
+        self.bytes -= size;
+        Some(size)
     }
 
     /// False while the client has enough unacknowledged messages, or the next packet identifier is
@@ -312,11 +397,14 @@ impl Outbox {
         key > 0
     }
 
-    /// Tells what the store does not know, and takes it for known.
-    pub(super) fn differences(&mut self, out: &mut Vec<Difference>) {
+    /// Tells what the store does not know, and takes it for known. True when something is sent once
+    /// the store has it.
+    pub(super) fn differences(&mut self, out: &mut Vec<Difference>) -> bool {
+        let mut holds = false;
         out.extend(std::mem::take(&mut self.gone).into_iter().map(Difference::Remove));
         for unacked in self.inflight.iter_mut().filter(|unacked| unacked.changed) {
-            unacked.changed = false;
+            holds |= unacked.is_held();
+            (unacked.changed, unacked.writing) = (false, true);
             let is_new = unacked.key == 0;
             if is_new {
                 self.last_key += 1;
@@ -336,6 +424,13 @@ impl Outbox {
                 out.push(Difference::Add(Entry { key: queued.key, seq: None, outgoing }));
             }
         }
+        holds
+    }
+}
+
+impl Outgoing {
+    fn is_expired(&self, core: &Core) -> bool {
+        self.routed.expires_ms.is_some_and(|at| at <= core.now_ms())
     }
 }
 

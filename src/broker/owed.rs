@@ -17,7 +17,7 @@ use super::session::Session;
 /// Something that the engine will say.
 pub(super) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What the engine will say about a batch.
+/// What the engine, or the journal, will say about a batch.
 pub(super) type Decision = Waiting<Result<(), Nacked>>;
 
 /// How a message of a client is answered.
@@ -43,10 +43,16 @@ pub(super) struct Answer {
 pub(super) struct Owed {
     /// `None` when nothing of the batch went to the engine, and when it has decided.
     pub decision: Option<Decision>,
+    /// Until what sessions keep of the batch is on disk.
+    pub stored: Option<Decision>,
     /// Messages of QoS 2 that an earlier connection has brought and that are repeated here; the engine
     /// has to decide about them as well before the answers are due.
     pub repeated: Vec<u16>,
     pub answers: Vec<Answer>,
+    /// Other packets that are due then.
+    pub packets: Vec<u8>,
+    /// One of them is SUBACK.
+    pub is_sub_ack: bool,
 }
 
 impl Owed {
@@ -74,7 +80,18 @@ impl Owed {
             ready!(session.decided(id, cx))?;
             self.repeated.pop();
         }
+        if let Some(stored) = &mut self.stored {
+            ready!(stored.as_mut().poll(cx))?;
+            self.stored = None;
+        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Packets that wait until what they confirm is on disk.
+    pub(super) fn packets(packets: Vec<u8>, is_sub_ack: bool, stored: Decision) -> Self {
+        let (repeated, answers) = (Vec::new(), Vec::new());
+        let (decision, stored) = (None, Some(stored));
+        Self { decision, stored, repeated, answers, packets, is_sub_ack }
     }
 
     /// Tells the session what the engine has decided about messages of QoS 2.
@@ -87,7 +104,8 @@ impl Owed {
             let failed = |answer: &&Answer| {
                 answer.kind == AnswerKind::ExactlyOnce && answer.reason.is_error()
             };
-            session.forget(self.answers.iter().filter(failed).map(|answer| answer.packet_id));
+            let failed = self.answers.iter().filter(failed).map(|answer| answer.packet_id);
+            session.forget(failed, core);
         }
         session.decide(self.undecided(), accepted, core);
     }

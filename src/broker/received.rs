@@ -50,9 +50,10 @@ impl Received {
         &self.accepted
     }
 
-    /// What subscribers have and the engine has refused.
-    pub(super) fn routed(&self) -> &[u16] {
-        &self.routed
+    /// What subscribers have and the engine has not accepted: after a crash it is not known whether
+    /// it has.
+    pub(super) fn routed(&self) -> Vec<u16> {
+        [self.routed.as_slice(), &self.undecided].concat()
     }
 
     /// What a message is, without noting it.

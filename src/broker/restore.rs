@@ -34,7 +34,10 @@ impl Core {
                 Some(session) => {
                     by_number.insert(number, session);
                 }
-                None => ended.push(number),
+                None => {
+                    add(&self.counters.sessions_expired, 1);
+                    ended.push(number);
+                }
             }
         }
         let limits = self.limits.clone();
@@ -70,7 +73,9 @@ impl Core {
         self.counters.retained.store(retained.len() as u64, Ordering::Relaxed);
         add(&self.counters.refused_retained, refused);
         let journal = Journal::new(store);
-        ended.into_iter().for_each(|number| journal.note_end(number, &self.counters));
+        for number in ended {
+            journal.note_end(number, &self.counters);
+        }
         journal.note_retained(&self.counters);
         self.journal = Some(journal);
         for number in cut {
@@ -84,7 +89,9 @@ impl Core {
     /// `None` when the session's time is over, or there is no room for it.
     fn restore_session(&self, row: SessionRow, now_ms: u64) -> Option<Arc<Session>> {
         let left_ms = row.left_ms.unwrap_or(now_ms);
-        let until_ms = left_ms.saturating_add(u64::from(row.expiry_s) * 1_000);
+        // The limit may be lower than it was.
+        let expiry_s = row.expiry_s.min(self.limits.session_expiry_s);
+        let until_ms = left_ms.saturating_add(u64::from(expiry_s) * 1_000);
         let left = Duration::from_millis(until_ms.saturating_sub(now_ms));
         let mut sessions = self.lock_sessions();
         if left.is_zero() || sessions.by_client.len() >= self.limits.sessions {
@@ -93,7 +100,7 @@ impl Core {
         let session = Session::new(row.number, row.client_id.clone());
         {
             let mut state = session.lock();
-            state.expiry_s = row.expiry_s;
+            state.expiry_s = expiry_s;
             state.expires = Some(Instant::now() + left);
             state.received = Received::restored(row.received, row.routed);
             state.saved.exists = true;

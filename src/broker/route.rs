@@ -13,6 +13,7 @@ use connectors::contract::{Headers, Message, QoS, Topic};
 use super::codec::{Name, Properties, Value};
 use super::core::Core;
 use super::counters::add;
+use super::journal::{Group, Journal};
 use super::outbox::Outgoing;
 use super::retained::Kept;
 use super::session::{Pushed, Session, Wakers};
@@ -27,6 +28,24 @@ pub struct Delivered {
     pub dropped: usize,
     /// It was to be retained, and there was no room.
     pub not_retained: bool,
+    /// It was queued for nobody, because what sessions are to keep cannot be written at present.
+    pub refused: bool,
+    /// The group of changes that it is written with, when some of it is to survive the process.
+    pub(super) group: Option<Group>,
+}
+
+impl Delivered {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            queued: self.queued + other.queued,
+            dropped: self.dropped + other.dropped,
+            not_retained: self.not_retained || other.not_retained,
+            refused: self.refused || other.refused,
+            group: self.group.max(other.group),
+        }
+    }
 }
 
 /// A message with what only MQTT knows of it.
@@ -192,15 +211,21 @@ impl Core {
     ) -> Delivered {
         let mut delivered = Delivered::default();
         let message = &publication.message;
-        if message.retain {
-            delivered.not_retained = self.keep(publication) == Kept::Full;
-        }
         let mut targets =
             self.trie.read().unwrap_or_else(PoisonError::into_inner).matches(&message.topic, from);
         if let Some(session) = addressee
             && targets.iter().all(|target| target.session.number != session.number)
         {
             targets.push(Target::without_subscription(session));
+        }
+        if self.must_refuse(message, &targets) {
+            delivered.refused = true;
+            return delivered;
+        }
+        if message.retain {
+            let (kept, group) = self.keep(publication);
+            delivered.not_retained = kept == Kept::Full;
+            delivered.group = group.filter(|_| message.qos.is_acknowledged());
         }
         let (mut shared, mut copied) = (None, None);
         for target in targets {
@@ -219,11 +244,22 @@ impl Core {
                 shared: target.shared,
             };
             match target.session.push(outgoing, self, wakers) {
-                Pushed::Queued => delivered.queued += 1,
+                Pushed::Queued(group) => {
+                    delivered.queued += 1;
+                    delivered.group = delivered.group.max(group);
+                }
                 Pushed::Dropped => delivered.dropped += 1,
             }
         }
         delivered
+    }
+
+    /// True when the message would be promised to somebody, and that cannot be written at present. It
+    /// comes again, and would be queued again.
+    fn must_refuse(&self, message: &Message, targets: &[Target]) -> bool {
+        let failing = self.journal.as_ref().is_some_and(Journal::is_failing);
+        let kept = |target: &Target| target.qos.is_acknowledged() && target.session.is_kept();
+        failing && message.qos.is_acknowledged() && (message.retain || targets.iter().any(kept))
     }
 
     /// Routes one message of the daemon's own and wakes who got it.
@@ -265,7 +301,7 @@ impl Core {
     }
 
     /// Keeps a retained message, or forgets the topic's when the payload is empty.
-    fn keep(&self, publication: &Publication) -> Kept {
+    fn keep(&self, publication: &Publication) -> (Kept, Option<Group>) {
         let message = &publication.message;
         let fresh = (!message.payload.is_empty()).then(|| Arc::new(publication.copied(self)));
         let mut retained = self.retained.write().unwrap_or_else(PoisonError::into_inner);
@@ -276,14 +312,13 @@ impl Core {
             }
             Some(fresh) => retained.keep(fresh, &self.limits, message.received_ms),
         };
-        if let Some(journal) = &self.journal {
-            journal.note_retained(&self.counters);
-        }
+        let note = |journal: &Journal| journal.note_retained(&self.counters);
+        let group = self.journal.as_ref().map(note);
         self.counters.retained.store(retained.len() as u64, std::sync::atomic::Ordering::Relaxed);
         drop(retained);
         if kept == Kept::Full {
             add(&self.counters.refused_retained, 1);
         }
-        kept
+        (kept, group)
     }
 }

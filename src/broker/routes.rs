@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use connectors::contract::{Batch, Ingress, Message, Origin};
 
+use super::route::Delivered;
 use super::server::BrokerHandle;
 use crate::registry::Registry;
 
@@ -88,15 +89,19 @@ impl Ingress for Routed {
         }
         let own = batch.messages.len();
         batch.messages.extend(copies.iter().cloned());
-        match self.inner.try_submit(batch) {
-            Ok(()) => {
-                let broker = self.broker.read().unwrap_or_else(PoisonError::into_inner).clone();
-                for copy in &copies {
-                    // What a client's full queue drops is counted by the broker.
-                    let _delivered = broker.as_ref().map(|broker| broker.publish(copy));
-                }
-                Ok(())
-            }
+        let mut kept = batch.ack.share();
+        let submitted = self.inner.try_submit(batch);
+        if submitted.is_ok()
+            && let Some(broker) = &*self.broker.read().unwrap_or_else(PoisonError::into_inner)
+        {
+            // What a client's full queue drops is counted by the broker.
+            let delivered = copies.iter().map(|copy| broker.publish(copy));
+            let delivered = delivered.reduce(Delivered::and).unwrap_or_default();
+            broker.hold(delivered, &mut kept);
+        }
+        kept.accept();
+        match submitted {
+            Ok(()) => Ok(()),
             Err(mut batch) => {
                 // It is offered again, and its copies are made again then.
                 batch.messages.truncate(own);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use connectors::contract::{Ingress, Message, Shutdown, TopicLimits};
+use connectors::contract::{Ack, AckWhen, Ingress, Message, Shutdown, TopicLimits};
 use futures_util::future::join_all;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -47,6 +47,9 @@ pub struct Config {
     pub payload_max: usize,
     /// Which web pages may connect over WebSocket.
     pub pages: Pages,
+    /// What PUBACK, PUBREC, PUBCOMP, SUBACK and UNSUBACK say about sessions that are kept on disk: that
+    /// they are there, or only in memory.
+    pub ack: AckWhen,
 }
 
 impl Default for Config {
@@ -56,6 +59,7 @@ impl Default for Config {
             topics: TopicLimits::default(),
             payload_max: 1 << 20,
             pages: Pages::default(),
+            ack: AckWhen::Durable,
         }
     }
 }
@@ -130,6 +134,7 @@ impl Broker {
             topics: config.topics,
             payload_max: config.payload_max,
             pages: config.pages,
+            ack: config.ack,
             hooks,
             ingress,
             clock,
@@ -150,8 +155,8 @@ impl Broker {
     }
 
     /// A broker that goes on where the last run with this file has stopped, and keeps sessions and
-    /// retained messages there. Changes are written in groups, some 200 ms after they happen, when the
-    /// broker stops, and by [`BrokerHandle::save`].
+    /// retained messages there. Changes are written in groups: at once while somebody waits for an
+    /// acknowledgement ([`Config::ack`]), else within some 200 ms. Call [`BrokerHandle::save`] at the end.
     ///
     /// # Errors
     /// A [`KeptError`] when the file cannot be read, or a newer version has written it.
@@ -201,15 +206,12 @@ impl Broker {
                 () = stop.wait() => {}
             }
         };
-        let (end, ended) = connectors::contract::shutdown();
-        let writing = tokio::spawn(Arc::clone(&self.core).write_behind(ended));
+        // It goes on until the end of everything: rules may still publish.
+        tokio::spawn(Arc::clone(&self.core).write_behind());
         tokio::join!(accepting, self.tend(shutdown.clone()));
         drop(listeners);
         self.stop().await;
-        end.stop();
-        if writing.await.is_err() {
-            tracing::error!("what was to be written of MQTT sessions is lost");
-        }
+        self.core.flush().await;
         Ok(())
     }
 
@@ -336,6 +338,21 @@ impl BrokerHandle {
     #[must_use]
     pub fn sessions(&self) -> Vec<ByteString> {
         self.core.lock_sessions().by_client.keys().cloned().collect()
+    }
+
+    /// Holds a share of an obligation until what was published is on disk, as far as sessions keep it or
+    /// it is retained, and refuses it when that cannot be written.
+    pub fn hold(&self, delivered: Delivered, ack: &mut Ack) {
+        match delivered.refused {
+            true => drop(ack.share()),
+            false => self.core.hold(delivered.group, ack),
+        }
+    }
+
+    /// Why sessions cannot be written at present.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.core.journal.as_ref().and_then(super::journal::Journal::trouble)
     }
 
     /// Writes what was published since the broker has stopped, for clients that are absent, and closes

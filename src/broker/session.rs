@@ -18,6 +18,7 @@ use super::codec::Reason;
 use super::core::Core;
 use super::counters::{add, sub};
 use super::hooks::Identity;
+use super::journal::Group;
 use super::outbox::{Acked, Outbox, Outgoing, Sending, Window};
 use super::received::{Receipt, Received};
 use super::route::Publication;
@@ -48,7 +49,8 @@ pub(super) struct Testament {
 /// What became of a message for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushed {
-    Queued,
+    /// With the group of changes that it is written with, when it is to survive.
+    Queued(Option<Group>),
     Dropped,
 }
 
@@ -80,6 +82,8 @@ pub(super) struct Left {
     pub orphans: Vec<Wanted>,
     /// Messages for other members of shared subscriptions.
     pub back: Vec<Outgoing>,
+    /// The group of changes that its end is written with, when the store has it.
+    pub group: Option<Group>,
 }
 
 /// A subscription of a session.
@@ -94,8 +98,8 @@ pub(super) struct Subscribed {
 pub(super) struct Saved {
     /// It has the session.
     pub exists: bool,
-    /// The session is listed among those that have changed.
-    pub listed: bool,
+    /// The group of changes that the session is listed in.
+    pub listed: Option<Group>,
     /// More has changed than messages.
     pub changed: bool,
     /// When the client left, in milliseconds since 1970; `None` while it is there.
@@ -188,15 +192,12 @@ impl Session {
         let (back, lost) = state.outbox.clear();
         add(&core.counters.dropped_session, lost);
         sub(&core.counters.subscriptions, state.subscriptions.len());
-        if let Some(journal) = &core.journal
-            && state.saved.exists
-        {
-            journal.note_end(self.number, &core.counters);
-        }
+        let stored = core.journal.as_ref().filter(|_| state.saved.exists);
+        let group = stored.map(|journal| journal.note_end(self.number, &core.counters));
         state.received.clear();
         let subscriptions = std::mem::take(&mut state.subscriptions);
         let orphans = subscriptions.into_values().map(|subscribed| subscribed.wanted).collect();
-        Left { orphans, back }
+        Left { orphans, back, group }
     }
 
     /// Closes the connection of the session, if there is one.
@@ -211,6 +212,11 @@ impl Session {
             }
         }
         online
+    }
+
+    /// True when the session outlives its connection, and the process.
+    pub(super) fn is_kept(&self) -> bool {
+        self.lock().expiry_s > 0
     }
 
     /// Queues a message for the client.
@@ -234,11 +240,12 @@ impl Session {
             return Pushed::Dropped;
         }
         state.outbox.push(outgoing);
-        if qos.is_acknowledged() {
-            self.touch(&mut state, core);
-        }
+        let group = match qos.is_acknowledged() {
+            true => self.touch(&mut state, core),
+            false => None,
+        };
         wakers.extend(state.waker.take());
-        Pushed::Queued
+        Pushed::Queued(group)
     }
 
     /// True when a message for the client may wait long, so that it needs memory of its own.
@@ -266,7 +273,8 @@ impl Session {
         let Some(window) = state.online.as_ref().map(|online| online.window) else {
             return Turn::Go;
         };
-        let (released, changed) = state.outbox.hand_out(window, room, core, batch);
+        let keeps = core.journal.is_some() && state.expiry_s > 0;
+        let (released, changed) = state.outbox.hand_out(window, room, keeps, core, batch);
         if changed {
             self.touch(&mut state, core);
         }
@@ -278,35 +286,52 @@ impl Session {
         Turn::Go
     }
 
-    /// Takes acknowledgements of the client, and adds the PUBRELs that they call for to `releases`.
+    /// What the session was last asked to write is on disk: what waits for that can be sent.
+    pub(super) fn stored(&self) {
+        let mut state = self.lock();
+        state.outbox.stored();
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Takes acknowledgements of the client, and adds those of no message to `unknown`.
     pub(super) fn acknowledge(
         &self,
         generation: u64,
         acks: &[Acked],
         core: &Core,
-        releases: &mut Vec<(u16, Reason)>,
+        unknown: &mut Vec<u16>,
     ) {
         let mut state = self.lock();
         if state.generation != generation {
             return;
         }
-        let released = acks.iter().map(|&ack| state.outbox.acknowledge(ack, releases)).sum();
+        let released = acks.iter().map(|&ack| state.outbox.acknowledge(ack, unknown)).sum();
         self.touch(&mut state, core);
         drop(state);
         sub(&core.counters.queued_bytes, released);
     }
 
     /// Tells what a PUBLISH of QoS 2 is, and notes a new one unless it is refused.
-    pub(super) fn receive(&self, generation: u64, id: u16, refused: bool) -> Receipt {
+    pub(super) fn receive(
+        &self,
+        generation: u64,
+        id: u16,
+        refused: bool,
+        core: &Core,
+    ) -> (Receipt, Option<Group>) {
         let mut state = self.lock();
         if state.generation != generation {
-            return Receipt::Stale;
+            return (Receipt::Stale, None);
         }
         let receipt = state.received.look(id);
+        let mut group = None;
         if matches!(receipt, Receipt::New | Receipt::Routed) && !refused {
             state.received.note(id);
+            group = self.touch_all(&mut state, core);
         }
-        receipt
+        (receipt, group)
     }
 
     /// The engine has decided about messages of QoS 2, whoever is connected by now.
@@ -322,35 +347,39 @@ impl Session {
     }
 
     /// Messages of QoS 2 are answered with an error.
-    pub(super) fn forget(&self, ids: impl Iterator<Item = u16>) {
+    pub(super) fn forget(&self, ids: impl Iterator<Item = u16>, core: &Core) {
         let mut state = self.lock();
-        ids.for_each(|id| state.received.forget(id));
-    }
-
-    /// The client's PUBREL; false when there is no such message.
-    pub(super) fn release(&self, generation: u64, id: u16, core: &Core) -> bool {
-        let mut state = self.lock();
-        let released = state.generation == generation && state.received.release(id);
-        if released {
+        let count = ids.map(|id| state.received.forget(id)).count();
+        if count > 0 {
             self.touch_all(&mut state, core);
         }
-        released
     }
 
-    /// Messages have changed: a session that is kept is written soon.
-    pub(super) fn touch(&self, state: &mut State, core: &Core) {
-        let Some(journal) = &core.journal else { return };
-        let is_kept = state.expiry_s > 0 || state.saved.exists;
-        if is_kept && !state.saved.listed && !state.ended {
-            state.saved.listed = true;
-            journal.note_session(self.me.clone(), &core.counters);
+    /// The client's PUBREL: `None` when there is no such message, else the group of changes that its end
+    /// is written with.
+    pub(super) fn release(&self, generation: u64, id: u16, core: &Core) -> Option<Option<Group>> {
+        let mut state = self.lock();
+        let released = state.generation == generation && state.received.release(id);
+        released.then(|| self.touch_all(&mut state, core))
+    }
+
+    /// Messages have changed: a session that is kept is written, with the group of changes that is
+    /// returned. `None` when nothing of it is to survive the process.
+    pub(super) fn touch(&self, state: &mut State, core: &Core) -> Option<Group> {
+        let journal = core.journal.as_ref()?;
+        let is_kept = state.expiry_s > 0;
+        if state.ended || !(is_kept || state.saved.exists) {
+            return None;
         }
+        let note = || journal.note_session(self.me.clone(), &core.counters);
+        let group = *state.saved.listed.get_or_insert_with(note);
+        is_kept.then_some(group)
     }
 
     /// More than messages has changed.
-    pub(super) fn touch_all(&self, state: &mut State, core: &Core) {
+    pub(super) fn touch_all(&self, state: &mut State, core: &Core) -> Option<Group> {
         state.saved.changed = true;
-        self.touch(state, core);
+        self.touch(state, core)
     }
 
     /// Waits until the engine has decided about a message that an earlier connection brought.

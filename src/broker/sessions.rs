@@ -3,7 +3,7 @@
 //! What is written of it is the journal's.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::codec::Reason;
 use super::core::{Core, Sessions};
 use super::counters::{add, sub};
+use super::journal::{Group, Journal};
 use super::route::Publication;
 use super::session::{Left, Online, Session, State, Subscribed, Testament};
 use super::trie::{Subscription, Wanted};
@@ -36,6 +37,9 @@ pub(super) struct Attached {
     pub present: bool,
     /// The will of the connection or session that this one displaced.
     pub will: Option<Publication>,
+    /// The group of changes that the end of the session before is written with, which the client is not
+    /// told of before.
+    pub ended: Option<Group>,
 }
 
 /// How a connection leaves its session.
@@ -51,6 +55,8 @@ impl Core {
     /// Gives a client its session (MQTT 5.0 §3.1.2.4, §3.1.4): the one that is kept, unless the
     /// client wants to start clean, else a new one. A connection that holds it loses it.
     pub(super) fn attach(&self, wish: Wish) -> Result<Attached, Reason> {
+        // The old session's end, what goes on from it to others, and the new one.
+        let _whole = self.whole();
         let mut sessions = self.lock_sessions();
         // After a kick the authenticator might say something else.
         if sessions.closing || sessions.kicks != wish.kicks {
@@ -63,6 +69,12 @@ impl Core {
             return Ok(self.resume(session, wish));
         }
         if old.is_none() && sessions.by_client.len() >= self.limits.sessions {
+            if self.counters.sessions_refused.fetch_add(1, Ordering::Relaxed) == 0 {
+                let most = self.limits.sessions;
+                tracing::warn!(
+                    "no more than {most} MQTT sessions: clients that have none are refused (limits.mqtt.sessions; absent ones end after limits.mqtt.session_expiry_s)"
+                );
+            }
             return Err(Reason::QUOTA_EXCEEDED);
         }
         let (will, left) = match &old {
@@ -80,10 +92,11 @@ impl Core {
         sessions.by_client.insert(wish.client_id, Arc::clone(&session));
         self.count_sessions(&sessions);
         drop(sessions);
+        let ended = left.group;
         if let Some(old) = old {
             self.settle_left(left, old.number);
         }
-        Ok(Attached { session, generation, present: false, will })
+        Ok(Attached { session, generation, present: false, will, ended })
     }
 
     /// A will as it is published now; its expiry starts now (MQTT 5.0 §3.1.3.2.4).
@@ -110,7 +123,7 @@ impl Core {
         state.expiry_s = wish.expiry_s;
         let generation = session.attach(&mut state, wish.online, self);
         drop(state);
-        Attached { session: Arc::clone(session), generation, present: true, will }
+        Attached { session: Arc::clone(session), generation, present: true, will, ended: None }
     }
 
     fn discard(&self, session: &Arc<Session>) -> (Option<Publication>, Left) {
@@ -131,6 +144,7 @@ impl Core {
         generation: u64,
         leave: Leave,
     ) -> Option<Option<Publication>> {
+        let _whole = self.whole();
         let mut sessions = self.lock_sessions();
         let mut state = session.lock();
         if state.generation != generation {
@@ -184,14 +198,20 @@ impl Core {
         true
     }
 
-    /// Adds a subscription; true when the session had none to that filter.
+    /// Around a change of several sessions that is written as a whole. Not to be taken twice.
+    pub(super) fn whole(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        self.journal.as_ref().map(Journal::whole)
+    }
+
+    /// Adds a subscription: whether the session had none to that filter, and the group of changes that
+    /// it is written with.
     pub(super) fn subscribe(
         &self,
         generation: u64,
         text: &str,
         wanted: &Wanted,
         subscription: Subscription,
-    ) -> Result<bool, Reason> {
+    ) -> Result<(bool, Option<Group>), Reason> {
         let session = Arc::clone(&subscription.session);
         let mut state = session.lock();
         if state.generation != generation {
@@ -212,25 +232,29 @@ impl Core {
                 (true, true)
             }
         };
-        if changed {
-            session.touch_all(&mut state, self);
-        }
+        let group = if changed { session.touch_all(&mut state, self) } else { None };
         // Under the session's lock, so that the end of the session cannot come in between.
         self.trie.write().unwrap_or_else(PoisonError::into_inner).insert(wanted, subscription);
-        Ok(is_new)
+        Ok((is_new, group))
     }
 
-    /// Removes a subscription; false when there was none.
-    pub(super) fn unsubscribe(&self, session: &Session, generation: u64, text: &str) -> bool {
+    /// Removes a subscription: `None` when there was none, else the group of changes that this is
+    /// written with.
+    pub(super) fn unsubscribe(
+        &self,
+        session: &Session,
+        generation: u64,
+        text: &str,
+    ) -> Option<Option<Group>> {
         let mut state = session.lock();
         if state.generation != generation {
-            return false;
+            return None;
         }
-        let Some(subscribed) = state.subscriptions.remove(text) else { return false };
+        let subscribed = state.subscriptions.remove(text)?;
         sub(&self.counters.subscriptions, 1);
-        session.touch_all(&mut state, self);
+        let group = session.touch_all(&mut state, self);
         self.forget(&[subscribed.wanted], session.number);
-        true
+        Some(group)
     }
 
     /// Removes the subscriptions of a session that has ended, and gives its messages to others that
@@ -313,6 +337,7 @@ impl Core {
 
     /// Does what is due for an absent client's session; returns its will when that is due.
     fn settle(&self, session: &Arc<Session>) -> Option<Publication> {
+        let _whole = self.whole();
         let mut sessions = self.lock_sessions();
         let mut state = session.lock();
         if state.online.is_some() || state.ended {
@@ -327,6 +352,7 @@ impl Core {
             will = state.will.take().map(|will| self.due(*will));
         }
         if over {
+            add(&self.counters.sessions_expired, 1);
             let left = session.end(&mut state, self);
             drop(state);
             sessions.by_client.remove(&session.client_id);

@@ -3,7 +3,7 @@
 //! It writes and reads rows; what a row means for a session is the journal's and `restore`'s.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -125,15 +125,24 @@ impl Store {
             return Ok(());
         }
         let mut group = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        for change in changes {
-            match change {
+        let mut rest = changes;
+        while let Some(first) = rest.first() {
+            let count = in_one_statement(rest);
+            let (run, behind) = rest.split_at(count);
+            match first {
                 Change::End(number) => end(*number, &mut group).await?,
                 Change::Session(row) => put_session(row, &mut group).await?,
-                Change::Message(session, difference) => {
-                    put_message(*session, difference, &mut group).await?;
-                }
+                Change::Message(session, difference) => match difference {
+                    Difference::Add(_) => add_messages(run, &mut group).await?,
+                    Difference::Remove(key) => remove(*session, *key, count, &mut group).await?,
+                    Difference::Change(Entry { outgoing: None, .. }) => {
+                        add_messages(run, &mut group).await?;
+                    }
+                    Difference::Change(entry) => number(*session, entry, count, &mut group).await?,
+                },
                 Change::Retained(retention) => put_retained(retention, &mut group).await?,
             }
+            rest = behind;
         }
         group.commit().await?;
         Ok(())
@@ -210,38 +219,71 @@ async fn put_session(row: &SessionRow, group: &mut SqliteConnection) -> Result<(
     Ok(())
 }
 
-async fn put_message(
-    session: u64,
-    difference: &Difference,
-    group: &mut SqliteConnection,
-) -> Result<(), StoreError> {
-    match difference {
-        Difference::Remove(key) => {
-            sqlx::query("DELETE FROM messages WHERE session = ? AND key = ?")
-                .bind(signed(session))
-                .bind(signed(*key))
-                .execute(group)
-                .await?;
+/// How many messages are added by one statement: the largest that fits counts.
+const ROWS: [usize; 3] = [64, 8, 1];
+
+/// How many of the changes, from the first, one statement does. Messages mostly come, are numbered and go
+/// in order, so that this is many.
+fn in_one_statement(changes: &[Change]) -> usize {
+    let Some(Change::Message(session, first)) = changes.first() else { return 1 };
+    let same = |n: usize, change: &Change| {
+        let Change::Message(of, next) = change else { return false };
+        let n = n as u64;
+        match (first, next) {
+            (Difference::Add(_), Difference::Add(_)) => true,
+            (Difference::Remove(first), Difference::Remove(key)) => {
+                of == session && *key == first + n
+            }
+            (
+                Difference::Change(Entry { key: first, seq: Some(first_seq), outgoing: Some(_) }),
+                Difference::Change(Entry { key, seq: Some(seq), outgoing: Some(_) }),
+            ) => of == session && *key == first + n && *seq == first_seq + n,
+            _ => false,
         }
-        Difference::Change(Entry { key, seq, outgoing: Some(_) }) => {
-            sqlx::query("UPDATE messages SET seq = ? WHERE session = ? AND key = ?")
-                .bind(seq.map(signed))
-                .bind(signed(session))
-                .bind(signed(*key))
-                .execute(group)
-                .await?;
-        }
-        Difference::Add(entry) | Difference::Change(entry) => {
-            let outgoing = entry.outgoing.as_ref();
-            let routed = outgoing.map(|outgoing| &outgoing.routed);
-            let ids = outgoing.map(|outgoing| outgoing.ids.as_slice()).unwrap_or_default();
-            let ids: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-            sqlx::query(
+    };
+    let most = match first {
+        Difference::Add(_) => ROWS[0],
+        _ => usize::MAX,
+    };
+    let pairs = changes.iter().enumerate().take(most);
+    let count = pairs.take_while(|(n, change)| *n == 0 || same(*n, change)).count();
+    match first {
+        Difference::Add(_) => ROWS.into_iter().find(|rows| *rows <= count).unwrap_or(1),
+        _ => count,
+    }
+}
+
+/// The statement that adds so many messages.
+fn insertion(rows: usize) -> &'static str {
+    static TEXTS: OnceLock<[String; ROWS.len()]> = OnceLock::new();
+    let texts = TEXTS.get_or_init(|| {
+        ROWS.map(|rows| {
+            let row = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            format!(
                 "INSERT OR REPLACE INTO messages (session, key, seq, qos, retain, ids, topic,
-                 payload, properties, expires_ms, published_qos)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 payload, properties, expires_ms, published_qos) VALUES {}",
+                vec![row; rows].join(", ")
             )
-            .bind(signed(session))
+        })
+    });
+    let at = ROWS.iter().position(|of| *of == rows).unwrap_or(ROWS.len() - 1);
+    &texts[at]
+}
+
+/// Writes messages as they are; as many as [`ROWS`] has.
+async fn add_messages(changes: &[Change], group: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut query = sqlx::query(insertion(changes.len()));
+    for change in changes {
+        let Change::Message(session, Difference::Add(entry) | Difference::Change(entry)) = change
+        else {
+            continue;
+        };
+        let outgoing = entry.outgoing.as_ref();
+        let routed = outgoing.map(|outgoing| &outgoing.routed);
+        let ids = outgoing.map(|outgoing| outgoing.ids.as_slice()).unwrap_or_default();
+        let ids: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        query = query
+            .bind(signed(*session))
             .bind(signed(entry.key))
             .bind(entry.seq.map(signed))
             .bind(outgoing.map_or(QoS::ExactlyOnce, |outgoing| outgoing.qos).level())
@@ -251,11 +293,42 @@ async fn put_message(
             .bind(routed.map(|routed| &*routed.payload).unwrap_or_default())
             .bind(routed.map(|routed| routed.properties.to_bytes()).unwrap_or_default())
             .bind(routed.and_then(|routed| routed.expires_ms).map(signed))
-            .bind(routed.map_or(QoS::ExactlyOnce, |routed| routed.qos).level())
-            .execute(group)
-            .await?;
-        }
+            .bind(routed.map_or(QoS::ExactlyOnce, |routed| routed.qos).level());
     }
+    query.execute(group).await?;
+    Ok(())
+}
+
+/// Removes so many messages of a session, from one on.
+async fn remove(
+    session: u64,
+    first: u64,
+    count: usize,
+    group: &mut SqliteConnection,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM messages WHERE session = ? AND key BETWEEN ? AND ?")
+        .bind(signed(session))
+        .bind(signed(first))
+        .bind(signed(first + count as u64 - 1))
+        .execute(group)
+        .await?;
+    Ok(())
+}
+
+/// Notes the numbers of so many messages of a session, from one on.
+async fn number(
+    session: u64,
+    first: &Entry,
+    count: usize,
+    group: &mut SqliteConnection,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE messages SET seq = key + ? WHERE session = ? AND key BETWEEN ? AND ?")
+        .bind(signed(first.seq.unwrap_or(0)) - signed(first.key))
+        .bind(signed(session))
+        .bind(signed(first.key))
+        .bind(signed(first.key + count as u64 - 1))
+        .execute(group)
+        .await?;
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use connectors::contract::{
-    Batch, DeliveryError, DeviceFacts, Env, FailureKind, Ingress, Message, Nacked, Promise,
-    Promised, Publisher, Shutdown, ShutdownHandle, shutdown,
+    AckWhen, Batch, DeliveryError, DeviceFacts, Env, FailureKind, Ingress, Message, Nacked,
+    Promise, Promised, Publisher, Shutdown, ShutdownHandle, shutdown,
 };
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +24,9 @@ use super::{
     things,
 };
 use crate::api;
-use crate::broker::{Broker, BrokerHandle, DeviceAccess, Hooks, Proof, Routed, StatusMessages};
+use crate::broker::{
+    Broker, BrokerHandle, Delivered, DeviceAccess, Hooks, Proof, Routed, StatusMessages,
+};
 use crate::config::{Config, DeviceAuth, in_force};
 use crate::engine::dead::{self, DeadLetters, DeadLimits};
 use crate::engine::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
@@ -78,15 +80,26 @@ struct Republisher {
 #[async_trait::async_trait]
 impl Publisher for Republisher {
     async fn publish(&self, messages: Vec<Message>) -> Result<(), DeliveryError> {
-        for message in &messages {
-            // What a client's full queue drops is counted by the broker.
-            let _delivered = self.broker.publish(message);
+        let busy = |text: String| DeliveryError::new(FailureKind::Busy, text);
+        // They would be queued again with every try.
+        if let Some(trouble) = self.broker.trouble() {
+            return Err(busy(format!("MQTT sessions cannot be written: {trouble}")));
         }
-        let (batch, accepted) = Batch::awaited(messages);
+        let (mut batch, accepted) = Batch::awaited(messages);
+        let mut delivered = Delivered::default();
+        for message in &batch.messages {
+            // What a client's full queue drops is counted by the broker.
+            delivered = delivered.and(self.broker.publish(message));
+        }
+        if delivered.refused {
+            return Err(busy("MQTT sessions cannot be written".to_owned()));
+        }
+        self.broker.hold(delivered, &mut batch.ack);
         self.ingress.submit(batch.under(Promise { internal: true, ..Promise::default() })).await;
-        accepted.wait().await.map_err(|refused: Nacked| {
-            DeliveryError::new(FailureKind::Busy, format!("{refused}; they are published again"))
-        })
+        accepted
+            .wait()
+            .await
+            .map_err(|refused: Nacked| busy(format!("{refused}; they are published again")))
     }
 }
 
@@ -492,6 +505,10 @@ async fn broker(
         topics: config.limits.topic(),
         payload_max: config.limits.payload,
         pages: pages(config)?.behind_proof(proof(config) != Proof::None),
+        ack: match config.spool.enabled {
+            true => config.promises.mqtt.ack,
+            false => AckWhen::Received,
+        },
     };
     let ingress = promised(ingress, config.promises.mqtt);
     let routed = Arc::new(Routed::new(ingress, registry.clone(), config.limits.hops));

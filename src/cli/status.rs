@@ -46,7 +46,14 @@ impl Status {
         let spool = self.engine.storage().and_then(|storage| storage.status().trouble);
         let spool = spool
             .map(|trouble| format!("the spool cannot write, nothing is acknowledged: {trouble}"));
-        self.rules.problems().into_iter().chain(spool).map(|text| hosts_only(&text)).collect()
+        let kept = self.broker.trouble();
+        let kept = kept.map(|trouble| {
+            format!(
+                "MQTT sessions cannot be written, what is for them is not acknowledged: {trouble}"
+            )
+        });
+        let all = self.rules.problems().into_iter().chain(spool).chain(kept);
+        all.map(|text| hosts_only(&text)).collect()
     }
 
     /// Rules whose actions do not work at present.
@@ -160,11 +167,9 @@ impl Status {
                 metrics::DEAD_ADDED => text.add(*metric, &[], dead.added),
                 metrics::DEAD_REPLAYED => text.add(*metric, &[], dead.replayed),
                 metrics::DEAD_DROPPED => text.add(*metric, &[], dead.dropped),
-                metrics::BROKER_CONNECTIONS
-                | metrics::BROKER_RECEIVED
-                | metrics::BROKER_SENT
-                | metrics::BROKER_CLOSED
-                | metrics::BROKER_DROPPED => self.broker_metric(&mut text, *metric),
+                metric if metric.name.starts_with("tidegate_mqtt_") => {
+                    self.broker_metric(&mut text, metric);
+                }
                 metrics::SOURCE_PROMISE => {
                     for (source, promise) in &*self.promises {
                         let ack = match promise.ack {
@@ -209,6 +214,14 @@ impl Status {
         let counts = self.broker.snapshot();
         match metric {
             metrics::BROKER_CONNECTIONS => text.add(metric, &[], counts.connections),
+            metrics::BROKER_SESSIONS => text.add(metric, &[], counts.sessions),
+            metrics::BROKER_EXPIRED => text.add(metric, &[], counts.sessions_expired),
+            metrics::BROKER_UNSAVED => text.add(metric, &[], counts.unsaved),
+            metrics::BROKER_COMMITS => text.add(metric, &[], counts.commits),
+            metrics::BROKER_ERRORS => text.add(metric, &[], counts.commit_errors),
+            metrics::BROKER_WORKS => {
+                text.add(metric, &[], u64::from(self.broker.trouble().is_none()));
+            }
             metrics::BROKER_RECEIVED => text.add(metric, &[], counts.messages_received),
             metrics::BROKER_SENT => text.add(metric, &[], counts.messages_sent),
             metrics::BROKER_CLOSED => {
@@ -225,6 +238,7 @@ impl Status {
                     ("protocol_error", counts.protocol_errors),
                     ("keep_alive", counts.keep_alive_timeouts),
                     ("takeover", counts.takeovers),
+                    ("too_many_sessions", counts.sessions_refused),
                     ("batch_refused", counts.batches_refused),
                 ] {
                     text.add(metric, &[("reason", reason)], count);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use connectors::contract::{Ingress, Message};
+use connectors::contract::{Ack, Ingress, Message};
 
 use super::run::now_ms;
 use crate::broker::BrokerHandle;
@@ -22,8 +22,10 @@ use crate::yaml::Document;
 pub(super) struct Line(pub(super) BrokerHandle);
 
 impl Downlink for Line {
-    fn publish(&self, message: &Message) -> bool {
-        self.0.publish(message).queued > 0
+    fn publish(&self, message: &Message, ack: &mut Ack) -> bool {
+        let delivered = self.0.publish(message);
+        self.0.hold(delivered, ack);
+        delivered.queued > 0
     }
 
     fn connection(&self, product_key: &str, device_name: &str) -> Option<Connection> {

@@ -73,6 +73,12 @@ metrics! {
     DEAD_REPLAYED = "counter" "tidegate_dead_letters_replayed_total": "dead letters that a replay delivered, over restarts";
     DEAD_DROPPED = "counter" "tidegate_dead_letters_dropped_total": "dead letters that the limit drove out, over restarts";
     BROKER_CONNECTIONS = "gauge" "tidegate_mqtt_connections": "MQTT clients that are connected";
+    BROKER_SESSIONS = "gauge" "tidegate_mqtt_sessions": "sessions of MQTT clients, those of absent clients included (at most limits.mqtt.sessions)";
+    BROKER_EXPIRED = "counter" "tidegate_mqtt_sessions_expired_total": "sessions that ended because their clients were absent for longer than they, or limits.mqtt.session_expiry_s, say";
+    BROKER_UNSAVED = "gauge" "tidegate_mqtt_sessions_unsaved": "sessions with changes that are not on disk yet";
+    BROKER_COMMITS = "counter" "tidegate_mqtt_sessions_commits_total": "group commits of what sessions keep and of retained messages";
+    BROKER_ERRORS = "counter" "tidegate_mqtt_sessions_errors_total": "group commits of what sessions keep that failed";
+    BROKER_WORKS = "gauge" "tidegate_mqtt_sessions_writable": "1 while what sessions keep can be written; 0 while messages for them are not acknowledged";
     BROKER_RECEIVED = "counter" "tidegate_mqtt_received_total": "MQTT messages received from clients";
     BROKER_SENT = "counter" "tidegate_mqtt_sent_total": "MQTT messages sent to clients";
     BROKER_CLOSED = "counter" "tidegate_mqtt_closed_total": "MQTT connections and batches that the broker ended or refused, by reason";

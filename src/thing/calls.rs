@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use connectors::contract::{Message, Topic};
+use connectors::contract::{Ack, Message, Topic};
 use tokio::sync::oneshot;
 
 use super::Downlink;
@@ -134,7 +134,8 @@ impl Calls {
         }
         let _due = Due { calls: self, id };
         add(&self.counts.made);
-        if !to.publish(&message) {
+        // Who waits for the answer needs no promise that the request survives.
+        if !to.publish(&message, &mut Ack::none()) {
             return Err(CallError::Busy);
         }
         match tokio::time::timeout(patience, answered).await {
@@ -230,7 +231,7 @@ mod tests {
     }
 
     impl Downlink for Line {
-        fn publish(&self, _: &Message) -> bool {
+        fn publish(&self, _: &Message, _: &mut Ack) -> bool {
             self.takes
         }
 

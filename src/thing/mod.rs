@@ -20,7 +20,7 @@ pub mod tsl;
 mod uplink;
 mod values;
 
-use connectors::contract::Message;
+use connectors::contract::{Ack, Message};
 
 pub use calls::{CALLS_MAX, CallCounts, CallError, Calls};
 pub use forwarder::{Forwarder, forward};
@@ -31,8 +31,9 @@ pub use values::{Last, WRITE_EVERY};
 /// The way to devices. The broker stands behind it.
 pub trait Downlink: Send + Sync + 'static {
     /// Sends a message to those who subscribed to its topic and to the device whose own topic it is;
-    /// false when it was queued for nobody. Never waits.
-    fn publish(&self, message: &Message) -> bool;
+    /// false when it was queued for nobody. Never waits. A share of `ack` is held until the message is on
+    /// disk for those who are to get it later.
+    fn publish(&self, message: &Message, ack: &mut Ack) -> bool;
 
     /// The connection of a device; `None` while it has none.
     fn connection(&self, product_key: &str, device_name: &str) -> Option<Connection>;

@@ -220,9 +220,14 @@ impl Things {
 
     /// Sends a request that nobody waits for, or tells rules why it was not sent.
     async fn send(&self, message: Message, product_key: &str, device_name: &str, id: u64) {
-        let (code, text) = match self.connection(product_key, device_name) {
-            Some(_) if self.publish(&message) => return,
-            Some(_) => (429, "too many requests"),
+        let queued = match self.connection(product_key, device_name) {
+            Some(_) => Some(self.publish_kept(&message).await),
+            None => None,
+        };
+        let (code, text) = match queued {
+            Some(Ok(true)) => return,
+            Some(Ok(false)) => (429, "too many requests"),
+            Some(Err(_)) => (500, "the server's store failed"),
             None if self.registry().knows_device(product_key, device_name)
                 && !self.registry().is_active(product_key, device_name) =>
             {

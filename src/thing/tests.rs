@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use connectors::contract::{Batch, Ingress, Message, Origin, Topic, TopicLimits};
+use connectors::contract::{Ack, Batch, Ingress, Message, Origin, Topic, TopicLimits};
 use serde_json::Value;
 
 use super::tsl::Model;
@@ -35,7 +35,7 @@ impl Ingress for Got {
 }
 
 impl Downlink for Got {
-    fn publish(&self, message: &Message) -> bool {
+    fn publish(&self, message: &Message, _: &mut Ack) -> bool {
         self.devices.lock().expect("lock").push(message.clone());
         true
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use connectors::contract::{Batch, Ingress, Message, Shutdown};
+use connectors::contract::{Ack, Batch, Ingress, Message, Nacked, Shutdown};
 use tokio::sync::mpsc;
 
 use super::alink::{Address, Who, quoted, stranger_id};
@@ -174,7 +174,22 @@ impl Things {
     /// Sends a message to devices; false when it was queued for nobody.
     #[must_use]
     pub fn publish(&self, message: &Message) -> bool {
-        self.inner.downlink.get().is_some_and(|downlink| downlink.publish(message))
+        self.publish_for(message, &mut Ack::none())
+    }
+
+    /// The same, once the message is on disk for those who are to get it later.
+    ///
+    /// # Errors
+    /// [`Nacked`] when that cannot be written at present.
+    pub async fn publish_kept(&self, message: &Message) -> Result<bool, Nacked> {
+        let (mut ack, kept) = Ack::pair();
+        let queued = self.publish_for(message, &mut ack);
+        ack.accept();
+        kept.wait().await.map(|()| queued)
+    }
+
+    fn publish_for(&self, message: &Message, ack: &mut Ack) -> bool {
+        self.inner.downlink.get().is_some_and(|downlink| downlink.publish(message, ack))
     }
 
     /// An id for a message that a person asked for: below 2^53.

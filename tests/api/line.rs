@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use connectors::contract::{Batch, Ingress as _, Message, Origin, Topic, TopicLimits};
+use connectors::contract::{Ack, Batch, Ingress as _, Message, Origin, Topic, TopicLimits};
 use serde_json::Value;
 use tidegate::thing::{Connection, Downlink, Forwarder};
 
@@ -43,7 +43,7 @@ fn answered(payload: &str) -> String {
 }
 
 impl Downlink for Line {
-    fn publish(&self, message: &Message) -> bool {
+    fn publish(&self, message: &Message, _: &mut Ack) -> bool {
         self.sent.lock().unwrap().push(message.clone());
         let topic = message.topic.as_str();
         let payload = String::from_utf8(message.payload.to_vec()).unwrap();

@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 use super::rig::{BOTH, Engine, Raw, START_MS, connect, kept, message, puback, text, to};
 
 /// A run of a broker with a file.
-struct Life {
-    broker: Arc<Broker>,
-    engine: Arc<Engine>,
+pub struct Life {
+    pub broker: Arc<Broker>,
+    pub engine: Arc<Engine>,
     stop: Arc<ShutdownHandle>,
     stopped: Shutdown,
     running: JoinHandle<std::io::Result<()>>,
@@ -36,11 +36,11 @@ async fn open(
 }
 
 impl Life {
-    async fn start(folder: &Path) -> Self {
+    pub async fn start(folder: &Path) -> Self {
         Self::at(folder, Limits::default(), START_MS).await
     }
 
-    async fn at(folder: &Path, limits: Limits, now_ms: u64) -> Self {
+    pub async fn at(folder: &Path, limits: Limits, now_ms: u64) -> Self {
         let (broker, engine) = open(folder, limits, now_ms).await.unwrap();
         let broker = Arc::new(broker);
         let (stop, stopped) = shutdown();
@@ -49,7 +49,7 @@ impl Life {
         Self { broker, engine, stop: Arc::new(stop), stopped, running }
     }
 
-    fn raw(&self, version: Version) -> Raw {
+    pub fn raw(&self, version: Version) -> Raw {
         let (mine, theirs) = tokio::io::duplex(1 << 20);
         let (broker, stopped) = (self.broker.clone(), self.stopped.clone());
         let peer = "10.0.0.7:5000".parse().unwrap();
@@ -57,13 +57,13 @@ impl Life {
         Raw::over(mine, version, self.stop.clone())
     }
 
-    async fn client(&self, id: &str, version: Version) -> Raw {
+    pub async fn client(&self, id: &str, version: Version) -> Raw {
         let mut raw = self.raw(version);
         raw.hello(connect(id, version)).await;
         raw
     }
 
-    async fn keeper(&self, id: &str, version: Version) -> (Raw, bool) {
+    pub async fn keeper(&self, id: &str, version: Version) -> (Raw, bool) {
         let mut raw = self.raw(version);
         let ack = raw.hello(kept(id, version)).await;
         (raw, ack.session_present)
@@ -76,21 +76,27 @@ impl Life {
         }
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.stop.stop();
         self.running.await.unwrap().unwrap();
+        self.broker.handle().save().await;
     }
 
     /// Ends without warning: what is on disk at this moment is all that the next run finds.
     async fn crash(self, folder: &Path) -> tempfile::TempDir {
         self.saved().await;
-        let copy = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-        }
-        copy
+        cut(folder)
     }
+}
+
+/// What is on disk at this moment.
+pub fn cut(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
 }
 
 fn exact(id: u16, payload: &str) -> Publish {
@@ -311,7 +317,8 @@ async fn what_is_published_after_the_end_is_saved_on_demand() {
     raw.subscribe("a", 1).await;
     raw.goodbye(Reason::SUCCESS).await;
     let handle = life.broker.handle();
-    life.end().await;
+    life.stop.stop();
+    life.running.await.unwrap().unwrap();
     let mut late = connectors::contract::Message::new(super::rig::topic("a"), "late", START_MS);
     late.qos = connectors::contract::QoS::AtLeastOnce;
     assert_eq!(handle.publish(&late).queued, 1);

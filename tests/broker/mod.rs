@@ -3,6 +3,7 @@
 //! Tests are named after the statements of the MQTT specifications that they show.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in what it calls too")]
+mod acknowledged;
 mod aliases;
 mod clients;
 mod connect;

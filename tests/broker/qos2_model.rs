@@ -211,6 +211,7 @@ impl Run {
         }
         self.stop.stop();
         (&mut self.running).await.unwrap().unwrap();
+        self.broker.handle().save().await;
         for sender in [true, false] {
             self.step_lose(sender);
         }

@@ -12,6 +12,7 @@ mod disk;
 mod folder;
 mod hostile;
 mod isolation;
+mod kept;
 mod kill;
 mod oracle;
 mod outage;
@@ -21,6 +22,7 @@ mod recorder;
 mod reload;
 mod sink;
 mod stalled;
+mod subscriber;
 
 /// The rules of most tests: everything goes to a function over HTTP and to a broker.
 fn two_rules(calls: &sink::Sink) -> String {

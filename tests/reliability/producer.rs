@@ -243,7 +243,8 @@ pub(super) fn connect(id: &str) -> Vec<u8> {
     out
 }
 
-fn push_publish(topic: &str, id: u16, payload: &[u8], out: &mut Vec<u8>) {
+/// PUBLISH of QoS 1.
+pub(super) fn push_publish(topic: &str, id: u16, payload: &[u8], out: &mut Vec<u8>) {
     out.push(0x32);
     let mut length = 4 + topic.len() + payload.len();
     loop {

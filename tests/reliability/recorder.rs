@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(super) struct Recorder {
     pub(super) oracle: Arc<Oracle>,
     /// It is to get every so manieth message of a device.
     every: AtomicU64,
+    /// Several get a share each: the order within a device is not what they see together.
+    any_order: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -76,6 +78,7 @@ impl Recorder {
             name,
             oracle: Arc::clone(oracle),
             every: AtomicU64::new(1),
+            any_order: AtomicBool::new(false),
             state: Mutex::new(state),
         })
     }
@@ -83,6 +86,16 @@ impl Recorder {
     /// Its rule wants only messages whose number divides by that.
     pub(super) fn expect_every(&self, every: u64) {
         self.every.store(every, Ordering::Relaxed);
+    }
+
+    /// Order is not looked at.
+    pub(super) fn in_any_order(&self) {
+        self.any_order.store(true, Ordering::Relaxed);
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Takes a record with its idempotency key.
@@ -114,7 +127,7 @@ impl Recorder {
         }
         state.first += 1;
         state.latencies.push(now.saturating_sub(duty.sent_us));
-        if n < state.next[device] {
+        if n < state.next[device] && !self.any_order.load(Ordering::Relaxed) {
             let after = state.next[device] - 1;
             state.wrong(format!("device {device}: {n} came after {after}"));
         }
