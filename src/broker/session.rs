@@ -128,6 +128,14 @@ pub(super) struct State {
     pub saved: Saved,
 }
 
+impl State {
+    /// False when the session has ended with its connection, or its time is over, although nobody has
+    /// tended to it yet (MQTT 5.0 §3.1.2.11.2).
+    pub(super) fn outlives_connection(&self) -> bool {
+        self.expiry_s > 0 && self.expires.is_none_or(|at| at > Instant::now())
+    }
+}
+
 impl Session {
     pub(super) fn new(number: u64, client_id: ByteString) -> Arc<Self> {
         let online = AtomicBool::new(false);

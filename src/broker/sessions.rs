@@ -65,6 +65,7 @@ impl Core {
         let old = sessions.by_client.get(&wish.client_id).cloned();
         if let Some(session) = &old
             && !wish.clean_start
+            && session.lock().outlives_connection()
         {
             return Ok(self.resume(session, wish));
         }

@@ -136,14 +136,24 @@ impl Rig {
     }
 
     pub fn with(limits: Limits, hooks: Hooks) -> Self {
+        let rig = Self::made(limits, hooks);
+        let tending = (rig.broker.clone(), rig.stopped.clone());
+        tokio::spawn(async move { tending.0.tend(tending.1).await });
+        rig
+    }
+
+    /// A broker in which nobody looks what is due.
+    pub fn untended() -> Self {
+        Self::made(Limits::default(), Hooks::default())
+    }
+
+    fn made(limits: Limits, hooks: Hooks) -> Self {
         let engine = Arc::new(Engine::default());
         let start = tokio::time::Instant::now();
         let clock = Arc::new(move || START_MS + start.elapsed().as_millis() as u64);
         let config = Config { limits, ..Config::default() };
         let broker = Arc::new(Broker::new(config, hooks, engine.clone(), clock));
         let (stop, stopped) = shutdown();
-        let tending = (broker.clone(), stopped.clone());
-        tokio::spawn(async move { tending.0.tend(tending.1).await });
         Self { broker, engine, stop: Arc::new(stop), stopped }
     }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tidegate::broker::Limits;
 use tidegate::broker::codec::{Name, Packet, Properties, Reason, Value, Version};
 use tokio::time::advance;
 
-use super::rig::{BOTH, Rig, connect, kept, message, text};
+use super::rig::{BOTH, Rig, connect, kept, message, text, will};
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_2_2_2_session_present_tells_whether_there_was_one() {
@@ -76,6 +77,71 @@ async fn mqtt_3_1_4_3_a_second_connection_takes_the_session_over() {
             let counted = rig.snapshot();
             assert_eq!((counted.takeovers, counted.sessions), (1, 1));
         }
+    }
+}
+
+/// What ends with its connection is not there for the next one, however that one comes about.
+#[tokio::test(start_paused = true)]
+async fn mqtt_3_1_2_11_2_a_session_that_ends_with_its_connection_is_not_taken_over() {
+    for version in BOTH {
+        let rig = Rig::new();
+        let mut witness = rig.client("w", version).await;
+        witness.subscribe("gone", 1).await;
+        let mut first = rig.raw(version);
+        let mut wish = connect("a", version);
+        wish.will = Some(will("gone", "a"));
+        if version == Version::V5 {
+            wish.clean_start = false;
+            wish.will.as_mut().unwrap().properties.push(Name::WillDelay, Value::Long(1_000));
+        }
+        first.hello(wish).await;
+        first.subscribe("#", 1).await;
+        let (mut second, present) = rig.keeper("a", version).await;
+        assert!(!present);
+        first.ends_with(Reason::SESSION_TAKEN_OVER).await;
+        assert_eq!(witness.brief().await, ("gone".into(), "a".into(), 1, false), "at once");
+        witness.publish("a", "nobody subscribed", 1).await;
+        second.quiet().await;
+        let counted = rig.snapshot();
+        assert_eq!((counted.sessions, counted.subscriptions, counted.takeovers), (2, 1, 1));
+        second.goodbye(Reason::SUCCESS).await;
+        assert!(rig.keeper("a", version).await.1, "the second one is kept");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_time_is_over_is_not_resumed_before_somebody_has_tended_to_it() {
+    for version in BOTH {
+        let rig = Rig::untended();
+        let mut wish = kept("a", version);
+        wish.will = Some(will("gone", "a"));
+        let mut raw = rig.raw(version);
+        raw.hello(wish).await;
+        raw.subscribe("#", 1).await;
+        raw.hang_up().await;
+        rig.engine.until(1).await;
+        advance(Duration::from_secs(u64::from(Limits::default().session_expiry_s))).await;
+        let (mut raw, present) = rig.keeper("a", version).await;
+        assert!(!present);
+        rig.client("p", version).await.publish("a", "x", 1).await;
+        raw.quiet().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_back_while_its_session_is_being_ended_gets_a_new_one() {
+    for version in BOTH {
+        let rig = Rig::new();
+        let (mut first, _) = rig.keeper("a", version).await;
+        first.subscribe("#", 1).await;
+        // The broker has told the first connection, which has not ended yet.
+        assert!(rig.handle().forget("a"));
+        let (mut second, present) = rig.keeper("a", version).await;
+        assert!(!present);
+        rig.client("p", version).await.publish("a", "x", 1).await;
+        second.quiet().await;
+        assert!(rig.handle().is_online("a"));
+        assert_eq!(rig.snapshot().sessions, 1);
     }
 }
 
