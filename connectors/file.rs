@@ -1,10 +1,11 @@
-//! The `file` sink: records as JSON lines, appended to a local file. It does not rotate files; when
-//! something else moves or removes the file, the next batch goes to a new one.
+//! The `file` sink: records as JSON lines, appended to a local file and synced. It does not rotate
+//! files; when something else moves or removes the file, the next batch goes to a new one.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::contract::{
-    Body, ConfigError, DeliveryError, Env, FailureKind, Outcome, Preview, Record, Sink, SinkConfig,
+    Body, ConfigError, Confirms, DeliveryError, Env, FailureKind, Outcome, Preview, Record, Sink,
+    SinkConfig,
 };
 
 /// Records in one write.
@@ -25,8 +27,9 @@ pub struct FileSettings {
     /// The file; it and the folders above it are created when they are missing. A relative path is
     /// relative to the configuration file.
     path: PathBuf,
-    /// When lines are forced to the disk: `never` leaves it to the operating system, `batch` waits
-    /// for the disk before a batch counts as delivered.
+    /// When lines are forced to the disk: `batch`, the default, waits for the disk before a batch
+    /// counts as delivered; all that write to the file then share a sync. `never` leaves it to the
+    /// operating system: a power cut can lose what was delivered in the last half minute or so.
     #[serde(default)]
     sync: Flush,
 }
@@ -35,8 +38,8 @@ pub struct FileSettings {
 #[serde(rename_all = "lowercase")]
 enum Flush {
     #[default]
-    Never,
     Batch,
+    Never,
 }
 
 impl SinkConfig for FileSettings {
@@ -50,7 +53,7 @@ impl SinkConfig for FileSettings {
             return Err(ConfigError::new("path", "name a file, not a folder"));
         }
         let path = env.path(&self.path);
-        Ok(Arc::new(FileSink { lines: Arc::new(Lines::new(path)), sync: self.sync }))
+        Ok(Arc::new(FileSink { lines: Lines::of(path), sync: self.sync }))
     }
 }
 
@@ -73,7 +76,7 @@ impl Sink for FileSink {
     }
 
     async fn check(&self) -> Result<(), DeliveryError> {
-        self.off_thread(|lines, _| lines.append(b"", Flush::Never)).await
+        self.off_thread(|lines, sync| lines.append(b"", sync)).await
     }
 
     fn resource(&self) -> String {
@@ -88,6 +91,13 @@ impl Sink for FileSink {
 
     fn batch_max(&self) -> usize {
         BATCH_MAX
+    }
+
+    fn confirms(&self) -> Confirms {
+        match self.sync {
+            Flush::Batch => Confirms::Kept,
+            Flush::Never => Confirms::HandedOver,
+        }
     }
 }
 
@@ -139,51 +149,159 @@ fn push_line(record: &Record, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// The open file and what is known about its end.
+/// One file, for all sinks that write to it: what was written, and what of it is on disk. `synced` is
+/// never waited for while `state` is held.
 struct Lines {
     path: PathBuf,
     state: Mutex<State>,
+    synced: Mutex<Synced>,
 }
 
 #[derive(Default)]
 struct State {
-    file: Option<File>,
+    file: Option<Arc<Opened>>,
     /// A write failed half-way, so the last line may be cut off.
     torn: bool,
+    /// Times that the file was opened.
+    openings: u64,
+    /// Appends to the open file.
+    written: u64,
+}
+
+struct Opened {
+    file: File,
+    /// Which opening it is.
+    opening: u64,
+    /// Only regular files are on a disk; a pipe or a terminal can't be synced.
+    regular: bool,
+}
+
+/// How far a file is on disk.
+#[derive(Default)]
+struct Synced {
+    opening: u64,
+    /// Appends that are on disk.
+    through: u64,
+    /// A sync failed: nobody knows what the disk has of this opening, and a further sync would not say.
+    broken: bool,
 }
 
 impl Lines {
-    fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::default() }
+    /// The one for a path.
+    fn of(path: PathBuf) -> Arc<Self> {
+        static FILES: Mutex<BTreeMap<PathBuf, Weak<Lines>>> = Mutex::new(BTreeMap::new());
+        let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|_, lines| lines.strong_count() > 0);
+        if let Some(lines) = files.get(&path).and_then(Weak::upgrade) {
+            return lines;
+        }
+        let lines = Arc::new(Self {
+            path: path.clone(),
+            state: Mutex::default(),
+            synced: Mutex::default(),
+        });
+        files.insert(path, Arc::downgrade(&lines));
+        lines
     }
 
+    /// Appends, and with [`Flush::Batch`] returns when it is on disk. Those that wait at the same time
+    /// share one sync.
     fn append(&self, text: &[u8], sync: Flush) -> io::Result<()> {
+        let (opened, number) = self.write(text, sync)?;
+        match sync {
+            Flush::Batch if opened.regular => self.sync(&opened, number),
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // What a panic could leave behind is only `torn`, which is set before each write.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes, and says to what, as which append.
+    fn write(&self, text: &[u8], sync: Flush) -> io::Result<(Arc<Opened>, u64)> {
+        let mut state = self.lock();
         let torn = state.torn;
-        let mut file = match state.file.take() {
-            Some(file) if is_still(&file, &self.path) => file,
-            _ => open(&self.path)?,
+        let opened = match state.file.take() {
+            Some(opened) if is_still(&opened.file, &self.path) => opened,
+            _ => {
+                let file = open(&self.path, sync)?;
+                let regular = file.metadata()?.is_file();
+                state.openings += 1;
+                state.written = 0;
+                Arc::new(Opened { file, opening: state.openings, regular })
+            }
         };
         state.torn = true;
+        let mut file = &opened.file;
         if torn && !text.is_empty() {
             file.write_all(b"\n")?;
         }
         file.write_all(text)?;
-        if sync == Flush::Batch {
-            file.sync_data()?;
-        }
         state.torn = torn && text.is_empty();
-        state.file = Some(file);
-        Ok(())
+        state.written += 1;
+        state.file = Some(Arc::clone(&opened));
+        Ok((opened, state.written))
+    }
+
+    fn sync(&self, opened: &Opened, number: u64) -> io::Result<()> {
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if synced.opening == opened.opening {
+            if synced.broken {
+                return Err(io::Error::other(
+                    "the disk has refused to sync what was written before",
+                ));
+            }
+            if synced.through >= number {
+                return Ok(());
+            }
+        }
+        // All that was written until now is synced with it, unless that went to another file.
+        let (latest, through) = {
+            let state = self.lock();
+            (state.openings, state.written)
+        };
+        let done = opened.file.sync_data();
+        if synced.opening <= opened.opening {
+            let through = if latest == opened.opening { through } else { number };
+            *synced = Synced { opening: opened.opening, through, broken: done.is_err() };
+        }
+        if done.is_err() {
+            let mut state = self.lock();
+            state.file.take_if(|open| open.opening == opened.opening);
+        }
+        done
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a file to append to it. With [`Flush::Batch`] the names of what is made are on disk, too.
+fn open(path: &Path, sync: Flush) -> io::Result<File> {
+    match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        done => return done,
+    }
+    let folders = || path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    let missing = folders().take_while(|folder| !folder.exists()).count();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    OpenOptions::new().append(true).create(true).open(path)
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    if sync == Flush::Batch {
+        folders().take(missing + 1).try_for_each(sync_names)?;
+    }
+    Ok(file)
+}
+
+/// Forces the names in a folder to the disk.
+#[cfg(unix)]
+fn sync_names(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_names(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// False when the path names another file by now, or none.
@@ -205,6 +323,50 @@ mod tests {
     use io::ErrorKind as E;
 
     use super::*;
+
+    fn lines(folder: &Path) -> Arc<Lines> {
+        Lines::of(folder.join("new/folder/lines.jsonl"))
+    }
+
+    #[test]
+    fn those_that_wait_share_a_sync() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lines = lines(folder.path());
+        let through = || lines.synced.lock().expect("lock").through;
+        let (opened, first) = lines.write(b"1\n", Flush::Batch).expect("written");
+        let (_, second) = lines.write(b"2\n", Flush::Batch).expect("written");
+        assert_eq!((first, second, through()), (1, 2, 0));
+        lines.sync(&opened, first).expect("synced");
+        assert_eq!(through(), 2, "the first has synced what the second wrote");
+        lines.sync(&opened, second).expect("nothing to do");
+        assert!(Arc::ptr_eq(&lines, &self::lines(folder.path())), "one for all sinks of the file");
+
+        // What went to a file that was moved away is synced there.
+        let (moved, third) = lines.write(b"3\n", Flush::Batch).expect("written");
+        std::fs::rename(&lines.path, folder.path().join("moved")).expect("moved");
+        let (opened, fourth) = lines.write(b"4\n", Flush::Batch).expect("written");
+        assert_eq!((opened.opening, fourth), (2, 1));
+        lines.sync(&moved, third).expect("synced");
+        lines.sync(&opened, fourth).expect("synced");
+        assert_eq!((through(), std::fs::read(&lines.path).expect("lines")), (1, b"4\n".to_vec()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn after_a_sync_that_failed_nobody_trusts_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lines = lines(folder.path());
+        let (_, number) = lines.write(b"1\n", Flush::Batch).expect("written");
+        // A device that can't be synced stands for the file.
+        let file = File::open("/dev/null").expect("a device");
+        let broken = Arc::new(Opened { file, opening: 1, regular: true });
+        lines.lock().file = Some(Arc::clone(&broken));
+        assert!(lines.sync(&broken, number).is_err());
+        let second = lines.sync(&broken, number + 1).expect_err("the same file").to_string();
+        assert!(second.contains("before"), "{second}");
+        assert!(lines.lock().file.is_none(), "it is opened again");
+        lines.append(b"2\n", Flush::Batch).expect("the file works again");
+    }
 
     #[test]
     fn r15_errors_mean_what_the_engine_can_do() {

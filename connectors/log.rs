@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::contract::{
-    Body, ConfigError, DeliveryError, Env, Outcome, PathGuard, Preview, Record, Sink, SinkConfig,
-    Template,
+    Body, ConfigError, Confirms, DeliveryError, Env, Outcome, PathGuard, Preview, Record, Sink,
+    SinkConfig, Template,
 };
 
 /// Records in one call.
@@ -71,6 +71,10 @@ impl Sink for LogSink {
 
     fn batch_max(&self) -> usize {
         BATCH_MAX
+    }
+
+    fn confirms(&self) -> Confirms {
+        Confirms::HandedOver
     }
 }
 

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::contract::{
-    ConfigError, DeliveryError, Env, FailureKind, Message, Origin, Outcome, PathGuard, Preview,
-    Publisher, QoS, Record, Sink, SinkConfig, Template, Topic, TopicLimits,
+    ConfigError, Confirms, DeliveryError, Env, FailureKind, Message, Origin, Outcome, PathGuard,
+    Preview, Publisher, QoS, Record, Sink, SinkConfig, Template, Topic, TopicLimits,
 };
 
 /// Records in one call; they are published together.
@@ -104,6 +104,13 @@ impl Sink for Republish {
 
     fn batch_max(&self) -> usize {
         BATCH_MAX
+    }
+
+    fn confirms(&self) -> Confirms {
+        match self.settings.qos.is_acknowledged() {
+            true => Confirms::Kept,
+            false => Confirms::HandedOver,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! Reading one value out of a record's JSON text without changing how it was written.
+//! Reading values out of a record's JSON text without changing how they were written.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -11,6 +13,12 @@ use serde_json::value::RawValue;
 pub struct Field<'a>(&'a str);
 
 impl<'a> Field<'a> {
+    /// A value of its JSON text, which nothing stands around.
+    #[must_use]
+    pub fn of(json: &'a str) -> Self {
+        Self(json.trim_matches([' ', '\t', '\n', '\r']))
+    }
+
     /// The JSON text of the value, unchanged: numbers keep their digits.
     #[must_use]
     pub fn json(self) -> &'a str {
@@ -33,10 +41,11 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The value as a tree.
+    /// The items of a list; `None` when the value is none.
     #[must_use]
-    pub fn value(self) -> serde_json::Value {
-        super::tree(self.0.as_bytes()).unwrap_or_default()
+    pub fn items(self) -> Option<Vec<Field<'a>>> {
+        let items: Vec<&RawValue> = serde_json::from_str(self.0).ok()?;
+        Some(items.into_iter().map(|item| Field(item.get())).collect())
     }
 }
 
@@ -62,6 +71,41 @@ pub fn lookup<'a>(text: &'a [u8], path: &str) -> Option<Field<'a>> {
 fn member<'a>(object: Field<'a>, key: &str) -> Option<Field<'a>> {
     let mut reader = serde_json::Deserializer::from_str(object.0);
     reader.deserialize_map(Member { key }).ok().flatten().map(Field)
+}
+
+/// The keys and values of an object in their order; nothing for any other value. The last of several
+/// equal keys wins, at the place of the first.
+#[must_use]
+pub fn fields(text: &[u8]) -> Vec<(Cow<'_, str>, Field<'_>)> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let mut reader = serde_json::Deserializer::from_str(text);
+    reader.deserialize_map(Members).unwrap_or_default()
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(Cow<'de, str>, Field<'de>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = Self::Value::new();
+        let mut places: HashMap<Cow<'de, str>, usize> = HashMap::new();
+        while let Some(key) = map.next_key::<Str<'de>>()? {
+            let value = Field(map.next_value::<&'de RawValue>()?.get());
+            match places.entry(key.0) {
+                Entry::Occupied(place) => found[*place.get()].1 = value,
+                Entry::Vacant(place) => {
+                    found.push((place.key().clone(), value));
+                    place.insert(found.len() - 1);
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
 struct Member<'k> {
@@ -103,5 +147,16 @@ mod tests {
         assert_eq!(json("中"), Some("\"y\""));
         assert_eq!(json("a.x"), None);
         assert_eq!(lookup(b"[1]", "a"), None);
+    }
+
+    #[test]
+    fn fields_keep_their_order_and_digits() {
+        let all = |text: &'static str| -> Vec<String> {
+            let fields = fields(text.as_bytes()).into_iter();
+            fields.map(|(key, field)| format!("{key}={}", field.json())).collect()
+        };
+        let text = r#" {"b": 12345678901234567890.10 ,"\u4e2d":"x","b":[1.0],"a":{"b":null}} "#;
+        assert_eq!(all(text), ["b=[1.0]", "中=\"x\"", "a={\"b\":null}"]);
+        assert!(all("[1]").is_empty() && all("{").is_empty() && all("").is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! It knows no client library, no broker and no runtime: only the data that flows and the promises
 //! that each side makes. Every connector depends on this module and on nothing else of Tidegate.
 
+mod decimal;
 mod duration;
 mod ingress;
 mod json;
@@ -20,6 +21,7 @@ mod template;
 mod topic;
 mod tree;
 
+pub use decimal::Decimal;
 pub use duration::{Period, PeriodError};
 pub use ingress::{Ack, AckWait, AckWhen, Batch, Ingress, Nacked, Promise, Promised};
 pub use json::{Field, lookup};
@@ -29,7 +31,7 @@ pub use number::compare_numbers;
 pub use preview::Preview;
 pub use record::{Body, Record};
 pub use secret::Secret;
-pub use sink::{DeliveryError, FailureKind, Outcome, OutcomeClass, Sink};
+pub use sink::{Confirms, DeliveryError, FailureKind, Outcome, OutcomeClass, Sink};
 pub use source::{Shutdown, ShutdownHandle, Source, SourceError, shutdown};
 pub use spec::{
     AnyConnection, ConfigError, ConnectionConfig, ConnectionSpec, Connections, Env, HOPS_MAX,

@@ -1,5 +1,6 @@
 //! One row out of a SELECT, on its way to the actions.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -123,10 +124,10 @@ impl Record {
 
     /// The keys and values of a JSON object in their order; empty for anything else.
     #[must_use]
-    pub fn fields(&self) -> serde_json::Map<String, serde_json::Value> {
+    pub fn fields(&self) -> Vec<(Cow<'_, str>, Field<'_>)> {
         match self.body {
-            Body::Json => super::object(&self.bytes).unwrap_or_default(),
-            Body::Binary => serde_json::Map::new(),
+            Body::Json => json::fields(&self.bytes),
+            Body::Binary => Vec::new(),
         }
     }
 }

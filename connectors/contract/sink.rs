@@ -37,6 +37,26 @@ pub trait Sink: Send + Sync + 'static {
     fn batch_max(&self) -> usize {
         1
     }
+
+    /// What [`Outcome::Ok`] means here.
+    fn confirms(&self) -> Confirms {
+        Confirms::Kept
+    }
+
+    /// Keys of records that were left out since the start, because the destination can't have them.
+    fn keys_left_out(&self) -> u64 {
+        0
+    }
+}
+
+/// How much a sink knows when it answers [`Outcome::Ok`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirms {
+    /// The destination has said that it has the record, or the record is on disk.
+    Kept,
+    /// The record was handed over, and nobody has said that it is kept: a power cut, or the end of a
+    /// connection, can lose it. The owner has chosen so, or the destination can't say it.
+    HandedOver,
 }
 
 /// What became of one record.

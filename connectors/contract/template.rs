@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::table::Cell;
 use super::{Body, Record};
 
 /// A text with `${path}` in it, parsed once. `$${` is a literal `${`.
@@ -214,9 +215,9 @@ impl Template {
     /// The value for a column: a template that is only `${x}` keeps the value's type (null when it is
     /// missing), any other is text in which a missing value is empty.
     #[must_use]
-    pub fn value(&self, record: &Record) -> serde_json::Value {
+    pub fn value<'r>(&self, record: &'r Record) -> Cell<'r> {
         if let [Part::Path(path)] = self.parts.as_slice() {
-            return record.get(path).map_or(serde_json::Value::Null, |field| field.value());
+            return record.get(path).map_or(Cell::Null, Cell::from);
         }
         let mut out = String::with_capacity(self.text.len() + 16);
         for part in &self.parts {
@@ -229,7 +230,7 @@ impl Template {
                 }
             }
         }
-        serde_json::Value::String(out)
+        Cell::Text(out.into())
     }
 
     /// True when rendering needs a JSON record.
@@ -331,9 +332,10 @@ mod tests {
             template(r#"{"v":${a},"t":"is ${q}","z":${x}}"#).render_json(&record),
             r#"{"v":{"b":1.10},"t":"is a\"b","z":null}"#
         );
-        assert_eq!(template("${a}").value(&record).to_string(), r#"{"b":1.10}"#);
-        assert_eq!(template("${x}").value(&record), serde_json::Value::Null);
-        assert_eq!(template("t=${a.b}").value(&record), serde_json::json!("t=1.10"));
+        assert_eq!(template("${a}").value(&record), Cell::Object(r#"{"b":1.10}"#));
+        assert_eq!(template("${a.b}").value(&record), Cell::Number("1.10"));
+        assert_eq!(template("${x}").value(&record), Cell::Null);
+        assert_eq!(template("t=${a.b}").value(&record), Cell::Text("t=1.10".into()));
     }
 
     #[test]

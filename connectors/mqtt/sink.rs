@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::connection::{ExternalBroker, Link};
 use crate::contract::{
-    ConfigError, DeliveryError, Env, FailureKind, Outcome, PathGuard, Preview, QoS, Record, Sink,
-    SinkConfig, Template, Topic, TopicLimits,
+    ConfigError, Confirms, DeliveryError, Env, FailureKind, Outcome, PathGuard, Preview, QoS,
+    Record, Sink, SinkConfig, Template, Topic, TopicLimits,
 };
 
 /// Records in one call. Many, because the end of each is slow with a broker that leaves Nagle's
@@ -129,6 +129,13 @@ impl Sink for MqttSink {
 
     fn batch_max(&self) -> usize {
         BATCH_MAX
+    }
+
+    fn confirms(&self) -> Confirms {
+        match self.settings.qos.is_acknowledged() {
+            true => Confirms::Kept,
+            false => Confirms::HandedOver,
+        }
     }
 }
 

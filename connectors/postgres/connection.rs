@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions, Postgres};
 
 use crate::contract::{
     AnyConnection, ConfigError, ConnectionConfig, DeliveryError, Env, FailureKind, Secret,
@@ -103,6 +104,7 @@ impl Database {
             PgPoolOptions::new()
                 .max_connections(CONNECTIONS_MAX)
                 .acquire_timeout(CONNECT_TIMEOUT)
+                .after_connect(|connection, _| Box::pin(wait_for_the_disk(connection)))
                 .connect_lazy_with(self.options.clone())
         });
         pool.acquire().await.map_err(|error| self.failure(error))
@@ -112,7 +114,11 @@ impl Database {
         let (kind, text) = match &error {
             sqlx::Error::Database(inner) => {
                 let code = inner.code().unwrap_or_default();
-                (kind_of(&code), format!("{} ({code})", inner.message()))
+                // Rows that a policy or a view forbids come with the code of a missing privilege.
+                let routine = inner.try_downcast_ref().and_then(PgDatabaseError::routine);
+                let of_row = routine == Some("ExecWithCheckOptions");
+                let kind = if of_row { FailureKind::Rejected } else { kind_of(&code) };
+                (kind, format!("{} ({code})", inner.message()))
             }
             sqlx::Error::PoolTimedOut => {
                 let text = format!("no connection within {CONNECT_TIMEOUT:?}");
@@ -136,17 +142,37 @@ impl Database {
     }
 }
 
+/// Has commits wait for the server's disk where the server, the database or the role is set not to: what
+/// counts as delivered survives its crash. Other settings stay, such as waiting for standbys.
+async fn wait_for_the_disk(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    const SQL: &str = "SELECT set_config('synchronous_commit', 'local', false) \
+         WHERE current_setting('synchronous_commit') = 'off'";
+    sqlx::query(SQL).persistent(false).execute(connection).await.map(drop)
+}
+
 /// What an SQLSTATE means (PostgreSQL documentation, appendix A).
 fn kind_of(code: &str) -> FailureKind {
-    match (code, code.get(..2).unwrap_or("")) {
+    let class = code.get(..2).unwrap_or("");
+    match (code, class) {
         ("42501", _) | (_, "28") => FailureKind::Denied,
-        // Data, constraints, a row twice in one statement, program limits, triggers that refuse.
-        (_, "21" | "22" | "23" | "44" | "54" | "P0") => FailureKind::Rejected,
+        // Data, constraints, a row twice in one statement, program limits, triggers and functions that
+        // refuse.
+        (_, "09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0") => {
+            FailureKind::Rejected
+        }
         // Serialization and deadlock, resources, locks.
         (_, "40" | "53" | "55") => FailureKind::Busy,
         // No such table, column, type, database or schema.
         (_, "42" | "3D" | "3F" | "0A") => FailureKind::Misconfigured,
-        // Connection, operator intervention (shutdown), read-only standby, system and internal errors.
+        // Operator intervention (shutdown), system and internal errors, what only some servers have.
+        ("", _) | (_, "57" | "58" | "72" | "F0" | "HV" | "XX") => FailureKind::Unreachable,
+        // Classes that begin so are left to those who write triggers (ISO 9075-2, 24.1).
+        _ if class.starts_with(|c: char| matches!(c, '5'..='9' | 'I'..='Z')) => {
+            FailureKind::Rejected
+        }
+        // What many of them raise by habit from other databases.
+        (_, "45") => FailureKind::Rejected,
+        // Connection, state of the transaction, a standby.
         _ => FailureKind::Unreachable,
     }
 }
@@ -161,8 +187,9 @@ mod tests {
             (
                 FailureKind::Rejected,
                 &[
-                    "21000", "22001", "22003", "22021", "22P02", "23502", "23503", "23505",
-                    "23514", "44000", "54011", "P0001",
+                    "09000", "20000", "21000", "22001", "22003", "22021", "22P02", "23502",
+                    "23503", "23505", "23514", "27000", "2F002", "38000", "39000", "44000",
+                    "45000", "54011", "P0001", "TG001", "U0001", "99999",
                 ],
             ),
             (FailureKind::Busy, &["40001", "40P01", "53100", "53200", "53300", "55P03", "55006"]),
@@ -170,10 +197,9 @@ mod tests {
                 FailureKind::Unreachable,
                 &[
                     "08000", "08003", "08006", "25006", "26000", "57014", "57P01", "57P02",
-                    "57P03", "58030", "XX000", "", "01000", "03000", "08P01", "09000", "0B000",
-                    "0F001", "0L000", "0P000", "0Z000", "20000", "24000", "25001", "27000",
-                    "2B000", "2D000", "2F002", "34000", "38000", "39000", "3B000", "57014",
-                    "72000", "F0000", "HV000",
+                    "57P03", "58030", "XX000", "", "01000", "03000", "08P01", "0B000", "0F001",
+                    "0L000", "0P000", "0Z000", "24000", "25001", "2B000", "2D000", "34000",
+                    "3B000", "57014", "72000", "F0000", "HV000",
                 ],
             ),
             (

@@ -1,18 +1,19 @@
 //! The `postgres` sink: rows in one statement per group. Values travel as text and are cast to the
 //! column's type, so that a table may have any types. It reads nothing but the catalogue.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
+use super::catalog::{self, Column, Columns};
 use super::connection::Database;
-use super::values::{Kind, text_for};
+use super::values::{BytesAs, Reading, TimeUnit, text_for};
 use crate::contract::table::{
-    self, COLUMNS_MAX, ColumnTemplates, Group, Layout, Name, Refusal, Row, Writer,
+    self, COLUMNS_MAX, Cell, ColumnTemplates, Group, Layout, Name, Names, Refusal, Writer,
 };
 use crate::contract::{
     ConfigError, DeliveryError, Env, FailureKind, Outcome, Preview, Record, Sink, SinkConfig,
@@ -21,13 +22,24 @@ use crate::contract::{
 /// Records in one statement.
 const BATCH_MAX: usize = 500;
 
-/// Writes each record as a row of a table.
+/// What PostgreSQL takes as names (NAMEDATALEN; its system columns).
+const NAMES: Names = Names {
+    max: 63,
+    reserved: &["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"],
+    ignores_case: false,
+};
+
+/// Writes each record as a row of a table. A value that its column can't hold as it is makes the record
+/// poison, and the error says which and what to do; nothing is rounded or cut. Numbers go into `real`
+/// and `double precision` when these give the same digits back, so 0.1 does and 9007199254740993 does
+/// not. Lists go into array columns, `true` as 1 into number columns.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresSinkSettings {
     /// The name of a `postgres` connection.
     connection: String,
-    /// The table, or `schema.table`. Upper and lower case count, as in SQL's double quotes.
+    /// The table, or `schema.table`, where upper and lower case count; a part that holds a dot stands
+    /// in double quotes.
     table: String,
     /// Columns to values; a value that is only `${x}` keeps its type. Without it each key of the
     /// record is a column.
@@ -43,6 +55,13 @@ pub struct PostgresSinkSettings {
     /// `boolean`, `text`, or `jsonb` for anything else.
     #[serde(default)]
     create: bool,
+    /// How numbers in timestamp and `date` columns are counted from 1970 on: `s`, `ms`, `us`, `ns`, or
+    /// `auto`, the one of these that gives a year from 1990 to 2200; what gives none is refused.
+    #[serde(default)]
+    time_unit: TimeUnit,
+    /// How text in `bytea` columns is written: `base64` or `hex`. After `\x` it is always hexadecimal.
+    #[serde(default)]
+    bytes: BytesAs,
 }
 
 impl SinkConfig for PostgresSinkSettings {
@@ -51,22 +70,20 @@ impl SinkConfig for PostgresSinkSettings {
     const EXAMPLE: &'static str = r#"{ connection: plant, table: public.alerts, columns: { device: "${device}", t: "${t}" }, key: [device] }"#;
 
     fn build(self, env: &Env) -> Result<Arc<dyn Sink>, ConfigError> {
-        let parts: Vec<_> = self.table.split('.').collect();
-        if parts.len() > 2 {
-            return Err(ConfigError::new("table", "expected `table` or `schema.table`"));
-        }
-        let names = parts
-            .into_iter()
-            .map(|part| Name::parse(part).map(|name| name.to_string()))
-            .collect::<Result<Vec<_>, _>>()
+        let names = NAMES
+            .table(&self.table, 2, "`table` or `schema.table`")
             .map_err(|error| ConfigError::new("table", error.to_string()))?;
+        let parts: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let shown: Vec<_> = names.iter().map(Name::as_str).collect();
         Ok(Arc::new(Table {
             database: env.connections.get(&self.connection, "postgres")?,
-            table: names.join("."),
-            layout: Layout::new(self.columns, self.rest, &self.key)?,
+            table: parts.join("."),
+            shown: shown.join("."),
+            layout: Layout::new(NAMES, self.columns, self.rest, &self.key)?,
+            reading: Reading { time: self.time_unit, bytes: self.bytes },
             create: self.create,
             resource: format!("{}.{}", self.connection, self.table),
-            types: Mutex::default(),
+            columns: Mutex::default(),
         }))
     }
 }
@@ -75,18 +92,14 @@ struct Table {
     database: Arc<Database>,
     /// Quoted, with its schema when there is one.
     table: String,
+    /// The same without quotes.
+    shown: String,
     layout: Layout,
+    reading: Reading,
     create: bool,
     resource: String,
-    /// The types of the table's columns, as far as they are known.
-    types: Mutex<Arc<HashMap<String, ColumnType>>>,
-}
-
-#[derive(Debug, Clone)]
-struct ColumnType {
-    /// As it stands in a cast. Without its length: the cast would cut, the assignment refuses.
-    cast: String,
-    kind: Kind,
+    /// The table's columns, as far as they are known.
+    columns: Mutex<Arc<Columns>>,
 }
 
 #[async_trait::async_trait]
@@ -108,22 +121,26 @@ impl Sink for Table {
     }
 
     fn preview(&self, record: &Record) -> Result<Preview, DeliveryError> {
-        Ok(self.layout.row(record)?.preview(&self.table.replace('"', "")))
+        Ok(self.layout.row(record)?.preview(&self.shown))
     }
 
     fn batch_max(&self) -> usize {
         BATCH_MAX
     }
+
+    fn keys_left_out(&self) -> u64 {
+        self.layout.left_out()
+    }
 }
 
 #[async_trait::async_trait]
 impl Writer for Table {
-    async fn write(&self, groups: &[Group]) -> Result<(), Refusal> {
-        let remembered = !self.lock_types().is_empty();
+    async fn write(&self, groups: &[Group<'_>]) -> Result<(), Refusal> {
+        let remembered = !self.lock_columns().is_empty();
         match self.try_write(groups).await {
             // Somebody has changed the table since it was looked at: look once more.
             Err(Refusal::Rows(error)) if error.kind == FailureKind::Misconfigured && remembered => {
-                *self.lock_types() = Arc::default();
+                *self.lock_columns() = Arc::default();
                 self.try_write(groups).await
             }
             done => done,
@@ -131,16 +148,23 @@ impl Writer for Table {
     }
 }
 
+/// The values of a group by columns, as PostgreSQL reads them.
+struct Texts<'g> {
+    columns: Vec<(&'g Name, &'g Column)>,
+    values: Vec<Vec<Option<Cow<'g, str>>>>,
+}
+
 impl Table {
-    async fn try_write(&self, groups: &[Group]) -> Result<(), Refusal> {
+    async fn try_write(&self, groups: &[Group<'_>]) -> Result<(), Refusal> {
         let mut connection = self.database.acquire().await?;
-        let types = self.types(&mut connection, groups).await?;
-        let written = self.insert(&mut connection, groups, &types).await;
+        let columns = self.columns(&mut connection, groups).await?;
+        let texts = self.texts(groups, &columns)?;
+        let written = self.insert(&mut connection, &texts).await;
         Ok(written.map_err(|error| self.database.failure_after_sending(error))?)
     }
 
-    fn lock_types(&self) -> std::sync::MutexGuard<'_, Arc<HashMap<String, ColumnType>>> {
-        self.types.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_columns(&self) -> std::sync::MutexGuard<'_, Arc<Columns>> {
+        self.columns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn missing(&self, what: &str) -> DeliveryError {
@@ -151,92 +175,92 @@ impl Table {
         DeliveryError::new(FailureKind::Misconfigured, text)
     }
 
-    async fn look_up(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<HashMap<String, ColumnType>, DeliveryError> {
-        const SQL: &str = "SELECT attname::text, format_type(atttypid, -1) FROM pg_attribute \
-             WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
-        let rows = sqlx::query(SQL).bind(&self.table).fetch_all(connection).await;
-        let rows = rows.map_err(|error| self.database.failure(error))?;
-        let column = |row: &sqlx::postgres::PgRow| {
-            let (name, cast): (String, String) = (row.try_get(0).ok()?, row.try_get(1).ok()?);
-            let kind = match cast.as_str() {
-                "json" | "jsonb" => Kind::Json,
-                "smallint" | "integer" | "bigint" => Kind::Integer,
-                "timestamp with time zone" | "timestamp without time zone" => Kind::Time,
-                _ => Kind::Other,
-            };
-            Some((name, ColumnType { cast, kind }))
-        };
-        Ok(rows.iter().filter_map(column).collect())
+    async fn look_up(&self, connection: &mut PgConnection) -> Result<Columns, DeliveryError> {
+        let columns = catalog::columns(connection, &self.table).await;
+        columns.map_err(|error| self.database.failure(error))
     }
 
-    /// The types of all columns that the groups need, looked up or made when they are not known.
-    async fn types(
+    /// All columns that the groups need, looked up or made when they are not known.
+    async fn columns(
         &self,
         connection: &mut PgConnection,
-        groups: &[Group],
-    ) -> Result<Arc<HashMap<String, ColumnType>>, Refusal> {
-        let known = self.lock_types().clone();
-        let lacks = |types: &HashMap<String, ColumnType>| {
-            let names = groups.iter().flat_map(|group| group.columns());
-            names.into_iter().find(|name| !types.contains_key(name.as_str())).cloned()
+        groups: &[Group<'_>],
+    ) -> Result<Arc<Columns>, Refusal> {
+        let known = self.lock_columns().clone();
+        let wanted = || groups.iter().flat_map(|group| group.columns());
+        let lacks =
+            |columns: &Columns| wanted().find(|name| !columns.contains_key(name.as_str())).cloned();
+        let columns = if lacks(&known).is_none() {
+            known
+        } else {
+            let mut columns = self.look_up(connection).await?;
+            if self.create && lacks(&columns).is_some() {
+                self.make_columns(connection, groups, &columns).await?;
+                columns = self.look_up(connection).await?;
+            }
+            if columns.is_empty() {
+                return Err(self.missing("no such table").into());
+            }
+            if let Some(name) = lacks(&columns) {
+                return Err(self.of_column(&name, self.missing(&format!("no column {name}"))));
+            }
+            let columns = Arc::new(columns);
+            *self.lock_columns() = columns.clone();
+            columns
         };
-        if lacks(&known).is_none() {
-            return Ok(known);
+        let generated = |name: &&Name| columns.get(name.as_str()).is_some_and(|c| c.generated);
+        match wanted().find(generated) {
+            Some(name) => {
+                let text = format!(
+                    "postgres {}: column {name} of {} is generated by the database; leave it out, or give the key another name with AS",
+                    self.database.shown, self.table
+                );
+                let error = DeliveryError::new(FailureKind::Misconfigured, text);
+                Err(self.of_column(name, error))
+            }
+            None => Ok(columns),
         }
-        let mut types = self.look_up(connection).await?;
-        if self.create && lacks(&types).is_some() {
-            self.make_columns(connection, groups, &types).await?;
-            types = self.look_up(connection).await?;
+    }
+
+    /// An error about a column: the configuration's affair when it names the column, else that of the
+    /// records that bring it.
+    fn of_column(&self, name: &Name, error: DeliveryError) -> Refusal {
+        match self.layout.names(name) {
+            true => error.into(),
+            false => Refusal::Columns(error.of_place(true)),
         }
-        if types.is_empty() {
-            return Err(self.missing("no such table").into());
-        }
-        if let Some(name) = lacks(&types) {
-            let missing = self.missing(&format!("no column {name}"));
-            return Err(match self.layout.names(&name) {
-                true => missing.into(),
-                false => Refusal::Columns(missing.of_place(true)),
-            });
-        }
-        let types = Arc::new(types);
-        *self.lock_types() = types.clone();
-        Ok(types)
     }
 
     async fn make_columns(
         &self,
         connection: &mut PgConnection,
-        groups: &[Group],
-        types: &HashMap<String, ColumnType>,
+        groups: &[Group<'_>],
+        columns: &Columns,
     ) -> Result<(), Refusal> {
-        let mut new: Vec<(&Name, &'static str)> = Vec::new();
+        let mut new: Vec<String> = Vec::new();
+        let mut seen = HashSet::new();
         for (_, row) in groups.iter().flat_map(|group| &group.rows) {
             for (name, value) in row.columns.iter().zip(&row.values) {
-                if !types.contains_key(name.as_str()) && !new.iter().any(|(have, _)| *have == name)
-                {
-                    new.push((name, type_for(value)));
+                if !columns.contains_key(name.as_str()) && seen.insert(name) {
+                    new.push(format!("{name} {}", type_for(value)));
                 }
             }
         }
-        if types.len() + new.len() > COLUMNS_MAX {
+        if columns.len() + new.len() > COLUMNS_MAX {
             let text = format!(
                 "table {} would get more than {COLUMNS_MAX} columns; name `columns`, or select fewer keys",
                 self.table
             );
             return Err(Refusal::Columns(DeliveryError::new(FailureKind::Rejected, text)));
         }
-        let mut columns: Vec<_> = new.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
-        let sql = if types.is_empty() {
+        let sql = if columns.is_empty() {
             if !self.layout.key().is_empty() {
-                columns.push(format!("PRIMARY KEY ({})", table::list(self.layout.key())));
+                new.push(format!("PRIMARY KEY ({})", table::list(self.layout.key())));
             }
-            format!("CREATE TABLE IF NOT EXISTS {} ({})", self.table, columns.join(", "))
+            format!("CREATE TABLE IF NOT EXISTS {} ({})", self.table, new.join(", "))
         } else {
             let add: Vec<_> =
-                columns.iter().map(|column| format!("ADD COLUMN IF NOT EXISTS {column}")).collect();
+                new.iter().map(|column| format!("ADD COLUMN IF NOT EXISTS {column}")).collect();
             format!("ALTER TABLE {} {}", self.table, add.join(", "))
         };
         let done = sqlx::query(AssertSqlSafe(sql)).persistent(false).execute(connection).await;
@@ -252,19 +276,66 @@ impl Table {
         })
     }
 
+    /// The values of all groups as text.
+    ///
+    /// # Errors
+    /// [`Refusal::Values`] for the rows with a value that its column can't hold.
+    fn texts<'g>(
+        &self,
+        groups: &'g [Group<'_>],
+        columns: &'g Columns,
+    ) -> Result<Vec<Texts<'g>>, Refusal> {
+        let mut bad = Vec::new();
+        let texts = groups.iter().map(|group| self.texts_of(group, columns, &mut bad)).collect();
+        if bad.is_empty() { Ok(texts) } else { Err(Refusal::Values(bad)) }
+    }
+
+    fn texts_of<'g>(
+        &self,
+        group: &'g Group<'_>,
+        columns: &'g Columns,
+        bad: &mut Vec<(usize, DeliveryError)>,
+    ) -> Texts<'g> {
+        let columns: Vec<_> = group
+            .columns()
+            .iter()
+            .filter_map(|name| Some((name, columns.get(name.as_str())?)))
+            .collect();
+        let mut values: Vec<Vec<_>> =
+            columns.iter().map(|_| Vec::with_capacity(group.rows.len())).collect();
+        let kept = table::last_of_each_key(&group.rows, self.layout.key());
+        for ((at, row), kept) in group.rows.iter().zip(kept) {
+            for ((list, (name, column)), cell) in values.iter_mut().zip(&columns).zip(&row.values) {
+                match text_for(cell, &column.kind, self.reading) {
+                    Ok(text) if kept => list.push(text),
+                    Ok(_) => {}
+                    Err(why) => {
+                        let (value, shown) = (cell.shown(), &column.shown);
+                        let text = format!(
+                            "the value {value} for column {name} of type {shown} in {} {why}",
+                            self.table
+                        );
+                        bad.push((*at, DeliveryError::new(FailureKind::Rejected, text)));
+                        break;
+                    }
+                }
+            }
+        }
+        Texts { columns, values }
+    }
+
     async fn insert(
         &self,
         connection: &mut PgConnection,
-        groups: &[Group],
-        types: &HashMap<String, ColumnType>,
+        groups: &[Texts<'_>],
     ) -> Result<(), sqlx::Error> {
         if let [group] = groups {
             // One statement is a transaction by itself.
-            return self.insert_group(connection, group, types).await;
+            return self.insert_group(connection, group).await;
         }
         let mut transaction = connection.begin().await?;
         for group in groups {
-            self.insert_group(&mut transaction, group, types).await?;
+            self.insert_group(&mut transaction, group).await?;
         }
         transaction.commit().await
     }
@@ -273,31 +344,27 @@ impl Table {
     async fn insert_group(
         &self,
         connection: &mut PgConnection,
-        group: &Group,
-        types: &HashMap<String, ColumnType>,
+        group: &Texts<'_>,
     ) -> Result<(), sqlx::Error> {
-        let rows = table::last_of_each_key(&group.rows, self.layout.key());
-        let columns = group.columns();
-        let mut query = sqlx::query(AssertSqlSafe(self.statement(columns, types)));
-        for (at, name) in columns.iter().enumerate() {
-            let kind = types.get(name.as_str()).map_or(Kind::Other, |t| t.kind);
-            query = query.bind(column_values(&rows, at, kind));
+        let mut query = sqlx::query(AssertSqlSafe(self.statement(&group.columns)));
+        for list in &group.values {
+            query = query.bind(list);
         }
         query.execute(connection).await.map(drop)
     }
 
-    fn statement(&self, columns: &[Name], types: &HashMap<String, ColumnType>) -> String {
+    fn statement(&self, columns: &[(&Name, &Column)]) -> String {
         let (mut casts, mut lists, mut aliases) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, name) in columns.iter().enumerate() {
-            let cast = types.get(name.as_str()).map_or("text", |t| &t.cast);
-            casts.push(format!("r.c{at}::{cast}"));
+        for (at, (_, column)) in columns.iter().enumerate() {
+            casts.push(format!("r.c{at}::{}", column.cast));
             lists.push(format!("${}::text[]", at + 1));
             aliases.push(format!("c{at}"));
         }
+        let names: Vec<_> = columns.iter().map(|(name, _)| name.to_string()).collect();
         let mut sql = format!(
             "INSERT INTO {} ({}) SELECT {} FROM unnest({}) AS r({})",
             self.table,
-            table::list(columns),
+            names.join(", "),
             casts.join(", "),
             lists.join(", "),
             aliases.join(", ")
@@ -306,8 +373,8 @@ impl Table {
         if !key.is_empty() {
             let set: Vec<_> = columns
                 .iter()
-                .filter(|column| !key.contains(column))
-                .map(|column| format!("{column} = EXCLUDED.{column}"))
+                .filter(|(column, _)| !key.contains(column))
+                .map(|(column, _)| format!("{column} = EXCLUDED.{column}"))
                 .collect();
             let action = if set.is_empty() {
                 "NOTHING".to_owned()
@@ -321,15 +388,11 @@ impl Table {
 }
 
 /// The type of a new column; `jsonb` holds whatever comes after a first null.
-fn type_for(value: &Value) -> &'static str {
+fn type_for(value: &Cell<'_>) -> &'static str {
     match value {
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "numeric",
-        Value::String(_) => "text",
-        Value::Null | Value::Array(_) | Value::Object(_) => "jsonb",
+        Cell::Bool(_) => "boolean",
+        Cell::Number(_) => "numeric",
+        Cell::Text(_) => "text",
+        Cell::Null | Cell::List(_) | Cell::Object(_) => "jsonb",
     }
-}
-
-fn column_values(rows: &[&Row], at: usize, kind: Kind) -> Vec<Option<String>> {
-    rows.iter().map(|row| row.values.get(at).and_then(|value| text_for(value, kind))).collect()
 }

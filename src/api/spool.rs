@@ -37,6 +37,10 @@ pub struct SpoolStatus {
     pub dropped: Vec<Dropped>,
     /// What does not work, in words; empty when all does.
     pub trouble: Vec<String>,
+    /// Actions whose records count as delivered before their destination has said that it keeps them,
+    /// as `rule/action`.
+    #[serde(default)]
+    pub unconfirmed: Vec<String>,
     /// What an acknowledgement means at present, in one sentence.
     #[serde(default)]
     pub promise_in_full: String,

@@ -98,8 +98,8 @@ rules:
 
 An entry of `expect_actions` has the parts that the connector sends: `republish` and `mqtt` have `topic`,
 `qos`, `retain`, `body`; `kafka` has `topic`, `key`, `headers`, `body`; `http` has `method`, `url`, `headers`,
-`body`; `sqlite` and `postgres` have `table` and `row`; `file` and `log` have `body`. Passwords are `(secret)`,
-and values of the environment are shown by their names. The second of two actions with the same name is
+`body`; `sqlite` and `postgres` have `table` and `row`, and `left_out` for keys that no column can have; `file`
+and `log` have `body`. Passwords are `(secret)`, and values of the environment are shown by their names. The second of two actions with the same name is
 called `republish_2`.
 
 `tidegate test --update` writes what comes into the file: into tests that expect nothing yet, and later only

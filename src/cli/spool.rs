@@ -129,6 +129,10 @@ fn print(status: &SpoolStatus) {
     for trouble in &status.trouble {
         say(format_args!("trouble  {trouble}"));
     }
+    if !status.unconfirmed.is_empty() {
+        let actions = status.unconfirmed.join(", ");
+        say(format_args!("promise  ends when a record is handed over to {actions}"));
+    }
     if !status.cursors.is_empty() {
         print_cursors(status);
     }

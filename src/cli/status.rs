@@ -74,6 +74,17 @@ impl Status {
         }
     }
 
+    /// The actions that count records as delivered before their destination has said that it keeps
+    /// them, as `rule/action`.
+    fn unconfirmed(&self) -> Vec<String> {
+        let reports = self.rules.report();
+        let actions = reports.iter().flat_map(|report| {
+            let unconfirmed = report.actions.iter().filter(|(_, counts)| counts.unconfirmed);
+            unconfirmed.map(|(action, _)| format!("{}/{action}", report.rule.name))
+        });
+        actions.collect()
+    }
+
     /// What an acknowledgement means, and what waits.
     pub(super) fn spool(&self) -> SpoolStatus {
         let status = SpoolStatus {
@@ -81,6 +92,7 @@ impl Status {
             promise_in_full: self.promise().full.to_owned(),
             backlog_records: self.rules.queued(),
             trouble: self.abnormal(),
+            unconfirmed: self.unconfirmed(),
             ..SpoolStatus::default()
         };
         let Some(log) = self.engine.storage().map(|storage| storage.status()) else {
@@ -371,6 +383,8 @@ fn rule_metric(text: &mut MetricsText, metric: Metric, report: &RuleReport) {
         metrics::ACTION_SPOOLED => counts.spooled,
         metrics::ACTION_BREAKER => counts.breaker.number(),
         metrics::ACTION_PAUSED => u64::from(counts.paused),
+        metrics::ACTION_KEYS => counts.keys_left_out,
+        metrics::ACTION_UNCONFIRMED => u64::from(counts.unconfirmed),
         _ => counts.queued,
     };
     for (action, counts) in &report.actions {

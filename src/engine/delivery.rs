@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use connectors::contract::{DeliveryError, FailureKind, Record, Sink};
+use connectors::contract::{Confirms, DeliveryError, FailureKind, Record, Sink};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -427,6 +427,8 @@ impl Lane {
             let course = trouble.course();
             (counts.breaker, counts.paused) = (course.breaker(), course.is_paused());
         }
+        counts.keys_left_out = self.parts.sink.keys_left_out();
+        counts.unconfirmed = self.parts.sink.confirms() == Confirms::HandedOver;
         counts
     }
 

@@ -56,6 +56,8 @@ metrics! {
     ACTION_SPOOLED = "gauge" "tidegate_action_spooled": "of the queued records: those that only the spool has; what an earlier run left is counted when it is read";
     ACTION_BREAKER = "gauge" "tidegate_action_breaker_state": "the action's circuit breaker: 0 closed, 1 half open (a probe is under way), 2 open";
     ACTION_PAUSED = "gauge" "tidegate_action_paused": "1 while a wrong configuration pauses the action";
+    ACTION_KEYS = "counter" "tidegate_action_keys_left_out_total": "keys of records that were left out of rows, because no column can be called so";
+    ACTION_UNCONFIRMED = "gauge" "tidegate_action_unconfirmed": "1 for an action whose records count as delivered before their destination has said that it keeps them: file with sync: never, log, mqtt and republish at QoS 0";
     RETIRED_QUEUED = "gauge" "tidegate_retired_queued": "records that wait for earlier versions of changed or removed rules";
     SPOOL_BYTES = "gauge" "tidegate_spool_bytes": "bytes of log that the spool keeps";
     SPOOL_LIMIT = "gauge" "tidegate_spool_limit_bytes": "bytes of log that the spool may keep";

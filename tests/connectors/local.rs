@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use connectors::contract::{
-    DeliveryError, Env, FailureKind, Message, Outcome, Publisher, QoS, Record,
+    Confirms, DeliveryError, Env, FailureKind, Message, Outcome, Publisher, QoS, Record,
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -77,6 +77,33 @@ async fn file_keeps_one_record_a_line_and_follows_rotation() {
     std::fs::rename(&path, folder.path().join("a.jsonl.1")).expect("rotated");
     assert_eq!(file.deliver(&[record("{}")]).await, [Outcome::Ok]);
     assert_eq!(std::fs::read_to_string(&path).expect("the new file"), "{}\n");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn file_writes_to_what_is_no_file() {
+    let folder = Folder::new();
+    let settings = json!({ "path": "/dev/null", "sync": "batch" });
+    let file = sink("file", &settings, &env(folder.path())).expect("settings");
+    assert_eq!(file.deliver(&[record("{}")]).await, [Outcome::Ok]);
+}
+
+#[tokio::test]
+async fn sinks_say_when_they_do_not_know_what_is_kept() {
+    let folder = Folder::new();
+    let env = with_publisher(env(folder.path()), Arc::new(Published::default()));
+    let cases = [
+        ("file", json!({ "path": "a.jsonl" }), Confirms::Kept),
+        ("file", json!({ "path": "a.jsonl", "sync": "never" }), Confirms::HandedOver),
+        ("log", json!({}), Confirms::HandedOver),
+        ("republish", json!({ "topic": "/a" }), Confirms::Kept),
+        ("republish", json!({ "topic": "/a", "qos": 0 }), Confirms::HandedOver),
+        ("http", json!({ "url": "http://127.0.0.1/" }), Confirms::Kept),
+    ];
+    for (name, settings, want) in cases {
+        let sink = sink(name, &settings, &env).expect("settings");
+        assert_eq!(sink.confirms(), want, "{name} {settings}");
+    }
 }
 
 #[tokio::test]

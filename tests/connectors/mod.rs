@@ -2,10 +2,12 @@
 //! against the real system, and what is special about each.
 
 mod catalogue;
+mod columns;
 mod inbox;
 pub(crate) mod kafka;
 mod local;
 pub(crate) mod mqtt;
+mod names;
 mod network;
 pub(crate) mod outages;
 mod source_suite;

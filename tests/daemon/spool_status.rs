@@ -1,6 +1,6 @@
 //! `GET /spool` and `tidegate spool status` of a running daemon.
 
-use super::{Daemon, run};
+use super::{Daemon, eventually, run};
 
 #[test]
 fn the_promise_is_told_in_words_and_as_json() {
@@ -18,6 +18,39 @@ fn the_promise_is_told_in_words_and_as_json() {
     assert!(out.contains("backlog  0 records"), "{out}");
     let (code, out, _) = status(&["--json"]);
     assert_eq!((code, out.trim_end()), (0, body.as_str()));
+}
+
+#[test]
+fn actions_outside_of_the_promise_are_named() {
+    let daemon = Daemon::with_rules(
+        "rules:\n  - name: loose\n    sql: SELECT * FROM \"/a\"\n    actions:\n      - log: {}\n      \
+         - file: { path: kept.jsonl }\n      - file: { path: loose.jsonl, sync: never }\n",
+    );
+    let (_, body) = daemon.get("/spool");
+    let told: tidegate::api::SpoolStatus = serde_json::from_str(&body).expect("a status");
+    assert_eq!(told.unconfirmed, ["loose/log", "loose/file_2"]);
+    let to = format!("127.0.0.1:{}", daemon.http);
+    let (_, out, _) = run(daemon.folder.path(), &["spool", "status", "--to", &to], "");
+    assert!(out.contains("handed over to loose/log, loose/file_2"), "{out}");
+    let (_, metrics) = daemon.get("/metrics");
+    for (action, value) in [("log", 1), ("file", 0), ("file_2", 1)] {
+        let line =
+            format!("tidegate_action_unconfirmed{{rule=\"loose\",action=\"{action}\"}} {value}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[test]
+fn keys_that_no_column_can_have_are_counted() {
+    let daemon = Daemon::with_rules(
+        "rules:\n  - name: rows\n    sql: SELECT * FROM \"/a\"\n    actions:\n      \
+         - sqlite: { table: t }\n",
+    );
+    let body = format!("{{\"t\":1,\"{}\":2,\"\":3}}", "x".repeat(300));
+    assert_eq!(daemon.post("/ingest?topic=%2Fa", body.as_bytes()).0, 202);
+    let counted = "tidegate_action_keys_left_out_total{rule=\"rows\",action=\"sqlite\"} 2\n";
+    eventually("the keys are counted", || daemon.get("/metrics").1.contains(counted).then_some(()));
+    assert_eq!(daemon.log().matches("a key of a record is left out").count(), 1);
 }
 
 #[test]

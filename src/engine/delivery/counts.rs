@@ -94,6 +94,10 @@ pub struct LaneCounts {
     pub breaker: BreakerState,
     /// Whether a wrong configuration pauses the action.
     pub paused: bool,
+    /// Keys of records that were left out, because the destination can't have them.
+    pub keys_left_out: u64,
+    /// Whether a record counts as delivered before its destination has said that it keeps it.
+    pub unconfirmed: bool,
 }
 
 pub(super) fn add(counter: &AtomicU64, count: usize) {
