@@ -1,5 +1,7 @@
 //! Decimal numbers as texts: what a column can hold of one, told without rounding it on the way.
 
+use std::cmp::Ordering;
+
 /// The most significant digits that a double's value can have; what has more is none.
 const DIGITS_MAX: usize = 767;
 
@@ -71,15 +73,23 @@ impl<'a> Decimal<'a> {
     /// True when both are the same number, however they are written.
     #[must_use]
     pub fn equals(self, other: Decimal<'_>) -> bool {
-        match (self.is_zero(), other.is_zero()) {
-            (true, true) => true,
-            (false, false) => {
-                self.negative == other.negative
-                    && self.point == other.point
-                    && self.digits().eq(other.digits())
-            }
-            _ => false,
-        }
+        self.order(other).is_eq()
+    }
+
+    /// The order of both by value.
+    #[must_use]
+    pub fn order(self, other: Decimal<'_>) -> Ordering {
+        let sign = |of: Decimal<'_>| match (of.is_zero(), of.negative) {
+            (true, _) => 0,
+            (false, negative) => 1 - 2 * i8::from(negative),
+        };
+        let size = || {
+            // Neither has zeros at the end, so that what goes on is the greater one.
+            let size = self.point.cmp(&other.point).then_with(|| self.digits().cmp(other.digits()));
+            if self.negative { size.reverse() } else { size }
+        };
+        let order = sign(self).cmp(&sign(other));
+        order.then_with(|| if self.is_zero() { Ordering::Equal } else { size() })
     }
 
     /// True when it has at most `scale` digits after the decimal point. A negative scale counts zeros
@@ -143,6 +153,16 @@ impl<'a> Decimal<'a> {
         count == 0
             || count <= DIGITS_MAX
                 && Decimal::parse(&write(count - 1)).is_some_and(|back| self.equals(back))
+    }
+}
+
+/// The order of two numbers as JSON writes them (RFC 8259 §6): `1.50` equals `15e-1`.
+#[must_use]
+pub fn compare_numbers(a: &str, b: &str) -> Ordering {
+    match (Decimal::parse(a), Decimal::parse(b)) {
+        (Some(one), Some(other)) => one.order(other),
+        // No numbers.
+        _ => a.cmp(b),
     }
 }
 
@@ -214,5 +234,47 @@ mod tests {
         assert_eq!(decimal(&format!("0.{}", "1".repeat(100_000))).double(), None);
         assert_eq!(decimal("36.599998474121094").single(), Some(36.6));
         assert_eq!(decimal("16777217").single(), None);
+    }
+
+    #[test]
+    fn numbers_are_ordered_by_value() {
+        let rising = [
+            "-1e99999999999999999999",
+            "-18446744073709551617",
+            "-18446744073709551616",
+            "-1.5",
+            "-0.1",
+            "0",
+            "1e-99999999999999999999",
+            "0.00999",
+            "0.01",
+            "0.1",
+            "0.1000000000000000000000000000001",
+            "1",
+            "9007199254740992",
+            "9007199254740993",
+            "12345678901234567890.123456789012345678",
+            "12345678901234567890.123456789012345679",
+            "1e20",
+        ];
+        for (at, a) in rising.iter().enumerate() {
+            for (other, b) in rising.iter().enumerate() {
+                assert_eq!(compare_numbers(a, b), at.cmp(&other), "{a} against {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn how_a_number_is_written_does_not_matter() {
+        for (a, b) in [
+            ("0", "-0.00e5"),
+            ("1", "1.0"),
+            ("100", "1E2"),
+            ("15e-1", "1.50"),
+            ("0.0012", "12e-4"),
+            ("1200e-2", "0.12e+2"),
+        ] {
+            assert!(compare_numbers(a, b).is_eq() && compare_numbers(b, a).is_eq(), "{a} = {b}");
+        }
     }
 }
