@@ -286,6 +286,7 @@ async fn connections_and_sessions_are_limited() {
     let mut third = rig.raw(Version::V311);
     third.send(Packet::Connect(Box::new(connect("b", Version::V311)))).await;
     assert_eq!(third.conn_ack().await.reason, Reason(3));
+    assert_eq!(rig.snapshot().sessions_refused, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -240,6 +240,8 @@ async fn mqtt_3_1_2_23_sessions_expire() {
         let counted = rig.snapshot();
         assert_eq!((counted.sessions, counted.subscriptions), (0, 0));
     }
+    assert_eq!(rig.snapshot().sessions_expired, 4, "two of each version");
+    assert_eq!(Limits::default().session_expiry_s, 7 * 24 * 3_600);
 }
 
 #[tokio::test(start_paused = true)]
