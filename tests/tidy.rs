@@ -189,7 +189,8 @@ fn trees_are_read_in_one_place() {
         |path: &Path| path.ends_with("tests.rs") || path.iter().any(|part| part == "tests");
     for source in all.iter().filter(|source| !is_test(&source.path)) {
         for (at, line) in product(&source.text).lines().enumerate() {
-            let is_tree = line.contains("Value") || line.contains("Map<");
+            // `RawValue` is the text itself.
+            let is_tree = line.replace("RawValue", "").contains("Value") || line.contains("Map<");
             if line.contains("serde_json::from_") && is_tree {
                 let path = source.path.display();
                 findings.push(format!("{path}:{}: read it with contract::tree", at + 1));

@@ -46,7 +46,8 @@ pub fn misfit(tree: &Value, error: &serde_path_to_error::Error<Error>) -> String
             Segment::Enum { .. } | Segment::Unknown => here,
         };
     }
-    match (here, message.strip_prefix("invalid type: map, ")) {
+    let rest = ["invalid type: map, ", "invalid type: number, "];
+    match (here, rest.into_iter().find_map(|start| message.strip_prefix(start))) {
         (Some(Value::Number(number)), Some(rest)) => {
             format!("invalid type: number `{number}`, {rest}")
         }

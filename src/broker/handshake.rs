@@ -89,6 +89,22 @@ where
     }
 }
 
+/// Who a client says that it is; one without an identifier gets one.
+fn info(connect: &Connect, peer: SocketAddr) -> ConnectInfo {
+    let client_id = match connect.client_id.is_empty() {
+        true => ByteString::from(format!("auto-{}", uuid::Uuid::new_v4().simple())),
+        // Copies, here and below: what lives long must not keep the buffer it was read with.
+        false => ByteString::from(&*connect.client_id),
+    };
+    ConnectInfo {
+        client_id,
+        username: connect.username.as_deref().map(ByteString::from),
+        password: connect.password.as_deref().map(Bytes::copy_from_slice),
+        peer,
+        version: connect.version,
+    }
+}
+
 /// `Err(None)`: close without an answer.
 async fn admit<IO>(core: &Core, io: &mut IO, peer: SocketAddr) -> Result<Greeted, Option<Refused>>
 where
@@ -105,18 +121,7 @@ where
         |reason, message: &str| Refused::now(version, Refusal { reason, message: message.into() });
     check(core, &connect).map_err(|(reason, message)| refuse(reason, message))?;
     let assigned = connect.client_id.is_empty();
-    let client_id = match assigned {
-        true => ByteString::from(format!("auto-{}", uuid::Uuid::new_v4().simple())),
-        // Copies, here and below: what lives long must not keep the buffer it was read with.
-        false => ByteString::from(&*connect.client_id),
-    };
-    let info = ConnectInfo {
-        client_id,
-        username: connect.username.as_deref().map(ByteString::from),
-        password: connect.password.as_deref().map(Bytes::copy_from_slice),
-        peer,
-        version,
-    };
+    let info = info(&connect, peer);
     let (identity, kicks) = authenticate(core, &info).await.map_err(|refusal| {
         let until = late(core, &info, &refusal).map(|delay| start + delay);
         Some(Refused { version, refusal, until })

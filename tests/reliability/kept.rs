@@ -130,7 +130,7 @@ async fn r3_subscribers_with_kept_sessions_miss_nothing_acknowledged() {
 /// Lets all subscribers subscribe, before anything is owed to them.
 async fn meet(site: &Site, crowd: &Crowd) {
     let process = site.start().await;
-    crowd.go_to(Some(process.mqtt));
+    crowd.meet(process.mqtt);
     let began = std::time::Instant::now();
     while crowd.ready() < 8 {
         assert!(began.elapsed() < PATIENCE, "not all have subscribed");

@@ -226,6 +226,7 @@ async fn expect(stream: &mut TcpStream, packet: [u8; 4]) -> io::Result<()> {
 /// Subscribers that run.
 pub(super) struct Crowd {
     port: watch::Sender<Option<u16>>,
+    publishing: watch::Sender<Option<u16>>,
     ready: Arc<AtomicUsize>,
     enough: Arc<AtomicBool>,
     tasks: JoinSet<()>,
@@ -234,6 +235,7 @@ pub(super) struct Crowd {
 impl Crowd {
     pub(super) fn start(all: Vec<Subscriber>, careful: Careful) -> Self {
         let (port, seen) = watch::channel(None);
+        let (publishing, publishes) = watch::channel(None);
         let mut tasks = JoinSet::new();
         let ready = Arc::<AtomicUsize>::default();
         for one in all {
@@ -241,8 +243,8 @@ impl Crowd {
             tasks.spawn(one.come_and_go(seen.clone()));
         }
         let enough = Arc::clone(&careful.enough);
-        tasks.spawn(careful.publish(seen));
-        Self { port, ready, enough, tasks }
+        tasks.spawn(careful.publish(publishes));
+        Self { port, publishing, ready, enough, tasks }
     }
 
     /// How many have subscribed.
@@ -250,9 +252,15 @@ impl Crowd {
         self.ready.load(Ordering::Relaxed)
     }
 
+    /// The daemon is there, for those who subscribe: nothing is published before they have.
+    pub(super) fn meet(&self, port: u16) {
+        self.port.send_replace(Some(port));
+    }
+
     /// From now on the daemon is there, or nowhere.
     pub(super) fn go_to(&self, port: Option<u16>) {
         self.port.send_replace(port);
+        self.publishing.send_replace(port);
     }
 
     /// The careful client finishes its message, and publishes no other.
@@ -262,7 +270,7 @@ impl Crowd {
 
     /// Ends all of them.
     pub(super) async fn end(mut self) {
-        drop(self.port);
+        drop((self.port, self.publishing));
         while let Some(task) = self.tasks.join_next().await {
             task.expect("a subscriber");
         }

@@ -339,19 +339,20 @@ fn arithmetic(op: &str, a: &Value, b: &Value) -> Value {
         (Number::Int(a), Number::Int(b), "DIV") => Some(a / b),
         _ => None,
     };
-    if let Some(exact) = exact.and_then(|exact| i64::try_from(exact).ok()) {
-        return Some(Json::from(exact));
+    if let Some(exact) = exact {
+        // Exact within 64 bits, an error beyond.
+        let signed = i64::try_from(exact).map(Json::from);
+        return signed.or_else(|_| u64::try_from(exact).map(Json::from)).ok();
     }
-    let exact = exact.map(|exact| float(Number::Int(exact)));
     let (a, b) = (float(a), float(b));
-    let value = exact.unwrap_or_else(|| match op {
+    let value = match op {
         "+" => a + b,
         "-" => a - b,
         "*" => a * b,
         "/" => a / b,
         "%" => a % b,
         _ => (a / b).trunc(),
-    });
+    };
     #[expect(clippy::cast_possible_truncation, reason = "an integer below 2^53")]
     if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 {
         return Some(Json::from(value as i64));
