@@ -53,7 +53,8 @@ impl SinkConfig for FileSettings {
             return Err(ConfigError::new("path", "name a file, not a folder"));
         }
         let path = env.path(&self.path);
-        Ok(Arc::new(FileSink { lines: Lines::of(path), sync: self.sync }))
+        let private = env.is_private(&path);
+        Ok(Arc::new(FileSink { lines: Lines::of(path, private), sync: self.sync }))
     }
 }
 
@@ -153,6 +154,8 @@ fn push_line(record: &Record, out: &mut Vec<u8>) {
 /// never waited for while `state` is held.
 struct Lines {
     path: PathBuf,
+    /// Made for its owner only.
+    private: bool,
     state: Mutex<State>,
     synced: Mutex<Synced>,
 }
@@ -188,7 +191,7 @@ struct Synced {
 
 impl Lines {
     /// The one for a path.
-    fn of(path: PathBuf) -> Arc<Self> {
+    fn of(path: PathBuf, private: bool) -> Arc<Self> {
         static FILES: Mutex<BTreeMap<PathBuf, Weak<Lines>>> = Mutex::new(BTreeMap::new());
         let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
         files.retain(|_, lines| lines.strong_count() > 0);
@@ -197,6 +200,7 @@ impl Lines {
         }
         let lines = Arc::new(Self {
             path: path.clone(),
+            private,
             state: Mutex::default(),
             synced: Mutex::default(),
         });
@@ -226,7 +230,7 @@ impl Lines {
         let opened = match state.file.take() {
             Some(opened) if is_still(&opened.file, &self.path) => opened,
             _ => {
-                let file = open(&self.path, sync)?;
+                let file = open(&self.path, sync, self.private)?;
                 let regular = file.metadata()?.is_file();
                 state.openings += 1;
                 state.written = 0;
@@ -275,8 +279,9 @@ impl Lines {
     }
 }
 
-/// Opens a file to append to it. With [`Flush::Batch`] the names of what is made are on disk, too.
-fn open(path: &Path, sync: Flush) -> io::Result<File> {
+/// Opens a file to append to it. With [`Flush::Batch`] the names of what is made are on disk, too; a
+/// `private` one is made for its owner only.
+fn open(path: &Path, sync: Flush, private: bool) -> io::Result<File> {
     match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         done => return done,
@@ -286,7 +291,12 @@ fn open(path: &Path, sync: Flush) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    if private {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    let file = options.append(true).create(true).open(path)?;
     if sync == Flush::Batch {
         folders().take(missing + 1).try_for_each(sync_names)?;
     }
@@ -324,8 +334,23 @@ mod tests {
 
     use super::*;
 
+    #[cfg(unix)]
+    #[test]
+    fn what_is_made_in_a_private_folder_is_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = std::env::temp_dir().join(format!("tidegate-file-{}", std::process::id()));
+        let env = Env { private_dir: Some(folder.clone()), ..Env::default() };
+        for (path, private) in [(folder.join("a.jsonl"), true), ("elsewhere".into(), false)] {
+            assert_eq!(env.is_private(&path), private, "{}", path.display());
+        }
+        Lines::of(folder.join("a.jsonl"), true).append(b"{}\n", Flush::Never).expect("a write");
+        let mode = std::fs::metadata(folder.join("a.jsonl")).expect("a file").permissions().mode();
+        std::fs::remove_dir_all(&folder).expect("a folder");
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
     fn lines(folder: &Path) -> Arc<Lines> {
-        Lines::of(folder.join("new/folder/lines.jsonl"))
+        Lines::of(folder.join("new/folder/lines.jsonl"), false)
     }
 
     #[test]

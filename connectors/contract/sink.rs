@@ -185,10 +185,19 @@ pub struct DeliveryError {
     pub retry_after: Option<Duration>,
 }
 
+/// Bytes of a message of an error, which logs, `/readyz` and dead letters repeat.
+const MESSAGE_MAX: usize = 2_000;
+
 impl DeliveryError {
-    /// An error of a kind.
+    /// An error of a kind. Of a message of more than 2,000 bytes, as a destination may send one that
+    /// repeats a value, the rest is left out.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None }
+        let mut message = message.into();
+        if message.len() > MESSAGE_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_MAX));
+            message.push('…');
+        }
+        Self { kind, message, retry_after: None }
     }
 
     /// The same error of a place (a topic, a path, a column) that the record itself has named when

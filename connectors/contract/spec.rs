@@ -53,6 +53,8 @@ pub const HOPS_MAX: u8 = 8;
 pub struct Env {
     /// Relative paths in settings are relative to this folder.
     pub base_dir: PathBuf,
+    /// What a connector makes below this folder is for the daemon's user only.
+    pub private_dir: Option<PathBuf>,
     /// The named connections of the configuration.
     pub connections: Arc<Connections>,
     /// Where `republish` publishes; `None` outside the daemon.
@@ -72,6 +74,7 @@ impl Default for Env {
     fn default() -> Self {
         Self {
             base_dir: ".".into(),
+            private_dir: None,
             connections: Arc::default(),
             publisher: None,
             topic_limits: TopicLimits::default(),
@@ -87,6 +90,12 @@ impl Env {
     #[must_use]
     pub fn path(&self, path: &Path) -> PathBuf {
         self.base_dir.join(path)
+    }
+
+    /// True for a path below the folder that is the daemon's user's alone.
+    #[must_use]
+    pub fn is_private(&self, path: &Path) -> bool {
+        self.private_dir.as_ref().is_some_and(|folder| path.starts_with(folder))
     }
 }
 

@@ -126,6 +126,7 @@ fn plain(link: &Link) -> Kind {
         "timestamp with time zone" | "timestamp without time zone" => Kind::Time,
         "date" => Kind::Date,
         "time with time zone" | "time without time zone" => Kind::Clock,
+        "interval" => Kind::Interval,
         "bytea" => Kind::Bytes,
         _ => Kind::Other,
     }

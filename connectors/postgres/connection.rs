@@ -114,9 +114,12 @@ impl Database {
         let (kind, text) = match &error {
             sqlx::Error::Database(inner) => {
                 let code = inner.code().unwrap_or_default();
-                // Rows that a policy or a view forbids come with the code of a missing privilege.
-                let routine = inner.try_downcast_ref().and_then(PgDatabaseError::routine);
-                let of_row = routine == Some("ExecWithCheckOptions");
+                let server = inner.try_downcast_ref::<PgDatabaseError>();
+                let of_row = server.is_some_and(|error| {
+                    // Rows that a policy or a view forbids come with the code of a missing privilege.
+                    error.routine() == Some("ExecWithCheckOptions")
+                        || is_of_a_value(&code, error.position().is_some())
+                });
                 let kind = if of_row { FailureKind::Rejected } else { kind_of(&code) };
                 (kind, format!("{} ({code})", inner.message()))
             }
@@ -150,14 +153,23 @@ async fn wait_for_the_disk(connection: &mut PgConnection) -> Result<(), sqlx::Er
     sqlx::query(SQL).persistent(false).execute(connection).await.map(drop)
 }
 
+/// True for what the reading of a value says with a code for faults of the statement: `tsquery`, `regclass` and
+/// their like read names and have a syntax of their own. No place of the statement is to blame then.
+fn is_of_a_value(code: &str, has_place: bool) -> bool {
+    !has_place
+        && matches!(code, "42601" | "42602" | "42622" | "42703" | "42704" | "42883" | "42P01")
+}
+
 /// What an SQLSTATE means (PostgreSQL documentation, appendix A).
 fn kind_of(code: &str) -> FailureKind {
     let class = code.get(..2).unwrap_or("");
     match (code, class) {
         ("42501", _) | (_, "28") => FailureKind::Denied,
         // Data, constraints, a row twice in one statement, program limits, triggers and functions that
-        // refuse.
-        (_, "09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0") => {
+        // refuse; and what extensions say of a value that they cannot read (PostGIS), since it is the code
+        // of whoever names none.
+        ("XX000", _)
+        | (_, "09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "39" | "44" | "54" | "P0") => {
             FailureKind::Rejected
         }
         // Serialization and deadlock, resources, locks.
@@ -189,7 +201,7 @@ mod tests {
                 &[
                     "09000", "20000", "21000", "22001", "22003", "22021", "22P02", "23502",
                     "23503", "23505", "23514", "27000", "2F002", "38000", "39000", "44000",
-                    "45000", "54011", "P0001", "TG001", "U0001", "99999",
+                    "45000", "54011", "XX000", "P0001", "TG001", "U0001", "99999",
                 ],
             ),
             (FailureKind::Busy, &["40001", "40P01", "53100", "53200", "53300", "55P03", "55006"]),
@@ -197,7 +209,7 @@ mod tests {
                 FailureKind::Unreachable,
                 &[
                     "08000", "08003", "08006", "25006", "26000", "57014", "57P01", "57P02",
-                    "57P03", "58030", "XX000", "", "01000", "03000", "08P01", "0B000", "0F001",
+                    "57P03", "58030", "XX001", "", "01000", "03000", "08P01", "0B000", "0F001",
                     "0L000", "0P000", "0Z000", "24000", "25001", "2B000", "2D000", "34000",
                     "3B000", "57014", "72000", "F0000", "HV000",
                 ],

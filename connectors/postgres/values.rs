@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Date,
     /// The times of day, of which PostgreSQL would read 123456 as 12:34:56.
     Clock,
+    /// `interval`, of which a number is seconds.
+    Interval,
     /// `bytea`.
     Bytes,
     /// A range, whose text may look like a list in JSON.
@@ -121,7 +123,12 @@ pub(super) fn text_for<'c>(
         (Kind::Time | Kind::Date, Cell::Number(number)) => {
             moment(number, reading.time, *kind == Kind::Date)?.into()
         }
-        (Kind::Clock | Kind::Time | Kind::Date, _) => cell.text(),
+        // PostgreSQL would find digits in it that could be a time.
+        (
+            Kind::Clock | Kind::Time | Kind::Date | Kind::Interval,
+            Cell::List(_) | Cell::Object(_),
+        ) => return Err("is no time; select a part of it".into()),
+        (Kind::Clock | Kind::Time | Kind::Date | Kind::Interval, _) => cell.text(),
         (Kind::Integer(_) | Kind::Numeric(_) | Kind::Single | Kind::Double, Cell::Bool(yes)) => {
             Cow::Borrowed(if *yes { "1" } else { "0" })
         }

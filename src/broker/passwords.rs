@@ -7,7 +7,7 @@
 //!   them worthless;
 //! - of one name at one address one check runs at a time, and after a few wrong passwords there is a
 //!   pause before the next, twice as long each time;
-//! - of one address, and of one name, one check runs at a time, so that each gets its turn;
+//! - of one address one check runs at a time, so that each gets its turn;
 //! - a name that nobody has waits for the same turns, and costs no core.
 
 use std::net::IpAddr;
@@ -105,16 +105,15 @@ impl Passwords {
             return verdict;
         }
         tokio::time::sleep_until(pace.next).await;
-        // In this order everywhere, so that nobody waits for who waits for him.
-        let turns =
-            [self.turn(&[b"address", address.as_bytes()]).await, self.turn(&[b"name", name]).await];
+        // Not one of the name as well: who guesses it elsewhere would be waited for here, and by others.
+        let turn = self.turn(&[b"address", address.as_bytes()]).await;
         let right = match known {
             true => match self.work(hash, password).await {
                 Some(right) => right,
                 None => return false,
             },
             false => {
-                drop(turns);
+                drop(turn);
                 self.pretend(hash, password).await;
                 false
             }

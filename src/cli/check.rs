@@ -6,6 +6,8 @@ use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::listen::certificate;
+use super::things::models;
 use super::{
     Failure, NoPublisher, Outcome, cannot_start, compiler, count, install_tls, rule_paths, say,
     sources, usage,
@@ -62,6 +64,13 @@ pub(super) fn run(args: &Args, config: Result<Config, Problem>) -> Outcome {
         findings += 1;
     }
     for problem in endpoints(&config) {
+        say(format_args!("{problem}"));
+        findings += 1;
+    }
+    // What a start reads, too.
+    let certificate = certificate(&config).err().map(|error| error.to_string());
+    let models = models(&config).err().map(|error| format!("{error:#}"));
+    for problem in certificate.into_iter().chain(models) {
         say(format_args!("{problem}"));
         findings += 1;
     }

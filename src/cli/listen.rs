@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::broker::{Listener, Tls, TlsFiles};
+use crate::broker::{Listener, Tls, TlsError, TlsFiles};
 use crate::config::Config;
 
 /// The addresses of the listeners.
@@ -32,20 +32,27 @@ pub(super) struct Sockets {
     pub http: TcpListener,
 }
 
+/// The certificate that the configuration names.
+///
+/// # Errors
+/// Which of its files is wrong, and how.
+pub(super) fn certificate(config: &Config) -> Result<Option<Tls>, TlsError> {
+    let Some(files) = &config.tls else { return Ok(None) };
+    let tls = Tls::load(TlsFiles {
+        cert: config.path(&files.cert),
+        key: config.path(&files.key),
+        client_ca: files.client_ca.as_ref().map(|path| config.path(path)),
+    })?;
+    Ok(Some(tls))
+}
+
 impl Sockets {
     /// Reads the certificate and binds what the configuration names.
     ///
     /// # Errors
     /// What is wrong with the certificate, or which socket cannot be bound, and why.
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
-        let tls = match &config.tls {
-            Some(files) => Some(Arc::new(Tls::load(TlsFiles {
-                cert: config.path(&files.cert),
-                key: config.path(&files.key),
-                client_ca: files.client_ca.as_ref().map(|path| config.path(path)),
-            })?)),
-            None => None,
-        };
+        let tls = certificate(config)?.map(Arc::new);
         let listen = &config.listen;
         let mut mqtt = vec![Listener::plain(bind(listen.mqtt, "MQTT", "listen.mqtt").await?)];
         let mut more = [None; 3];

@@ -169,6 +169,7 @@ pub(crate) fn compiler(
 ) -> Result<Compiler, Problem> {
     let mut env = Env {
         base_dir: config.base_dir.clone(),
+        private_dir: Some(config.path(&config.data_dir)),
         connections: Arc::default(),
         publisher,
         topic_limits: config.limits.topic(),
@@ -258,7 +259,13 @@ fn rule_paths(files: &[PathBuf], config: &Config) -> Result<Vec<PathBuf>, Failur
     let mut paths = Vec::new();
     for folder in folders {
         let found = rule_files(folder).map_err(|error| {
-            refused(anyhow::anyhow!("cannot read {}: {error}", folder.display()))
+            let folder = folder.display();
+            refused(match error.kind() {
+                std::io::ErrorKind::NotFound if files.is_empty() => anyhow::anyhow!(
+                    "there is no folder {folder}; put rule files there, or name some as arguments"
+                ),
+                _ => anyhow::anyhow!("cannot read {folder}: {error}"),
+            })
         })?;
         paths.extend(found);
     }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use connectors::contract::{QoS, Topic};
 
 use super::{Outcome, refused, usage};
-use crate::broker::client::{Client, Options};
+use crate::broker::client::{Client, ClientError, Options};
 use crate::config::Config;
 
 /// Arguments of `pub`.
@@ -56,8 +56,13 @@ impl Login {
             let value = value.with_context(|| format!("the environment variable `{name}`"))?;
             options.password = Some(value.into());
         }
-        Client::connect(to, options).await.with_context(|| {
-            format!("cannot connect to the MQTT broker at {to}; is the daemon running? `--to` names another")
+        Client::connect(to, options).await.map_err(|error| match error {
+            refused @ ClientError::Refused { .. } => anyhow::Error::new(refused).context(format!(
+                "the MQTT broker at {to} does not let this client in; see `--username` and `--password-env`"
+            )),
+            error => anyhow::Error::new(error).context(format!(
+                "cannot connect to the MQTT broker at {to}; is the daemon running? `--to` names another"
+            )),
         })
     }
 }

@@ -115,10 +115,14 @@ fn watcher(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
     });
     watcher
         .inspect_err(|error| {
-            tracing::warn!(
-                "{} is not watched ({error}); send SIGHUP after a change",
-                folder.display()
-            );
+            let folder = folder.display();
+            if matches!(error.kind, notify::ErrorKind::PathNotFound) {
+                tracing::warn!(
+                    "there is no folder {folder} to watch; send SIGHUP when there are rules"
+                );
+            } else {
+                tracing::warn!("{folder} is not watched ({error}); send SIGHUP after a change");
+            }
         })
         .ok()
 }

@@ -11,6 +11,7 @@ use super::error::EvalError;
 use super::expr::{Arithmetic, Call, Case, Comparison, Expr};
 use super::functions::{Fault, Nulls, Site};
 use super::json;
+use super::lex::shorten_to;
 use super::like::Pattern;
 use super::number::Num;
 use super::pick::Span;
@@ -514,7 +515,7 @@ fn operate<'a>(op: Arithmetic, left: &Value<'a>, right: &Value<'a>) -> Result<Va
 
 /// The error for a computation with integers that leaves 64 bits.
 pub(crate) fn overflow(computation: &str) -> Fault {
-    Fault::new("overflow", format!("{computation} leaves 64 bits"))
+    Fault::new("overflow", format!("{} leaves 64 bits", shorten_to(computation, 100)))
         .because("where 15 digits are enough, multiply by 1.0 first")
 }
 

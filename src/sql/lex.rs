@@ -413,7 +413,12 @@ pub(crate) fn unquote(word: &Word) -> String {
 
 /// At most 40 characters of a text, for messages.
 pub(crate) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(40) {
+    shorten_to(text, 40)
+}
+
+/// The same with another length, in characters.
+pub(crate) fn shorten_to(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }

@@ -230,6 +230,9 @@ const TIMES: &[Column] = &[
             ("-1784000000", No("time_unit")),
             ("\"soon\"", No("timestamp")),
             ("true", No("timestamp")),
+            ("[2026,7,14]", No("no time")),
+            ("[[1],[2,3]]", No("no time")),
+            (r#"{"July":14,"y":2026}"#, No("no time")),
         ],
     ),
     ("timestamp", &[("1784000000123", Is("2026-07-14 03:33:20.123"))]),
@@ -241,10 +244,25 @@ const TIMES: &[Column] = &[
             ("1784073599999", Is("2026-07-14")),
             ("\"2026-07-14\"", Is("2026-07-14")),
             ("20260714", No("time_unit")),
+            ("[1,2,3]", No("no time")),
         ],
     ),
-    ("time", &[("\"12:34:56\"", Is("12:34:56")), ("123456", No("time"))]),
-    ("interval", &[("\"90 s\"", Is("00:01:30")), ("90", Is("00:01:30"))]),
+    (
+        "time",
+        &[("\"12:34:56\"", Is("12:34:56")), ("123456", No("time")), ("[\"12:30\"]", No("no time"))],
+    ),
+    (
+        "interval",
+        &[
+            ("\"90 s\"", Is("00:01:30")),
+            ("90", Is("00:01:30")),
+            ("[5]", No("no time")),
+            (r#"{"3":"days"}"#, No("no time")),
+        ],
+    ),
+    // They refuse with codes that otherwise say that the statement is wrong.
+    ("tsquery", &[("\"a & b\"", Is("'a' & 'b'")), ("\"a b\"", No("tsquery"))]),
+    ("regclass", &[("\"pg_class\"", Is("pg_class")), ("\"nowhere\"", No("nowhere"))]),
 ];
 
 const LISTS: &[Column] = &[

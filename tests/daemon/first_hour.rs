@@ -334,6 +334,6 @@ fn a_replay_by_hand_tries_at_once_and_says_what_it_waits_for() {
     let (code, text, error) =
         run(daemon.folder.path(), &["--config", "cli.yaml", "dlq", "replay"], "");
     assert_eq!(code, 0, "{text}{error}");
-    assert!(text.starts_with("1 dead letters were delivered"), "{text}");
+    assert!(text.starts_with("1 dead letter was delivered"), "{text}");
     assert!(began.elapsed() < PATIENCE, "it did not wait for the minute to end");
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::super::publish::single_thread;
 use super::super::run::now_ms;
-use super::super::{Failure, Outcome, install_tls, refused, say};
+use super::super::{Failure, Outcome, count, install_tls, refused, say};
 use super::shown::{columns, printable};
 use super::{Which, file, gone, open};
 use crate::config::Config;
@@ -296,7 +296,9 @@ async fn watch(
     meter.end();
     let Progress { delivered, failed, dropped, .. } = progress;
     let seconds = start.elapsed().as_secs_f64();
-    say(format_args!("{delivered} dead letters were delivered in {seconds:.1} s"));
+    let delivered = usize::try_from(delivered).unwrap_or(usize::MAX);
+    let delivered = count(delivered, "dead letter was", "dead letters were");
+    say(format_args!("{delivered} delivered in {seconds:.1} s"));
     if failed > 0 {
         say(format_args!("{failed} failed again; `tidegate dlq list` says why"));
     }
