@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use super::json;
 use super::number::Num;
-use super::work::{DOCUMENTS, SCAN, VALUE};
+use super::work::{DOCUMENTS, FLAT, LEVEL, SCAN, VALUE};
 
 /// A value while a statement is evaluated. It borrows from the payload, the statement or the message.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +49,27 @@ pub enum Relation {
     Different,
     /// NULL or MISSING is involved.
     Unknown,
+}
+
+/// How many arrays and objects of a JSON text stand within each other at most.
+fn levels(text: &[u8]) -> u64 {
+    let (mut depth, mut most) = (0_u64, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'[' | b'{' => {
+                depth += 1;
+                most = most.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
 }
 
 impl<'a> Value<'a> {
@@ -117,10 +138,27 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// What taking it apart costs because of its levels, in units of work. It is one pass over the bytes.
+    pub(crate) fn nested(&self) -> u64 {
+        /// What is shorter costs little whatever its levels.
+        const SHORT: usize = 1024;
+        match self {
+            Self::Json(text) if text.len() > SHORT => {
+                let beyond = levels(text.as_bytes()).saturating_sub(FLAT);
+                (text.len() as u64).saturating_mul(beyond).saturating_mul(LEVEL)
+            }
+            _ => 0,
+        }
+    }
+
     /// What it costs to compare two values once more, in units of work.
     pub(crate) fn comparing(&self, other: &Self) -> u64 {
         let price = match (self, other) {
-            (Self::Json(_), Self::Json(_)) => DOCUMENTS,
+            (Self::Json(_), Self::Json(_)) => {
+                let sizes = self.size().saturating_add(other.size());
+                let flat = sizes.saturating_mul(DOCUMENTS);
+                return flat.saturating_add(self.nested()).saturating_add(other.nested());
+            }
             // Text may have to be read as a number; else the shorter of the two is compared.
             (Self::Number(_), Self::String(_)) | (Self::String(_), Self::Number(_)) => VALUE,
             _ => return self.size().min(other.size()) * SCAN,

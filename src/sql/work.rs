@@ -27,6 +27,16 @@ pub(crate) const SCAN: u64 = 2;
 /// For each byte of arrays and objects that are compared with each other.
 pub(crate) const DOCUMENTS: u64 = 300;
 
+/// For each byte of arrays and objects, and each level of them within each other beyond [`FLAT`]: what takes
+/// a document apart level by level reads its inner parts again at each.
+pub(crate) const LEVEL: u64 = 120;
+
+/// From so many units for a byte on, a function takes documents apart.
+pub(crate) const APART: u64 = 150;
+
+/// Levels that the other prices include.
+pub(crate) const FLAT: u64 = 4;
+
 /// For each byte of a document that is taken apart into its members.
 pub(crate) const MEMBERS: u64 = 300;
 

@@ -136,7 +136,7 @@ fn results_are_bounded() {
             ("array_length(sequence(1, 5000000))", ""),
             ("array_length(sequence(-9223372036854775807, 9223372036854775807))", ""),
             ("flatten_object(o)", ""),
-            ("object_size(nest(keys))", "1000"),
+            ("nest(keys) IS NOT NULL", "true"),
             (&format!("array_zip(one, {args})"), ""),
             (&format!("array_concat({args})"), ""),
             (&format!("array({})", vec!["a"; 60].join(", ")), ""),

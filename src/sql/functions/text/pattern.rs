@@ -64,6 +64,9 @@ const STEP: u64 = 10;
 /// Units for each search.
 const SEARCH: u64 = 1_000;
 
+/// Units for the groups of a match, beyond the search.
+const GROUPS: u64 = 30_000;
+
 /// Whether a search that costs so little is paid by the worst case without a further look.
 const LITTLE: u64 = 1_000_000;
 
@@ -251,7 +254,7 @@ impl Regexp {
         let inside = self.parts.saturating_mul(PART + PART / 4 * slots);
         let inside = inside.saturating_mul(matched.len() as u64 + 1);
         let again = beyond.saturating_mul(self.step(text, 1));
-        site.pay(inside.saturating_add(again).saturating_add(SEARCH))?;
+        site.pay(inside.saturating_add(again).saturating_add(GROUPS))?;
         Ok(self.regex.captures_at(text, matched.start()))
     }
 
