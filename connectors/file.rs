@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::contract::{
     Body, ConfigError, Confirms, DeliveryError, Env, FailureKind, Outcome, Preview, Record, Sink,
-    SinkConfig,
+    SinkConfig, private,
 };
 
 /// Records in one write.
@@ -280,8 +280,8 @@ impl Lines {
 }
 
 /// Opens a file to append to it. With [`Flush::Batch`] the names of what is made are on disk, too; a
-/// `private` one is made for its owner only.
-fn open(path: &Path, sync: Flush, private: bool) -> io::Result<File> {
+/// private one is made for its owner only.
+fn open(path: &Path, sync: Flush, is_private: bool) -> io::Result<File> {
     match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         done => return done,
@@ -292,11 +292,9 @@ fn open(path: &Path, sync: Flush, private: bool) -> io::Result<File> {
         std::fs::create_dir_all(folder)?;
     }
     let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    if private {
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    }
-    let file = options.append(true).create(true).open(path)?;
+    options.append(true).create(true);
+    let options = if is_private { private(&mut options) } else { &mut options };
+    let file = options.open(path)?;
     if sync == Flush::Batch {
         folders().take(missing + 1).try_for_each(sync_names)?;
     }

@@ -39,7 +39,15 @@ pub use template::{PathGuard, Template, TemplateError};
 pub use topic::{Topic, TopicError, TopicFilter, TopicLimits};
 pub use tree::{misfit, object, tree};
 
+use std::fs::OpenOptions;
 use std::sync::Arc;
+
+/// A file that is made with these options can only be read by its owner.
+pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
 
 /// Where `republish` and other in-process publishers put a message: the embedded broker and the
 /// rules. The daemon passes its own implementation in; without one, `republish` is refused.

@@ -12,7 +12,7 @@ use sqlx::sqlite::{
 };
 
 use crate::contract::{
-    AnyConnection, ConfigError, ConnectionConfig, DeliveryError, Env, FailureKind,
+    AnyConnection, ConfigError, ConnectionConfig, DeliveryError, Env, FailureKind, private,
 };
 
 /// How long a write waits for another process that writes.
@@ -95,10 +95,7 @@ impl Database {
 
 /// Makes the file, when it is missing; SQLite gives its journal the same permissions.
 fn create_private(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.create(true).append(true).open(path).map(drop)
+    private(std::fs::OpenOptions::new().create(true).append(true)).open(path).map(drop)
 }
 
 /// What a primary result code of SQLite means (sqlite.org/rescode.html).

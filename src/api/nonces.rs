@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::{self, ApiError};
 use super::signature::{Claim, WINDOW_MINUTES};
-use crate::rule::store::private;
+use connectors::contract::private;
 
 /// Nonces of one key that are kept, unless configured otherwise: 5000 requests per second over the
 /// window. Each takes some 20 to 40 bytes of memory and 24 of disk.

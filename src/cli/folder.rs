@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::config::{Config, DEFAULT_FILE};
-use crate::rule::store::{private, private_folder};
+use crate::rule::store::private_folder;
+use connectors::contract::private;
 
 /// Who has it locked runs here.
 const LOCK_FILE: &str = "lock";

@@ -93,10 +93,12 @@ fn attempt(example: Option<Example>, daemon: &Daemon, config: &Config) -> String
     }
 }
 
-/// A message that one of the rules selects, from its own tests; else one that reaches a rule.
+/// A message that one of the rules selects, from its own tests, with an object as its payload if there is
+/// one; else one that reaches a rule.
 fn example(daemon: &Daemon, folder: &Path) -> Option<Example> {
     let small = |path: &PathBuf| path.metadata().is_ok_and(|data| data.len() <= FILE_MAX);
     let paths = rule_files(folder).unwrap_or_default();
+    let mut first = None;
     for path in paths.iter().filter(|path| small(path)).take(FILES_MAX) {
         let file = file::load(path, daemon.rules.compiler()).unwrap_or_default();
         for rule in file.rules {
@@ -115,10 +117,15 @@ fn example(daemon: &Daemon, folder: &Path) -> Option<Example> {
                     payload: Some(payload.to_owned()),
                 })
             });
-            if found.is_some() {
+            let is_object = |found: &Example| found.payload.iter().any(|p| p.starts_with('{'));
+            if found.as_ref().is_some_and(is_object) {
                 return found;
             }
+            first = first.or(found);
         }
+    }
+    if first.is_some() {
+        return first;
     }
     let reports = daemon.rules.report();
     let mut running = reports.iter().filter(|report| report.rule.enabled);

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reaches a destination: connecting is the sinks' business, later.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use connectors::contract::{Body, ConfigError, Env, Sink, SinkSpec};
@@ -158,12 +159,14 @@ impl Compiler {
     }
 
     /// What the sinks of a rule may use: who wrote it decides which addresses they reach.
-    fn env_for(&self, owner: &Owner) -> Env {
-        let mut env = self.env.clone();
-        if let Owner::Api(_) = owner {
-            env.network = env.network.for_api();
+    fn env_for(&self, owner: &Owner) -> Cow<'_, Env> {
+        match owner {
+            Owner::Api(_) => {
+                let network = self.env.network.for_api();
+                Cow::Owned(Env { network, ..self.env.clone() })
+            }
+            Owner::File { .. } => Cow::Borrowed(&self.env),
         }
-        env
     }
 
     /// The sink of an action, and remarks on its templates as far as it is known what they are

@@ -28,7 +28,7 @@ pub(crate) use postgres::is_postgres;
 pub use postgres::{Claim, Server};
 pub use seal::{MASTER_KEY, MASTER_KEY_MIN};
 use seal::{Seal, unlock};
-pub(crate) use sqlite::{create_private, durable, migrate, private, private_folder};
+pub(crate) use sqlite::{create_private, durable, migrate, private_folder};
 
 /// The file below the data directory.
 pub const FILE: &str = "tidegate.db";

@@ -8,7 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::rule::store::{private, private_folder};
+use crate::rule::store::private_folder;
+use connectors::contract::private;
 
 /// The file that says which process has a folder.
 const LOCK: &str = "lock";
