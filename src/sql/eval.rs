@@ -18,7 +18,7 @@ use super::pick::Span;
 use super::plan::Input;
 use super::query::Query;
 use super::value::{Relation, Value};
-use super::work::{APART, SCAN, TOO_COSTLY, TREE, VALUE, Work};
+use super::work::{SCAN, TOO_COSTLY, TREE, VALUE, Work};
 
 /// The most bytes of text that an expression makes: without it, a payload of half a megabyte could
 /// blow itself up to terabytes through `replace`.
@@ -293,12 +293,9 @@ impl<'a> Context<'a, '_> {
             }
         }
         let bytes = arguments.iter().map(Value::size).sum();
-        // Those that take documents apart are the dear ones.
-        let nested = match u64::from(function.price.byte) >= APART {
-            true => arguments.iter().map(Value::nested).fold(0, u64::saturating_add),
-            false => 0,
-        };
-        if !self.pays(function.price.of(bytes).saturating_add(nested)) {
+        let apart = arguments.iter().map(|value| function.price.apart(value));
+        let apart = apart.fold(0, u64::saturating_add);
+        if !self.pays(function.price.of(bytes).saturating_add(apart)) {
             return Value::Missing;
         }
         let site = Site {

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use super::json;
 use super::number::Num;
-use super::work::{DOCUMENTS, FLAT, LEVEL, SCAN, VALUE};
+use super::work::{COMPARED, DOCUMENTS, SCAN, VALUE};
 
 /// A value while a statement is evaluated. It borrows from the payload, the statement or the message.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,9 +51,9 @@ pub enum Relation {
     Unknown,
 }
 
-/// How many arrays and objects of a JSON text stand within each other at most.
-fn levels(text: &[u8]) -> u64 {
-    let (mut depth, mut most) = (0_u64, 0);
+/// How many arrays and objects of a JSON text stand within each other at most, and how many there are.
+fn depth(text: &[u8]) -> (u64, u64) {
+    let (mut depth, mut most, mut parts) = (0_u64, 0, 0);
     let (mut in_text, mut escaped) = (false, false);
     for byte in text {
         match byte {
@@ -63,13 +63,14 @@ fn levels(text: &[u8]) -> u64 {
             _ if in_text => {}
             b'[' | b'{' => {
                 depth += 1;
+                parts += 1;
                 most = most.max(depth);
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    most
+    (most, parts)
 }
 
 impl<'a> Value<'a> {
@@ -138,16 +139,13 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What taking it apart costs because of its levels, in units of work. It is one pass over the bytes.
-    pub(crate) fn nested(&self) -> u64 {
-        /// What is shorter costs little whatever its levels.
+    /// How many arrays and objects of an array or object stand within each other at most, and how many
+    /// there are. `None` for what is short, and costs little whatever it is.
+    pub(crate) fn depth(&self) -> Option<(u64, u64)> {
         const SHORT: usize = 1024;
         match self {
-            Self::Json(text) if text.len() > SHORT => {
-                let beyond = levels(text.as_bytes()).saturating_sub(FLAT);
-                (text.len() as u64).saturating_mul(beyond).saturating_mul(LEVEL)
-            }
-            _ => 0,
+            Self::Json(text) if text.len() > SHORT => Some(depth(text.as_bytes())),
+            _ => None,
         }
     }
 
@@ -156,8 +154,8 @@ impl<'a> Value<'a> {
         let price = match (self, other) {
             (Self::Json(_), Self::Json(_)) => {
                 let sizes = self.size().saturating_add(other.size());
-                let flat = sizes.saturating_mul(DOCUMENTS);
-                return flat.saturating_add(self.nested()).saturating_add(other.nested());
+                let nested = COMPARED.apart(self).saturating_add(COMPARED.apart(other));
+                return sizes.saturating_mul(DOCUMENTS).saturating_add(nested);
             }
             // Text may have to be read as a number; else the shorter of the two is compared.
             (Self::Number(_), Self::String(_)) | (Self::String(_), Self::Number(_)) => VALUE,

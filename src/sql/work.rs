@@ -13,6 +13,7 @@
 use std::cell::Cell;
 
 use super::functions::Fault;
+use super::value::Value;
 
 /// The budget by default: 40 milliseconds or less.
 pub(crate) const BUDGET: u64 = 400_000_000;
@@ -29,13 +30,17 @@ pub(crate) const DOCUMENTS: u64 = 300;
 
 /// For each byte of arrays and objects, and each level of them within each other beyond [`FLAT`]: what takes
 /// a document apart level by level reads its inner parts again at each.
-pub(crate) const LEVEL: u64 = 120;
+const LEVEL: u64 = 120;
+
+/// What comparing elements of arrays, or documents, costs: those that are objects are read member by
+/// member, and found again by what they hold.
+pub(crate) const COMPARED: Price = Price::new(1_000, 150).per_part(15_000);
 
 /// From so many units for a byte on, a function takes documents apart.
-pub(crate) const APART: u64 = 150;
+const APART: u64 = 150;
 
 /// Levels that the other prices include.
-pub(crate) const FLAT: u64 = 4;
+const FLAT: u64 = 4;
 
 /// For each byte of a document that is taken apart into its members.
 pub(crate) const MEMBERS: u64 = 300;
@@ -54,11 +59,29 @@ pub struct Price {
     pub call: u32,
     /// For each byte of the arguments.
     pub byte: u32,
+    /// For each array and object within the arguments.
+    pub part: u32,
 }
 
 impl Price {
     pub(crate) const fn new(call: u32, byte: u32) -> Self {
-        Self { call, byte }
+        Self { call, byte, part: 0 }
+    }
+
+    /// The same with a price for each array and object within the arguments.
+    pub(crate) const fn per_part(self, part: u32) -> Self {
+        Self { part, ..self }
+    }
+
+    /// What an argument costs because it is taken apart, where the price is that of such a function: for its
+    /// arrays and objects, and for the levels of them within each other. It is one pass over the bytes.
+    pub(crate) fn apart(self, value: &Value<'_>) -> u64 {
+        if u64::from(self.byte) < APART {
+            return 0;
+        }
+        let Some((levels, parts)) = value.depth() else { return 0 };
+        let by_level = value.size().saturating_mul(levels.saturating_sub(FLAT));
+        by_level.saturating_mul(LEVEL).saturating_add(parts.saturating_mul(self.part.into()))
     }
 
     /// What a call with so many bytes of arguments costs.

@@ -15,6 +15,7 @@ use crate::sql::functions::{
 use crate::sql::json;
 use crate::sql::number::Num;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 /// What all functions that give a number share.
 const MATH: Function =
@@ -348,11 +349,15 @@ fn sorted<'a>(
     out.end_array()
 }
 
+/// Each element is compared with some twenty others.
+const SORTED: Price = Price::new(1_000, 450);
+
 pub(in crate::sql::functions) const ARRAY_SORT: Function = Function {
     name: "array_sort",
     aliases: &["sort"],
     signature: "array_sort(array[, order])",
     params: &[required("array", Kind::Array), optional("order", Kind::Text)],
+    price: SORTED,
     result: Kind::Array,
     summary: "The elements sorted, `'asc'` (the default) or `'desc'`: numbers by value, then texts \
               by code point, FALSE and TRUE, arrays, objects; `null` is last in both orders. Equal \

@@ -9,17 +9,22 @@ use crate::sql::functions::{Fault, Function, Kind, Nulls, example, missing, requ
 use crate::sql::json;
 use crate::sql::number::Num;
 use crate::sql::value::{Relation, Value};
+use crate::sql::work::{COMPARED, Price};
 
 /// What all functions that look for one value share.
 const SEARCH: Function = Function {
     params: &[required("array", Kind::Array), required("value", Kind::Any)],
     nulls: Nulls::Own,
+    price: Price::new(1_000, 150).per_part(3_500),
     ..ARRAYS
 };
 
 /// What all functions of two sets share.
-const SETS: Function =
-    Function { params: &[required("a", Kind::Array), required("b", Kind::Array)], ..ARRAYS };
+const SETS: Function = Function {
+    params: &[required("a", Kind::Array), required("b", Kind::Array)],
+    price: COMPARED,
+    ..ARRAYS
+};
 
 /// MISSING or NULL when there is no array, MISSING when there is nothing to look for.
 fn nothing<'a>(arguments: &[Value<'_>]) -> Option<Value<'a>> {
@@ -248,6 +253,7 @@ pub(in crate::sql::functions) const ARRAY_DISTINCT: Function = Function {
             r#"[{"x":1,"y":2}]"#,
         ),
     ],
+    price: COMPARED,
     eval: |arguments, _| once(&[raw(arguments, 0)], |_| true),
     ..ARRAYS
 };
