@@ -18,7 +18,7 @@ use super::pick::Span;
 use super::plan::Input;
 use super::query::Query;
 use super::value::{Relation, Value};
-use super::work::{SCAN, TOO_COSTLY, TREE, VALUE, Work};
+use super::work::{PIECES, SCAN, TOO_COSTLY, TREE, VALUE, Work};
 
 /// The most bytes of text that an expression makes: without it, a payload of half a megabyte could
 /// blow itself up to terabytes through `replace`.
@@ -102,7 +102,7 @@ impl<'a> Context<'a, '_> {
         if !self.pays(raw.len() as u64 * VALUE) {
             return Value::Missing;
         }
-        self.made(Value::read(raw))
+        self.made(Value::read(raw), PIECES)
     }
 
     /// The text of a JSON string that has no escapes, `Some(None)` for any other value; `None` when it
@@ -132,9 +132,9 @@ impl<'a> Context<'a, '_> {
     /// A value that was just made, when its bytes can be paid. When not, nothing is left: they were
     /// made all the same.
     #[inline]
-    fn made(&mut self, value: Value<'a>) -> Value<'a> {
+    fn made(&mut self, value: Value<'a>, price: u64) -> Value<'a> {
         let bytes = value.made();
-        if bytes == 0 || self.pays(bytes * VALUE) {
+        if bytes == 0 || self.pays(bytes * price) {
             return value;
         }
         self.work.set(0);
@@ -166,7 +166,7 @@ impl<'a> Context<'a, '_> {
             Expr::Wrap(inner) => {
                 let value = self.eval(inner);
                 let wrapped = wrap(&value);
-                self.made(wrapped)
+                self.made(wrapped, VALUE)
             }
             Expr::Alias { path, item } => self.alias(*path, *item),
             Expr::Star => Value::Binary(Cow::Borrowed(self.payload)),
@@ -245,7 +245,7 @@ impl<'a> Context<'a, '_> {
                 (Value::Missing, _) | (_, Value::Missing) => Value::Missing,
                 (Value::Null, _) | (_, Value::Null) => Value::Null,
                 _ => match operate(*op, &left, &right) {
-                    Ok(value) => self.made(value),
+                    Ok(value) => self.made(value, PIECES),
                     Err(fault) => self.fault(fault),
                 },
             };
@@ -310,7 +310,7 @@ impl<'a> Context<'a, '_> {
         let result = (function.eval)(&arguments, &site);
         self.work.set(site.work.left());
         match result {
-            Ok(value) => self.made(value),
+            Ok(value) => self.made(value, VALUE),
             Err(fault) => self.fault(fault),
         }
     }
@@ -412,7 +412,7 @@ impl<'a> Context<'a, '_> {
         match paid.and_then(|()| path.find(document)) {
             Ok(found) if found.is_empty() => Value::Missing,
             Ok(found) => match matches(found.into_iter()) {
-                Ok(value) => self.made(value),
+                Ok(value) => self.made(value, VALUE),
                 Err(fault) => self.fault(fault),
             },
             Err(fault) => self.fault(fault),

@@ -22,6 +22,9 @@ pub(crate) const BUDGET: u64 = 400_000_000;
 /// and to compare it, write it or read it as a number once.
 pub(crate) const VALUE: u64 = 20;
 
+/// For each byte of a value that is put together or has escapes taken out: piece by piece.
+pub(crate) const PIECES: u64 = 130;
+
 /// For each byte that is only searched or compared, without a copy.
 pub(crate) const SCAN: u64 = 2;
 
@@ -34,7 +37,7 @@ const LEVEL: u64 = 120;
 
 /// What comparing elements of arrays, or documents, costs: those that are objects are read member by
 /// member, and found again by what they hold.
-pub(crate) const COMPARED: Price = Price::new(1_000, 150).per_part(15_000);
+pub(crate) const COMPARED: Price = Price::new(1_000, 220).per_part(15_000);
 
 /// From so many units for a byte on, a function takes documents apart.
 const APART: u64 = 150;

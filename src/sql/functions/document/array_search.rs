@@ -15,7 +15,7 @@ use crate::sql::work::{COMPARED, Price};
 const SEARCH: Function = Function {
     params: &[required("array", Kind::Array), required("value", Kind::Any)],
     nulls: Nulls::Own,
-    price: Price::new(1_000, 150).per_part(3_500),
+    price: Price::new(1_000, 400).per_part(3_500),
     ..ARRAYS
 };
 

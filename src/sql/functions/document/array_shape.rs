@@ -196,6 +196,9 @@ pub(in crate::sql::functions) fn beyond(function: &str, number: Num) -> Fault {
     Fault::new("domain", message)
 }
 
+/// Units of work for each number of a sequence.
+const NUMBER: u64 = 200;
+
 pub(in crate::sql::functions) const SEQUENCE: Function = Function {
     name: "sequence",
     signature: "sequence(start, stop[, step])",
@@ -213,7 +216,7 @@ pub(in crate::sql::functions) const SEQUENCE: Function = Function {
         example("sequence(1, 3, -1)", "{}", "[]"),
         missing("sequence(1, 3, a)", r#"{"a":0}"#),
     ],
-    eval: |arguments, _| {
+    eval: |arguments, site| {
         let bound = |index: usize| match arguments.get(index) {
             Some(Value::Number(number)) => match i64::try_from(number.num.saturated()) {
                 Ok(value) => Ok(Some(i128::from(value))),
@@ -232,6 +235,7 @@ pub(in crate::sql::functions) const SEQUENCE: Function = Function {
         let leads_away = (stop - start).signum() == -step.signum();
         let count = if leads_away { 0 } else { count };
         eval::fits(count.saturating_mul(2))?;
+        site.pay((count as u64).saturating_mul(NUMBER))?;
         let mut out = Writer::array(count * 2);
         let mut next = start;
         for _ in 0..count {

@@ -20,7 +20,7 @@ pub(in crate::sql::functions) const JSON: Function = Function {
     aliases: &[],
     family: "JSON",
     signature: "",
-    price: Price::new(1_000, 150),
+    price: Price::new(1_000, 220),
     params: &[],
     rest: None,
     result: Kind::Any,

@@ -22,7 +22,7 @@ pub(in crate::sql::functions) const OBJECTS: Function = Function {
     aliases: &[],
     family: "objects",
     signature: "",
-    price: Price::new(1_000, 150),
+    price: Price::new(1_000, 220),
     params: &[required("object", Kind::Object)],
     rest: None,
     result: Kind::Object,

@@ -17,7 +17,7 @@ const JSON: Function = Function {
     aliases: &[],
     family: "documents",
     signature: "",
-    price: Price::new(1_000, 150),
+    price: Price::new(1_000, 220),
     params: &[],
     rest: None,
     result: Kind::Any,

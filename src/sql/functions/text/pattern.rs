@@ -65,7 +65,7 @@ const STEP: u64 = 10;
 const SEARCH: u64 = 1_000;
 
 /// Units for the groups of a match, beyond the search.
-const GROUPS: u64 = 130_000;
+const GROUPS: u64 = 220_000;
 
 /// Whether a search that costs so little is paid by the worst case without a further look.
 const LITTLE: u64 = 1_000_000;
