@@ -1,8 +1,8 @@
 //! What a unit of work is in time: every function of the table, and statements of all kinds, over
 //! messages of 1 MiB that are made to be hard.
 //!
-//! Fails when one message takes a thread more than 50 ms of the processor, or when the units that it has
-//! paid stand for less time than it took: then a function is declared too cheap.
+//! Fails when one message takes a thread more than 50 ms of the processor, or more than twice the time that
+//! the units it has paid stand for: then a function is declared too cheap.
 
 #[path = "../tests/sql/hard.rs"]
 mod hard;
@@ -18,8 +18,9 @@ const MESSAGE: usize = 1 << 20;
 /// What one message may take.
 const MOST: Duration = Duration::from_millis(50);
 
-/// Of the time, what is not the evaluation's: the message is read, memory is cleared.
-const BESIDE: Duration = Duration::from_millis(4);
+/// Of the time, what is not the evaluation's: the message is read, memory is cleared, and some systems
+/// count the time of a thread in steps of 4 ms.
+const BESIDE: Duration = Duration::from_millis(16);
 
 /// Processor time that this thread has used.
 fn used() -> Duration {
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
     rows.sort_by_key(|(took, ..)| std::cmp::Reverse(*took));
     println!("{} cases; the slowest, and those that are too cheap:", rows.len());
     for (at, (took, units, code, sql, shape)) in rows.iter().enumerate() {
-        let paid = Duration::from_nanos(units / 10) + BESIDE;
+        let paid = 2 * Duration::from_nanos(units / 10) + BESIDE;
         let bad = !test && (*took > MOST || *took > paid);
         fine &= !bad;
         if bad || at < 25 {

@@ -23,13 +23,13 @@ pub(crate) const BUDGET: u64 = 400_000_000;
 pub(crate) const VALUE: u64 = 20;
 
 /// For each byte of a value that is put together or has escapes taken out: piece by piece.
-pub(crate) const PIECES: u64 = 130;
+pub(crate) const PIECES: u64 = 150;
 
 /// For each byte that is only searched or compared, without a copy.
 pub(crate) const SCAN: u64 = 2;
 
 /// For each byte of arrays and objects that are compared with each other.
-pub(crate) const DOCUMENTS: u64 = 300;
+pub(crate) const DOCUMENTS: u64 = 360;
 
 /// For each byte of arrays and objects, and each level of them within each other beyond [`FLAT`]: what takes
 /// a document apart level by level reads its inner parts again at each.

@@ -141,6 +141,7 @@ pub(in crate::sql::functions) const CONCAT: Function = Function {
     signature: "concat(a, b, …)",
     params: &[required("a", Kind::Any), required("b", Kind::Any)],
     rest: Some(Kind::Any),
+    price: Price::new(500, 130),
     result: Kind::Any,
     summary: "Two or more texts joined; numbers and booleans count as their text. Arrays are \
               appended to each other.",
