@@ -54,6 +54,7 @@ const SINKS: &[SinkSpec] = &[SinkSpec {
     example: "{}",
     schema: || schemars::json_schema!({}),
     build: |_: &Value, _: &Env| -> Result<Arc<dyn Sink>, ConfigError> { Ok(Arc::new(Counting)) },
+    misread: |_| Vec::new(),
 }];
 
 fn compiler() -> Compiler {

@@ -29,6 +29,11 @@ fn used() -> Duration {
     Duration::from_nanos(nanos.unwrap_or(0))
 }
 
+/// What a case that has paid so many units may take.
+fn allowed(units: u64) -> Duration {
+    MOST.min(2 * Duration::from_nanos(units / 10) + BESIDE)
+}
+
 fn main() -> ExitCode {
     let test = std::env::args().any(|argument| argument == "--test");
     let shapes = hard::shapes(if test { 1 << 10 } else { MESSAGE - 64 });
@@ -39,16 +44,20 @@ fn main() -> ExitCode {
         all.extend(hard::cases(function, &shapes));
         for case in all.drain(..) {
             let Some(plan) = hard::plan(&case) else { continue };
-            // The better of two: the first one also takes memory from the system.
-            let rounds = if test { 1 } else { 2 };
-            let best = (0..rounds).map(|_| {
+            // The best of some: the first one also takes memory from the system, and others use the machine.
+            let mut best = None;
+            for round in 0..if test { 1 } else { 8 } {
                 let start = used();
                 let came = hard::evaluate(&plan, &case, &mut scratch);
                 let took = used() - start;
+                let found = (took, came.used, came.codes.first().copied().unwrap_or(""));
                 std::hint::black_box((came.verdict, came.record));
-                (took, came.used, came.codes.first().copied().unwrap_or(""))
-            });
-            if let Some((took, units, code)) = best.min_by_key(|(took, ..)| *took) {
+                best = best.min(Some(found)).or(Some(found));
+                if round > 0 && best.is_some_and(|(took, units, _)| took <= allowed(units)) {
+                    break;
+                }
+            }
+            if let Some((took, units, code)) = best {
                 rows.push((took, units, code, case.sql, case.shape));
             }
         }
@@ -57,8 +66,7 @@ fn main() -> ExitCode {
     rows.sort_by_key(|(took, ..)| std::cmp::Reverse(*took));
     println!("{} cases; the slowest, and those that are too cheap:", rows.len());
     for (at, (took, units, code, sql, shape)) in rows.iter().enumerate() {
-        let paid = 2 * Duration::from_nanos(units / 10) + BESIDE;
-        let bad = !test && (*took > MOST || *took > paid);
+        let bad = !test && *took > allowed(*units);
         fine &= !bad;
         if bad || at < 25 {
             let mark = if bad { "!" } else { " " };

@@ -106,7 +106,8 @@ fn statement(data: &[u8]) {
                     evaluate(&plan, 0, payload.as_bytes(), &mut scratch);
                 }
             }
-            Err(error) => {
+            Err(mistakes) => {
+                let error = mistakes.first();
                 assert!(error.line >= 1 && error.column >= 1, "no place: {error}");
                 assert!(error.expected.is_some() && error.hint.is_some(), "no advice: {error}");
             }

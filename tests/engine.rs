@@ -69,6 +69,7 @@ const SINKS: &[SinkSpec] = &[SinkSpec {
         let name = settings.as_str().ok_or_else(|| ConfigError::new("", "a name"))?;
         Ok(Arc::new(Mailbox(name.to_owned())))
     },
+    misread: |_| Vec::new(),
 }];
 
 fn mail(name: &str) -> Vec<String> {

@@ -147,9 +147,12 @@ impl Block {
         };
         let query = match query {
             Ok(query) => Arc::new(query),
-            Err(error) => {
-                assert!(error.expected.is_some() && error.hint.is_some(), "no advice: {error}");
-                return vec![format!("=> error: {error}")];
+            Err(mistakes) => {
+                let told = mistakes.all().inspect(|error| {
+                    let advice = error.expected.is_some() && error.hint.is_some();
+                    assert!(advice, "no advice: {error}");
+                });
+                return told.map(|error| format!("=> error: {error}")).collect();
             }
         };
         let mut lines: Vec<String> =

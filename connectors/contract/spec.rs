@@ -205,6 +205,9 @@ pub struct SinkSpec {
     pub schema: fn() -> Schema,
     /// Parses the settings and makes the sink.
     pub build: BuildSink,
+    /// Every setting that can't be read, or that there is none of; what `build` finds in settings
+    /// that can be read is not among them.
+    pub misread: fn(&Value) -> Vec<ConfigError>,
 }
 
 /// One line of the catalogue of sources.
@@ -244,6 +247,7 @@ pub const fn sink<C: SinkConfig>() -> SinkSpec {
         example: C::EXAMPLE,
         schema: || schema_for!(C),
         build: |value, env| parse::<C>(value)?.build(env),
+        misread: misread::<C>,
     }
 }
 
@@ -319,4 +323,38 @@ fn parse<C: DeserializeOwned>(value: &Value) -> Result<C, ConfigError> {
         let path = error.path().to_string();
         ConfigError::new(if path == "." { "" } else { &path }, super::misfit(value, &error))
     })
+}
+
+/// The most mistakes of one block of settings that are told.
+const MISREAD_MAX: usize = 20;
+
+/// How serde begins what it says of a key that there is none of, and of one that must be there.
+const UNKNOWN: &str = "unknown field `";
+const MISSING: &str = "missing field `";
+
+/// What is wrong with settings: each setting that does not fit is left out, so that the next is found.
+fn misread<C: DeserializeOwned>(value: &Value) -> Vec<ConfigError> {
+    let (mut value, mut found) = (value.clone(), Vec::new());
+    while let Err(error) = parse::<C>(&value) {
+        // What is missing now may be what was left out, or what was misspelt; the rest was looked at.
+        if !found.is_empty() && error.message.starts_with(MISSING) {
+            break;
+        }
+        let setting = setting_of(&error).to_owned();
+        found.push(error);
+        let removed = value.as_object_mut().and_then(|map| map.shift_remove(&setting));
+        if removed.is_none() || found.len() == MISREAD_MAX {
+            break;
+        }
+    }
+    found
+}
+
+/// The setting that an error of [`parse`] is about, by serde's words where they alone name it.
+fn setting_of(error: &ConfigError) -> &str {
+    let first = error.path.split(['.', '[']).next().unwrap_or_default();
+    let words = [UNKNOWN, MISSING];
+    let named = words.iter().find_map(|start| error.message.strip_prefix(start));
+    let named = named.and_then(|rest| rest.split('`').next()).filter(|_| first.is_empty());
+    named.unwrap_or(first)
 }

@@ -184,7 +184,7 @@ fn explain(
     options: &sql::Options,
     message: Option<(Message, bool)>,
     rule: &str,
-) -> Result<Answer, sql::Error> {
+) -> Result<Answer, sql::Mistakes> {
     let explanation = statement.explain(options)?;
     let message = message.map(|(message, has_topic)| {
         let input = Input { message: &message, facts: &NoFacts, rule, has_topic };

@@ -299,6 +299,7 @@ static COUNTING: LazyLock<Vec<SinkSpec>> = LazyLock::new(|| {
         build: |_: &Value, _: &Env| -> Result<Arc<dyn Sink>, ConfigError> {
             Ok(Arc::new(Counting))
         },
+        misread: spec.misread,
     };
     connectors::SINKS.iter().map(counting).collect()
 });

@@ -79,13 +79,12 @@ impl Compiler {
     /// Compiles a rule.
     ///
     /// # Errors
-    /// Everything that is wrong with it, the first in its order first; one fault at least. Of a
-    /// statement only the first mistake is told.
+    /// Everything that is wrong with it, the first in its order first; one fault at least.
     pub fn compile(&self, rule: Arc<Rule>) -> Result<CompiledRule, Vec<Fault>> {
         let mut faults = Vec::new();
         faults.extend(check_name(&rule.name).err().map(|problem| Fault::new("name", problem)));
-        let query = self.query(&rule).unwrap_or_else(|fault| {
-            faults.push(fault);
+        let query = self.query(&rule).unwrap_or_else(|mistakes| {
+            faults.extend(mistakes);
             None
         });
         let query = query.map(Arc::new);
@@ -125,8 +124,8 @@ impl Compiler {
     /// Compiles a rule's statement.
     ///
     /// # Errors
-    /// What is wrong with the statement, with the place in its text.
-    pub fn query(&self, rule: &Rule) -> Result<Option<Query>, Fault> {
+    /// What is wrong with the statement, with the places in its text.
+    fn query(&self, rule: &Rule) -> Result<Option<Query>, Vec<Fault>> {
         let options = self.options(rule.data_type);
         let (path, result) = match &rule.sql {
             None => return Ok(None),
@@ -135,7 +134,7 @@ impl Compiler {
                 ("select", Query::from_parts(select, from, filter.as_deref(), &options))
             }
         };
-        result.map(Some).map_err(|error| {
+        let fault = |error: sql::Error| {
             let path = error.part.map_or(path.to_owned(), str::to_ascii_lowercase);
             let inside = Position { line: error.line, column: error.column };
             let mut problem = Problem::new(error.message);
@@ -144,7 +143,8 @@ impl Compiler {
             problem.hint = error.hint;
             problem.in_sql = true;
             Fault { inside: Some(inside), ..Fault::new(path, problem) }
-        })
+        };
+        result.map(Some).map_err(|mistakes| mistakes.all().map(fault).collect())
     }
 
     /// How statements of rules are compiled.
@@ -199,8 +199,11 @@ impl Compiler {
                     .hint("use `data_type: json`, or another action");
             return Err(vec![Fault { in_key: true, ..Fault::new(place, problem) }]);
         }
-        let sink = (spec.build)(&action.settings, env)
-            .map_err(|error| vec![setting_fault(&error, &place)])?;
+        let sink = (spec.build)(&action.settings, env).map_err(|error| {
+            let misread = (spec.misread)(&action.settings);
+            let all = if misread.is_empty() { vec![error] } else { misread };
+            all.iter().map(|error| setting_fault(error, &place)).collect::<Vec<_>>()
+        })?;
         let warnings = match given {
             Some(given) => templates::check(spec, &action.settings, &*sink, given, &place)?,
             None => Vec::new(),

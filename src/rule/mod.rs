@@ -90,7 +90,7 @@ impl Statement {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn explain(&self, options: &sql::Options) -> Result<sql::Explanation, sql::Error> {
+    pub fn explain(&self, options: &sql::Options) -> Result<sql::Explanation, sql::Mistakes> {
         match self {
             Self::Text(text) => sql::Explanation::new(text, options),
             Self::Parts { select, from, filter } => {

@@ -55,6 +55,58 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The most mistakes of one statement that are told.
+const MISTAKES: usize = 20;
+
+/// Why a statement is refused: one mistake at least, in the order of SELECT, FROM, WHERE and of the
+/// text; 20 at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistakes {
+    first: Error,
+    rest: Vec<Error>,
+}
+
+impl Mistakes {
+    /// The first in the text, for those who can tell one only.
+    #[must_use]
+    pub fn first(self) -> Error {
+        self.first
+    }
+
+    /// All of them.
+    pub fn all(self) -> impl Iterator<Item = Error> {
+        std::iter::once(self.first).chain(self.rest)
+    }
+
+    /// These and others that follow.
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        let free = MISTAKES.saturating_sub(1 + self.rest.len());
+        self.rest.extend(others.all().take(free));
+        self
+    }
+
+    pub(crate) fn map(self, told: impl Fn(Error) -> Error) -> Self {
+        let Self { first, rest } = self;
+        Self { first: told(first), rest: rest.into_iter().map(told).collect() }
+    }
+}
+
+impl From<Error> for Mistakes {
+    fn from(first: Error) -> Self {
+        Self { first, rest: Vec::new() }
+    }
+}
+
+/// One line each.
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.rest.iter().try_for_each(|error| write!(f, "\n{error}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
 /// Something that is allowed but probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {

@@ -12,12 +12,13 @@ mod walk;
 
 use std::sync::Arc;
 
+use super::compile::Tree;
 use super::elements::split;
-use super::error::Error;
+use super::error::Mistakes;
 use super::expr::Expr;
 use super::plan::{Input, Plan, Scratch};
 use super::print;
-use super::query::{Query, Tree};
+use super::query::Query;
 use super::{Options, Warning};
 
 pub use elements::{ArrayReport, ElementReport};
@@ -55,7 +56,7 @@ impl Explanation {
     ///
     /// # Errors
     /// As [`Query::compile`](super::Query::compile).
-    pub fn new(text: &str, options: &Options) -> Result<Self, Error> {
+    pub fn new(text: &str, options: &Options) -> Result<Self, Mistakes> {
         Ok(Self::of(Tree::compile(text, options)?, Query::compile(text, options)?))
     }
 
@@ -68,7 +69,7 @@ impl Explanation {
         from: &str,
         filter: Option<&str>,
         options: &Options,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Mistakes> {
         let tree = Tree::from_parts(select, from, filter, options)?;
         Ok(Self::of(tree, Query::from_parts(select, from, filter, options)?))
     }

@@ -392,10 +392,9 @@ impl Lowering {
 
     /// What a path means whose first key is an alias; the document's own key comes before that.
     fn of_alias(&mut self, named: &Named, quoted: &Quoted) -> Option<Expr> {
-        // `"$.k.info"` starts at the document.
         let Quoted::Path(steps) = quoted else { return None };
         let (Step::Key(first), rest) = steps.split_first()? else { return None };
-        if rest.is_empty() || named.text.starts_with("$.") {
+        if rest.is_empty() || named.starts_at_document(first) {
             return None;
         }
         let (_, item) = *self.aliases.iter().rev().find(|(alias, _)| alias == first)?;

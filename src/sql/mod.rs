@@ -6,6 +6,7 @@
 
 mod advice;
 mod check;
+mod compile;
 mod dialect;
 mod elements;
 mod error;
@@ -41,7 +42,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use advice::instead;
-pub use error::{Error, EvalError, InvalidPayload, Warning};
+pub use error::{Error, EvalError, InvalidPayload, Mistakes, Warning};
 pub use explain::Explanation;
 pub use number::Num;
 pub use path::{Path, Step};

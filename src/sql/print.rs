@@ -9,12 +9,12 @@ mod names;
 use elements::is_index;
 use names::{extend, from_document, in_backticks, in_quotes, key, plain};
 
+use super::compile::Tree;
 use super::elements::Unnest;
 use super::expr::{Arithmetic, Call, Case, Comparison, Const, Content, Expr, Item};
 use super::functions::Prepared;
 use super::json_path::JsonPath;
 use super::path::{self, Path, Quoted, Step};
-use super::query::Tree;
 use super::unnest::Form;
 
 /// How tightly an operator binds, as in `dialect`.

@@ -60,6 +60,14 @@ pub(crate) struct Named {
     pub(crate) what: What,
 }
 
+impl Named {
+    /// True for `"$.i"`, which says that its first key is one of the document; not for a key that begins
+    /// like that, `` `$.i` ``.
+    pub(crate) fn starts_at_document(&self, first: &str) -> bool {
+        self.text.strip_prefix("$.").is_some_and(|rest| rest.starts_with(first))
+    }
+}
+
 /// See [`Named`].
 #[derive(Debug)]
 pub(crate) enum What {

@@ -297,9 +297,11 @@ impl Lowering {
             Quoted::JsonPath(_) => return Ok(None),
         };
         match &self.unnest {
-            // `"$.i"` starts at the document.
-            Some((_, Form::From { element, offset })) if !named.text.starts_with("$.") => {
+            Some((_, Form::From { element, offset })) => {
                 let Some((Step::Key(first), rest)) = steps.split_first() else { return Ok(None) };
+                if named.starts_at_document(first) {
+                    return Ok(None);
+                }
                 if first == element {
                     self.element_named = true;
                     let text = named.text.trim_start_matches('.');

@@ -29,7 +29,7 @@ pub(crate) const PIECES: u64 = 150;
 pub(crate) const SCAN: u64 = 2;
 
 /// For each byte of arrays and objects that are compared with each other.
-pub(crate) const DOCUMENTS: u64 = 360;
+pub(crate) const DOCUMENTS: u64 = 500;
 
 /// For each byte of arrays and objects, and each level of them within each other beyond [`FLAT`]: what takes
 /// a document apart level by level reads its inner parts again at each.

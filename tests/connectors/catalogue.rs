@@ -199,6 +199,29 @@ fn a_wrong_setting_is_named_with_what_was_expected() {
 }
 
 #[test]
+fn all_settings_that_cannot_be_read_are_named_at_once() {
+    let cases = [
+        (r#"{"connection":"x","topic":"a"}"#, &[][..]),
+        (r#"{"connection":"x","topic":1,"qos":"a","retan":true}"#, &["topic", "qos", "retan"]),
+        (r#"{"connection":2}"#, &["connection"]),
+        (r#"{"topic":"a","no":1}"#, &["no"]),
+        (r#"{"connection":"x","topic":{"a":1},"retain":0}"#, &["topic", "retain"]),
+        (r#"[1]"#, &[""]),
+        ("null", &["connection"]),
+    ];
+    let spec = SINKS.iter().find(|spec| spec.name == "mqtt").expect("the sink");
+    for (settings, wanted) in cases {
+        let found = (spec.misread)(&serde_json::from_str(settings).expect("json"));
+        let places: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let all = places.iter().zip(wanted).all(|(place, wanted)| place.contains(wanted));
+        assert!(all && places.len() == wanted.len(), "{settings}: {places:?}");
+    }
+    let many = (0..100).map(|n| format!("\"k{n}\":1")).collect::<Vec<_>>().join(",");
+    let many = serde_json::from_str(&format!("{{{many}}}")).expect("json");
+    assert_eq!((spec.misread)(&many).len(), 20);
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let folder = Folder::new();
     let base = env(folder.path());

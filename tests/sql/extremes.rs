@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use connectors::contract::{Body, NoFacts};
 use tidegate::sql::functions::{FUNCTIONS, Function, Kind};
-use tidegate::sql::{DataType, Error, Input, Limits, Options, Plan, Query, Scratch, Verdict};
+use tidegate::sql::{
+    DataType, Error, Input, Limits, Mistakes, Options, Plan, Query, Scratch, Verdict,
+};
 use tidegate::yaml::Document;
 
 use super::hostile::{message, small_stack};
@@ -121,7 +123,8 @@ fn r21_documents() {
 
 fn compile(sql: &str, limits: Limits) -> Result<(), Error> {
     let options = Options { limits, ..Options::default() };
-    Query::compile(sql, &options).map(drop).inspect_err(|error| {
+    let compiled = Query::compile(sql, &options).map_err(Mistakes::first);
+    compiled.map(drop).inspect_err(|error| {
         assert!(error.line >= 1 && error.column >= 1, "{error}");
         assert!(error.expected.is_some() && error.hint.is_some(), "{error}");
         assert!(error.to_string().len() < 600, "an error is short: {error}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
-use tidegate::sql::{Error, Input, JSON_DEPTH, Options, Plan, Query, Scratch, Verdict};
+use tidegate::sql::{Input, JSON_DEPTH, Mistakes, Options, Plan, Query, Scratch, Verdict};
 
 /// Runs something where a stack overflow would show.
 pub(super) fn small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -17,7 +17,7 @@ pub(super) fn message(payload: &str) -> Message {
 }
 
 /// Compiles a statement, evaluates it over a payload, drops everything.
-pub(super) fn once(sql: String, payload: &'static str) -> Result<String, Error> {
+pub(super) fn once(sql: String, payload: &'static str) -> Result<String, Mistakes> {
     small_stack(move || {
         let query = Query::compile(&sql, &Options::default())?;
         let plan = Plan::new(vec![Arc::new(query)]);
@@ -213,8 +213,8 @@ fn garbage_is_refused_without_panic() {
         let count = 1 + next(12);
         let words: Vec<&str> = (0..count).map(|_| pieces[next(pieces.len())]).collect();
         let text = words.join([" ", ""][next(2)]);
-        let check = |result: Result<Query, Error>| {
-            if let Err(error) = result {
+        let check = |result: Result<Query, Mistakes>| {
+            for error in result.err().into_iter().flat_map(Mistakes::all) {
                 assert!(error.line >= 1 && error.column >= 1, "{text:?}: {error}");
                 assert!(error.expected.is_some() && error.hint.is_some(), "{text:?}: {error}");
             }

@@ -58,7 +58,7 @@ fn every_word_is_a_key() {
 fn reserved_words_are_refused_as_bare_keys() {
     for word in RESERVED.iter().filter(|word| !["TRUE", "FALSE", "NULL"].contains(word)) {
         let sql = format!("SELECT x, {word} FROM \"t\"");
-        let error = Query::compile(&sql, &Options::default()).expect_err(&sql);
+        let error = Query::compile(&sql, &Options::default()).expect_err(&sql).first();
         assert!(error.hint.is_some(), "{sql}: {error}");
     }
 }

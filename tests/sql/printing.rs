@@ -426,6 +426,15 @@ fn statements_are_printed_in_one_way() {
             r#"SELECT b AS a FROM "t" WHERE "$.a" > 1 AND a < 2"#,
             r#"SELECT b AS a FROM "t" WHERE "$".a > 1 AND a < 2"#,
         ),
+        // A key that begins like a path of the document names the element all the same.
+        (
+            r#"SELECT `$.a`, a AS a FROM "t", UNNEST(a) AS `$.a` WHERE "$.a" IN (1)"#,
+            r#"SELECT `$.a`, a AS a FROM "t", UNNEST(a) AS `$.a` WHERE "$".a IN (1)"#,
+        ),
+        (
+            r#"SELECT b AS `$.k`, `$.k`.i AS x FROM "t""#,
+            r#"SELECT b AS `$.k`, `$.k`.i AS x FROM "t""#,
+        ),
     ] {
         let printed = Explanation::new(sql, &Options::default()).expect(sql).text();
         assert_eq!(printed, want);

@@ -57,6 +57,7 @@ const SINKS: &[SinkSpec] = &[SinkSpec {
         let name = settings.as_str().ok_or_else(|| ConfigError::new("", "a name"))?;
         Ok(Arc::new(MailBox(name.to_owned())))
     },
+    misread: |_| Vec::new(),
 }];
 
 fn close(name: &str, closed: bool) {

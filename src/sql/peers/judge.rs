@@ -245,7 +245,9 @@ fn judge(peer: Peer, text: &str, streams: &Streams, options: &Options) -> Report
                     }
                 }
             }
-            Err(error) => return refused(vec![reason(&error)]),
+            Err(mistakes) => {
+                return refused(mistakes.all().map(|error| reason(&error)).collect());
+            }
         }
     }
     if changes.is_empty() {

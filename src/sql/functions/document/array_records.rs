@@ -12,6 +12,7 @@ use crate::sql::functions::document::sameness::whole;
 use crate::sql::functions::{Fault, Function, Kind, Problem, example, missing, required};
 use crate::sql::json;
 use crate::sql::value::{Number, Value};
+use crate::sql::work::Price;
 
 pub(in crate::sql::functions) const PLUCK: Function = Function {
     name: "pluck",
@@ -106,6 +107,7 @@ pub(in crate::sql::functions) const ARRAY_FILTER: Function = Function {
         }
         out.end_array()
     },
+    price: Price::new(1_000, 220),
     ..ARRAYS
 };
 

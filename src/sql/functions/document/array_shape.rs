@@ -11,6 +11,7 @@ use crate::sql::json;
 use crate::sql::number::Num;
 use crate::sql::pick::JSON_DEPTH;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 pub(in crate::sql::functions) const ARRAY_REVERSE: Function = Function {
     name: "array_reverse",
@@ -157,6 +158,7 @@ pub(in crate::sql::functions) const ARRAY_ZIP: Function = Function {
             out.close(b']');
         }
     },
+    price: Price::new(1_000, 220),
     ..ARRAYS
 };
 

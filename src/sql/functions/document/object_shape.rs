@@ -13,6 +13,7 @@ use crate::sql::functions::{
 use crate::sql::json;
 use crate::sql::pick::JSON_DEPTH;
 use crate::sql::value::Value;
+use crate::sql::work::Price;
 
 pub(in crate::sql::functions) const MERGE: Function = Function {
     name: "merge",
@@ -238,6 +239,7 @@ pub(in crate::sql::functions) const FLATTEN_OBJECT: Function = Function {
         flat.add(object)?;
         flat.map.write(object.len())
     },
+    price: Price::new(1_000, 330),
     ..OBJECTS
 };
 
@@ -302,6 +304,7 @@ pub(in crate::sql::functions) const NEST: Function = Function {
         tree.write(0, &mut out)?;
         out.finish()
     },
+    price: Price::new(1_000, 330),
     ..OBJECTS
 };
 
