@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+mod wings;
+
 /// Lines that a file may have.
 const FILE_MAX: usize = 800;
 /// Lines that a function may have.

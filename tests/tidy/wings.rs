@@ -1,0 +1,138 @@
+//! The wings of the large rooms: which folder of a room may use which, and no circles.
+
+use std::fs;
+use std::path::Path;
+
+use regex::Regex;
+
+use super::{Source, complain, product, sources};
+
+/// A wing of a room and the wings that it may use, all of which stand above it: so there is no circle.
+type Wing = (&'static str, &'static [&'static str]);
+
+/// The rooms of `src` that have wings. A wing is a folder or a file of the room; `mod.rs` is the door,
+/// which says what others may use and may know all wings.
+const ROOMS: &[(&str, &[Wing])] = &[];
+
+/// The paths, from the crate's root, that the code of a file names: `use super::{a, b::C}` gives two.
+fn paths(source: &Source) -> Vec<Vec<String>> {
+    let words = Regex::new(r"[A-Za-z0-9_]+|::|//.*|[{},]").expect("a pattern");
+    let code: Vec<&str> =
+        words.find_iter(product(&source.text)).map(|word| word.as_str()).collect();
+    let code: Vec<&str> = code.into_iter().filter(|word| !word.starts_with("//")).collect();
+    let path = source.path.with_extension("");
+    let mut module: Vec<&str> = path.iter().skip(1).filter_map(|part| part.to_str()).collect();
+    module.pop_if(|last| *last == "mod");
+    let mut found = Vec::new();
+    let mut rest = code.as_slice();
+    while let [word, tail @ ..] = rest {
+        rest = tail;
+        let mut base = if *word == "crate" { Vec::new() } else { module.clone() };
+        if !["crate", "super"].contains(word) || tail.first() != Some(&"::") {
+            continue;
+        }
+        if *word == "super" {
+            base.pop();
+        }
+        rest = tail.get(1..).unwrap_or_default();
+        while let ["super", "::", below @ ..] = rest {
+            base.pop();
+            rest = below;
+        }
+        rest = expand(&base, rest, &mut found);
+    }
+    found
+}
+
+/// Adds the paths that begin here below a base, groups in braces taken apart; the words that follow.
+fn expand<'a>(
+    base: &[&'a str],
+    mut rest: &'a [&'a str],
+    found: &mut Vec<Vec<String>>,
+) -> &'a [&'a str] {
+    let mut path = base.to_vec();
+    loop {
+        match rest {
+            ["{", tail @ ..] => {
+                rest = tail;
+                while !matches!(rest, [] | ["}", ..]) {
+                    rest = match rest {
+                        [",", tail @ ..] => tail,
+                        list => expand(&path, list, found),
+                    };
+                }
+                return rest.get(1..).unwrap_or_default();
+            }
+            [name, "::", tail @ ..] => {
+                path.push(name);
+                rest = tail;
+            }
+            [name, tail @ ..] => {
+                path.push(name);
+                found.push(path.iter().map(|part| (*part).to_owned()).collect());
+                return tail;
+            }
+            [] => return rest,
+        }
+    }
+}
+
+/// The wing of a room that a file belongs to; `None` for the door.
+fn wing_of(room: &str, path: &Path) -> Option<String> {
+    let below = path.strip_prefix(Path::new("src").join(room)).ok()?;
+    let first = below.iter().next()?.to_string_lossy();
+    let name = first.trim_end_matches(".rs");
+    (name != "mod").then(|| name.to_owned())
+}
+
+#[test]
+fn wings_use_each_other_one_way() {
+    let mut findings = Vec::new();
+    for (room, wings) in ROOMS {
+        for (at, (name, may)) in wings.iter().enumerate() {
+            let above: Vec<&str> = wings[..at].iter().map(|(name, _)| *name).collect();
+            for used in may.iter().filter(|used| !above.contains(used)) {
+                findings.push(format!("{room}: `{name}` may use `{used}`, which is not above it"));
+            }
+        }
+        for source in sources(&[&format!("src/{room}")]) {
+            let Some(own) = wing_of(room, &source.path) else { continue };
+            let file = source.path.display();
+            let Some((_, may)) = wings.iter().find(|(name, _)| *name == own) else {
+                findings.push(format!("{file}: `{own}` is no wing of tests/tidy/wings.rs"));
+                continue;
+            };
+            for path in paths(&source) {
+                let [first, used, ..] = path.as_slice() else { continue };
+                if first != room || *used == own {
+                    continue;
+                }
+                if !wings.iter().any(|(name, _)| name == used) {
+                    let path = path.join("::");
+                    findings.push(format!("{file}: `{path}`: name it in the wing where it lives"));
+                } else if !may.contains(&used.as_str()) {
+                    findings.push(format!("{file}: `{own}` may not use `{used}`"));
+                }
+            }
+        }
+    }
+    complain(&findings);
+}
+
+/// The check above finds what it is there for.
+#[test]
+fn paths_are_found_in_groups_and_chains() {
+    let text = "//! A file.\n\nuse super::{a, b::{C, d::E}};\nuse crate::room::x::Y;\n\
+                fn f() { super::super::g::h(); } // super::no\n#[cfg(test)]\nmod tests { use super::t; }\n";
+    let path = Path::new("src/room/wing/file.rs").to_owned();
+    let found: Vec<String> =
+        paths(&Source { path, text: text.to_owned() }).iter().map(|path| path.join("::")).collect();
+    let wanted =
+        ["room::wing::a", "room::wing::b::C", "room::wing::b::d::E", "room::x::Y", "room::g::h"];
+    assert_eq!(found, wanted);
+    let rooms =
+        ROOMS.iter().map(|(room, _)| Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room));
+    for room in rooms {
+        assert!(fs::metadata(&room).is_ok_and(|found| found.is_dir()), "{}", room.display());
+    }
+}
