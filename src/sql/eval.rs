@@ -102,7 +102,8 @@ impl<'a> Context<'a, '_> {
         if !self.pays(raw.len() as u64 * VALUE) {
             return Value::Missing;
         }
-        self.made(Value::read(raw), PIECES)
+        let value = Value::read(raw);
+        if self.affords(&value, PIECES) { value } else { Value::Missing }
     }
 
     /// The text of a JSON string that has no escapes, `Some(None)` for any other value; `None` when it
@@ -129,16 +130,16 @@ impl<'a> Context<'a, '_> {
         }
     }
 
-    /// A value that was just made, when its bytes can be paid. When not, nothing is left: they were
-    /// made all the same.
+    /// True when the bytes of a value that was just made can be paid. When not, nothing is left: they
+    /// were made all the same.
     #[inline]
-    fn made(&mut self, value: Value<'a>, price: u64) -> Value<'a> {
+    fn affords(&mut self, value: &Value<'_>, price: u64) -> bool {
         let bytes = value.made();
         if bytes == 0 || self.pays(bytes * price) {
-            return value;
+            return true;
         }
         self.work.set(0);
-        Value::Missing
+        false
     }
 
     /// How two values compare; nothing is known of what would be too costly.
@@ -166,7 +167,7 @@ impl<'a> Context<'a, '_> {
             Expr::Wrap(inner) => {
                 let value = self.eval(inner);
                 let wrapped = wrap(&value);
-                self.made(wrapped, VALUE)
+                if self.affords(&wrapped, VALUE) { wrapped } else { Value::Missing }
             }
             Expr::Alias { path, item } => self.alias(*path, *item),
             Expr::Star => Value::Binary(Cow::Borrowed(self.payload)),
@@ -245,7 +246,8 @@ impl<'a> Context<'a, '_> {
                 (Value::Missing, _) | (_, Value::Missing) => Value::Missing,
                 (Value::Null, _) | (_, Value::Null) => Value::Null,
                 _ => match operate(*op, &left, &right) {
-                    Ok(value) => self.made(value, PIECES),
+                    Ok(value) if self.affords(&value, PIECES) => value,
+                    Ok(_) => Value::Missing,
                     Err(fault) => self.fault(fault),
                 },
             };
@@ -292,10 +294,7 @@ impl<'a> Context<'a, '_> {
                 return self.fault(fault);
             }
         }
-        let bytes = arguments.iter().map(Value::size).sum();
-        let apart = arguments.iter().map(|value| function.price.apart(value));
-        let apart = apart.fold(0, u64::saturating_add);
-        if !self.pays(function.price.of(bytes).saturating_add(apart)) {
+        if !self.pays(function.price.with(&arguments)) {
             return Value::Missing;
         }
         let site = Site {
@@ -310,7 +309,8 @@ impl<'a> Context<'a, '_> {
         let result = (function.eval)(&arguments, &site);
         self.work.set(site.work.left());
         match result {
-            Ok(value) => self.made(value, VALUE),
+            Ok(value) if self.affords(&value, VALUE) => value,
+            Ok(_) => Value::Missing,
             Err(fault) => self.fault(fault),
         }
     }
@@ -412,7 +412,8 @@ impl<'a> Context<'a, '_> {
         match paid.and_then(|()| path.find(document)) {
             Ok(found) if found.is_empty() => Value::Missing,
             Ok(found) => match matches(found.into_iter()) {
-                Ok(value) => self.made(value, VALUE),
+                Ok(value) if self.affords(&value, VALUE) => value,
+                Ok(_) => Value::Missing,
                 Err(fault) => self.fault(fault),
             },
             Err(fault) => self.fault(fault),

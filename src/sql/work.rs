@@ -78,6 +78,7 @@ impl Price {
 
     /// What an argument costs because it is taken apart, where the price is that of such a function: for its
     /// arrays and objects, and for the levels of them within each other. It is one pass over the bytes.
+    #[inline]
     pub(crate) fn apart(self, value: &Value<'_>) -> u64 {
         if u64::from(self.byte) < APART {
             return 0;
@@ -87,10 +88,13 @@ impl Price {
         by_level.saturating_mul(LEVEL).saturating_add(parts.saturating_mul(self.part.into()))
     }
 
-    /// What a call with so many bytes of arguments costs.
-    #[must_use]
-    pub fn of(self, bytes: u64) -> u64 {
-        u64::from(self.call).saturating_add(bytes.saturating_mul(self.byte.into()))
+    /// What a call with these arguments costs.
+    #[inline]
+    pub(crate) fn with(self, arguments: &[Value<'_>]) -> u64 {
+        arguments.iter().fold(self.call.into(), |sum: u64, value| {
+            let bytes = value.size().saturating_mul(self.byte.into());
+            sum.saturating_add(bytes).saturating_add(self.apart(value))
+        })
     }
 }
 
