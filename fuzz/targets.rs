@@ -353,7 +353,9 @@ fn api_request(data: &[u8]) {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~%".contains(&byte);
     assert!(parts[2].bytes().all(plain), "{text}");
     if let Ok(claim) = Claim::read(&parameters, NOW_MS) {
-        assert!(claim.time_ms.abs_diff(NOW_MS) <= 15 * 60 * 1000 && !claim.nonce.is_empty());
+        assert!(
+            claim.stamp.time_ms.abs_diff(NOW_MS) <= 15 * 60 * 1000 && !claim.stamp.nonce.is_empty()
+        );
     }
     let mut headers = HeaderMap::new();
     let Ok(value) = String::from_utf8_lossy(rest).trim().parse() else { return };

@@ -1,4 +1,4 @@
-//! Another vendor's calls of device services: `POST /thingmodel/call-service`, whose device side is
+//! OneNET's calls of device services: `POST /thingmodel/call-service`, whose device side is
 //! `$sys/{pid}/{device-name}/thing/service/{identifier}/invoke` and `invoke_reply`.
 //!
 //! The vendor's guide has only the device side and the answer; the request is Tidegate's own.
@@ -13,9 +13,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::Api;
-use super::ingest::{body, identify, refuse};
-use super::server::json_response;
+use super::exchange::body::body;
+use super::exchange::key::identify;
+use super::exchange::refusal::{json_response, refuse};
+use super::state::Api;
 use crate::rule::store::Role;
 use crate::thing::{CallError, Dialect, Done, Service, ServiceError};
 
@@ -41,7 +42,7 @@ enum Mode {
 }
 
 /// Answers a request to `/thingmodel/call-service`.
-pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+pub(crate) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     if request.method() != Method::POST {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "use POST").response();
     }

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::client::Client;
-use super::line::Line;
+use super::devices::Line;
 use crate::schema::Schema;
 
 /// The clock of all servers: 2019-02-28T06:14:33Z.

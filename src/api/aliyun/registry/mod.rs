@@ -1,0 +1,17 @@
+//! The operations on what is registered: products with their topic classes and thing models, devices
+//! with their tags and in batches, and the routes between topics.
+//!
+//! What is kept stands in [`crate::registry`]. Each file has one family of operations; they share who
+//! is meant (`named`), what the registry refuses (`refusal`), and what is told when a device changes
+//! (`lifecycle`).
+
+pub mod device_batches;
+pub mod device_tags;
+pub mod devices;
+mod lifecycle;
+mod named;
+pub mod product_models;
+pub mod product_topics;
+pub mod products;
+mod refusal;
+pub mod topic_routes;

@@ -1,0 +1,88 @@
+//! Who is meant: the product or device that a request names, and what is told of one in many answers.
+//!
+//! No operation stands here.
+
+use std::sync::Arc;
+
+use super::refusal::failed;
+use crate::api::aliyun::wire::call::Call;
+use crate::api::aliyun::wire::error::{self, ApiError, ErrorCode};
+use crate::api::state::Api;
+use crate::registry::{Device, DeviceRef, DeviceStatus, Product, is_iot_id, is_product_key};
+
+/// The characters of an id that stood for the device before there were ids.
+const OLD_ID: usize = 20;
+
+/// The product key of a request.
+pub(super) fn product_key(call: &Call) -> Result<&str, ApiError> {
+    match call.text("ProductKey") {
+        None | Some("") => Err(error::NO_PRODUCT_KEY.plain()),
+        Some(key) if is_product_key(key) => Ok(key),
+        Some(key) => {
+            let text = format!("`{key}`; expected letters and digits such as a1FlqIQ0abc");
+            Err(error::PRODUCT_KEY.with(text))
+        }
+    }
+}
+
+/// The product that a request names.
+pub(super) fn product(api: &Api, call: &Call) -> Result<Arc<Product>, ApiError> {
+    let key = product_key(call)?;
+    api.state.registry.product(key).ok_or_else(|| error::NO_PRODUCT.with(key))
+}
+
+/// An id of a device.
+pub(super) fn iot_id(text: &str) -> Result<&str, ApiError> {
+    match is_iot_id(text) {
+        true => Ok(text),
+        false => Err(error::IOT_ID.with(format!("`{text}`"))),
+    }
+}
+
+/// The device that a request names: by `IotId`, else by `ProductKey` and `DeviceName`.
+pub(super) fn device_ref<'a>(api: &Api, call: &'a Call) -> Result<DeviceRef<'a>, ApiError> {
+    if let Some(id) = call.text("IotId").filter(|id| !id.is_empty()) {
+        return Ok(DeviceRef::IotId(iot_id(id)?));
+    }
+    let product_key = product_key(call)?;
+    let device_name = match call.text("DeviceName") {
+        None | Some("") => return Err(error::NULL_DEVICE_NAME.plain()),
+        Some(name) => name,
+    };
+    if api.state.registry.product(product_key).is_none() {
+        return Err(error::NO_PRODUCT.with(product_key));
+    }
+    Ok(DeviceRef::Name { product_key, device_name })
+}
+
+/// The device that a request names, which must be registered. `code` is for a store that fails.
+pub(super) async fn device(
+    api: &Api,
+    call: &Call,
+    code: &'static ErrorCode,
+) -> Result<Device, ApiError> {
+    let of = device_ref(api, call)?;
+    let device = api.state.registry.device(of).await.map_err(failed(code))?;
+    device.ok_or_else(|| error::NO_DEVICE.with(of))
+}
+
+/// A description of at most 100 characters.
+pub(super) fn description(text: &str, code: &'static ErrorCode) -> Result<String, ApiError> {
+    const MOST: usize = 100;
+    let length = text.chars().count();
+    match length > MOST {
+        true => Err(code.with(format!("it has {length} characters, at most {MOST} are allowed"))),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// How a device is doing; one that was deleted meanwhile is offline.
+pub(super) fn status(api: &Api, product_key: &str, device_name: &str) -> &'static str {
+    let status = api.state.registry.status(product_key, device_name);
+    status.unwrap_or(DeviceStatus::Offline).as_str()
+}
+
+/// The id of a device as it was before there were ids of all.
+pub(super) fn old_id(iot_id: &str) -> &str {
+    iot_id.get(..OLD_ID).unwrap_or(iot_id)
+}

@@ -1,0 +1,15 @@
+//! The protocol of Alibaba Cloud IoT: around operations (`gateway`, `acs3`, `keys`, `hostile`), operations
+//! by what is asked and answered (`scenario`, `model`), what scenarios can't show (`rules`, `registry`,
+//! `things`, `store_fails`), and the vendor's own clients (`sdk`).
+
+mod acs3;
+mod gateway;
+mod hostile;
+mod keys;
+mod model;
+mod registry;
+mod rules;
+mod scenario;
+mod sdk;
+mod store_fails;
+mod things;
