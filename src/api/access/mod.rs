@@ -30,7 +30,7 @@ pub struct Stamp<'a> {
     pub time_ms: u64,
 }
 
-/// What a request is told whose nonce was used, in the words of the first vendor's gateway.
+/// What a request is told whose nonce was used, in the words of Alibaba's gateway.
 pub const NONCE_USED: &str = "Specified signature nonce was used already.";
 
 /// What a request is told that is too much; `{}` stands for the limit that it met.

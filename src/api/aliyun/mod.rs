@@ -6,6 +6,9 @@
 //! `operation` (what one is) and `wire` (parameters, answers, codes). `known` has the names of all
 //! operations of the vendor's guide, those that are not offered, too.
 //!
+//! A new operation is a row in `OPERATIONS` of its family's file and a function below it; its codes are
+//! rows in `wire/error`, and what it answers is a scenario in `tests/api/aliyun/scenarios`.
+//!
 //! No operation compiles a rule, keeps a device or asks one: rooms of their own do.
 
 pub mod known;

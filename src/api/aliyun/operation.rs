@@ -41,7 +41,10 @@ pub(crate) const fn may(name: &'static str) -> Parameter {
     Parameter { name, required: false }
 }
 
-/// What a client is told when the store fails; the log has the reason.
+/// What a client is told when a store fails.
+pub(crate) const STORE_FAILED: &str = "the store failed; the server's log has the reason";
+
+/// What a client is told when the store of rules and keys fails; the log has the reason.
 pub(crate) fn store_failed(problem: StoreError) -> ApiError {
     failed(error::SYSTEM)(problem)
 }
@@ -50,6 +53,6 @@ pub(crate) fn store_failed(problem: StoreError) -> ApiError {
 pub(crate) fn failed(code: &'static ErrorCode) -> impl Fn(StoreError) -> ApiError {
     move |problem| {
         tracing::error!(%problem, "the store of rules and keys failed");
-        code.with("the store failed; the server's log has the reason")
+        code.with(STORE_FAILED)
     }
 }

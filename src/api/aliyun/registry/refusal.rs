@@ -1,5 +1,6 @@
 //! What the registry has against a request, in the protocol's codes.
 
+use crate::api::aliyun::operation::STORE_FAILED;
 use crate::api::aliyun::wire::error::{self, ApiError, ErrorCode};
 use crate::registry::RegistryError;
 use crate::rule::store::StoreError;
@@ -8,7 +9,7 @@ use crate::rule::store::StoreError;
 pub(super) fn failed(code: &'static ErrorCode) -> impl FnOnce(StoreError) -> ApiError {
     move |problem| {
         tracing::error!(%problem, code = code.code, "the store of products and devices failed");
-        code.with("the store failed; the server's log has the reason")
+        code.with(STORE_FAILED)
     }
 }
 

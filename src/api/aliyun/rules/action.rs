@@ -2,12 +2,14 @@
 //!
 //! What a configuration means stands in `destination`; here is who may be added to whom.
 
+use std::slice::from_ref;
+
 use connectors::contract::{self, tree};
 use serde_json::{Map, Value, json};
 
 use super::destination::{self, configuration};
 use super::rule::find;
-use super::running::{build, put_back, refused, swap};
+use super::running::{build, check, put_back, refused, swap};
 use crate::api::aliyun::operation::{Operation, failed, may, need};
 use crate::api::aliyun::wire::answer::{ACCOUNT, Answer, object};
 use crate::api::aliyun::wire::call::Call;
@@ -59,7 +61,7 @@ async fn create(api: &Api, call: &Call) -> Answer {
     let store = &api.state.store;
     let actions = store.actions(rule.id).await.map_err(failed(error::CREATE_ACTION))?;
     fits(api, &action, &actions)?;
-    check(api, &rule, &action, error::CONFIGURATION)?;
+    check(api, &rule, from_ref(&action), error::CONFIGURATION)?;
     let mut runs = false;
     let inserted = store.insert_action_if(&action, |id| {
         if rule.running {
@@ -109,7 +111,7 @@ async fn update(api: &Api, call: &Call) -> Answer {
         at = found;
     }
     fits(api, &new, &others)?;
-    check(api, &rule, &new, error::CONFIGURATION)?;
+    check(api, &rule, from_ref(&new), error::CONFIGURATION)?;
     if rule.running {
         others.insert(at, new.clone());
         let after = build(&api.state, &rule, &others)?;
@@ -212,17 +214,6 @@ fn fits(api: &Api, action: &StoredAction, others: &[StoredAction]) -> Result<(),
         return Err(error::ERROR_ACTION_TYPE.with(&action.kind));
     }
     Ok(())
-}
-
-/// Lets the engine build the action, in its rule but without the other actions.
-fn check(
-    api: &Api,
-    rule: &StoredRule,
-    action: &StoredAction,
-    code: &'static ErrorCode,
-) -> Result<(), ApiError> {
-    let rule = build(&api.state, rule, std::slice::from_ref(action))?;
-    api.state.rules.check(&rule).map_err(|problem| refused(code, problem))
 }
 
 fn info(action: &StoredAction) -> Map<String, Value> {

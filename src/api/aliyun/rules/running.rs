@@ -58,6 +58,17 @@ pub(super) fn build(
     })
 }
 
+/// Lets the engine check a rule with no other actions than those; nothing comes to run.
+pub(super) fn check(
+    api: &Api,
+    rule: &StoredRule,
+    actions: &[StoredAction],
+    code: &'static ErrorCode,
+) -> Result<(), ApiError> {
+    let rule = build(&api.state, rule, actions)?;
+    api.state.rules.check(&rule).map_err(|problem| refused(code, problem))
+}
+
 /// Runs `after` in the place of `before` and writes the change to the store, or does neither.
 pub(super) async fn swap(
     api: &Api,

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 use super::target::Target;
-use crate::api::aliyun::operation::{Operation, may};
+use crate::api::aliyun::operation::{Operation, STORE_FAILED, may};
 use crate::api::aliyun::wire::answer::{Answer, object};
 use crate::api::aliyun::wire::call::Call;
 use crate::api::aliyun::wire::error;
@@ -29,7 +29,7 @@ async fn last_values(api: &Api, call: &Call) -> Answer {
     let values = api.state.things.last_values(&product_key, &device_name).await;
     let values = values.map_err(|problem| {
         tracing::error!(%problem, "last values of properties could not be read");
-        error::ATTRIBUTE_STATUS.with("the store failed; the server's log has the reason")
+        error::ATTRIBUTE_STATUS.with(STORE_FAILED)
     })?;
     let model = api.state.things.model(&product_key);
     let mut list: Vec<Value> = values

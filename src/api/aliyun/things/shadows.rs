@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 
 use super::target::Target;
-use crate::api::aliyun::operation::{Operation, may, need};
+use crate::api::aliyun::operation::{Operation, STORE_FAILED, may, need};
 use crate::api::aliyun::wire::answer::{Answer, object};
 use crate::api::aliyun::wire::call::Call;
 use crate::api::aliyun::wire::error::{self, ApiError, ErrorCode};
@@ -35,8 +35,6 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         call: |api, call| update(api, call).boxed(),
     },
 ];
-
-const STORE_FAILED: &str = "the store failed; the server's log has the reason";
 
 async fn get(api: &Api, call: &Call) -> Answer {
     let Target { product_key, device_name } = Target::named(api, call)?.registered(api)?;
