@@ -130,3 +130,14 @@ pub(super) fn add(counter: &AtomicU64, count: usize) {
 pub(super) fn sub(counter: &AtomicU64, count: usize) {
     counter.fetch_sub(count as u64, Ordering::Relaxed);
 }
+
+/// Adds to a present amount unless it would pass the limit.
+pub(super) fn reserve(amount: &AtomicU64, size: usize, most: usize) -> bool {
+    let size = size as u64;
+    let before = amount.fetch_add(size, Ordering::Relaxed);
+    let fits = before + size <= most as u64;
+    if !fits {
+        amount.fetch_sub(size, Ordering::Relaxed);
+    }
+    fits
+}

@@ -1,5 +1,5 @@
-//! Where the daemon decides for the broker: who may connect, publish and subscribe, and what is
-//! told when a client comes and goes.
+//! Where the daemon decides for the broker: who may connect, publish and subscribe, what is told when
+//! a client comes and goes, and what time it is.
 //!
 //! No hook sees messages: those go to the contract's `Ingress`.
 
@@ -11,6 +11,9 @@ use bytestring::ByteString;
 use connectors::contract::{Device, Message, Topic, TopicFilter};
 
 use super::codec::{Reason, Version};
+
+/// Tells the time in milliseconds since 1970-01-01T00:00:00Z.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// What a client says about itself in CONNECT.
 #[derive(Debug, Clone)]

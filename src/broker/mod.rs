@@ -6,56 +6,43 @@
 //! Sessions and retained messages are in memory, and in a file that the next run reads.
 //! The broker knows no rule. It speaks over TCP, TLS and WebSocket; whoever has
 //! another stream passes it to [`Broker::serve_stream`].
+//!
+//! # Map (each may use those above it)
+//! - `codec`: packets to bytes and back; `client` is a small client made of it.
+//! - `limits`, `counters`, `hooks`: what the daemon sets, reads, and decides for the broker. `access`
+//!   decides so for devices and users; the rest of the broker does not know it. `recent` remembers
+//!   attempts, for `access` and for connections.
+//! - `sessions`: who has a session, who gets a message, what is retained, what is to be written.
+//! - `durability` writes that to a file and reads it; `sys` publishes the counters on `$SYS/…`.
+//! - `connections`: from an accepted stream to packets, and to the sessions and the engine.
+//! - `handle` is what others do with the broker, `server` puts all of it together, and `route_table`
+//!   stands between the broker and the engine.
 
-mod aliases;
+mod access;
 pub mod client;
 pub mod codec;
-mod commits;
-mod connection;
-mod core;
+mod connections;
 mod counters;
-mod crowd;
-mod device_topics;
-mod devices;
-mod handshake;
+mod durability;
+mod handle;
 mod hooks;
-mod inbound;
-mod journal;
 mod limits;
-mod outbound;
-mod outbox;
-mod owed;
-mod passwords;
-mod received;
 mod recent;
-mod restore;
-mod retained;
-mod route;
-mod routes;
+mod route_table;
 mod server;
-mod session;
 mod sessions;
-mod status;
-mod store;
 mod sys;
-mod tencent;
-mod tls;
-mod trie;
-mod users;
-mod websocket;
 
+pub use access::{DeviceAccess, PasswordHash, Proof, StatusMessages, User, Users};
+pub use connections::{Crowd, Listener, Place, Tls, TlsError, TlsFiles};
 pub use counters::{Counters, Snapshot};
-pub use crowd::{Crowd, Place};
-pub use devices::{DeviceAccess, Proof};
+pub use durability::{FILE, KeptError};
+pub use handle::{BrokerHandle, ClientInfo};
 pub use hooks::{
-    Acl, AllowAll, Authenticator, ConnectInfo, Connected, Disconnected, Hooks, Identity, Lifecycle,
-    Refusal,
+    Acl, AllowAll, Authenticator, Clock, ConnectInfo, Connected, Disconnected, Hooks, Identity,
+    Lifecycle, Refusal,
 };
 pub use limits::Limits;
-pub use route::Delivered;
-pub use routes::Routed;
-pub use server::{Broker, BrokerHandle, ClientInfo, Clock, Config, Listener};
-pub use status::StatusMessages;
-pub use store::{FILE, KeptError};
-pub use tls::{Tls, TlsError, TlsFiles};
-pub use users::{PasswordHash, User, Users};
+pub use route_table::Routed;
+pub use server::{Broker, Config};
+pub use sessions::Delivered;

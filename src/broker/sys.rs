@@ -2,15 +2,13 @@
 //!
 //! Subscribers get it, the engine does not, and none of it is retained.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use connectors::contract::{Message, Shutdown, Topic, TopicLimits};
 use tokio::time::Instant;
 
-use super::core::Core;
 use super::counters::Snapshot;
-use super::route::Publication;
+use super::sessions::{Publication, Sessions};
 
 /// How often it is said.
 const EVERY: Duration = Duration::from_secs(10);
@@ -123,33 +121,30 @@ impl Report {
     }
 }
 
-impl Core {
-    /// Says how the broker is doing until told to stop.
-    pub(super) async fn report(&self, mut shutdown: Shutdown) {
-        let start = Instant::now();
-        let loads = std::array::from_fn(|_| Load::default());
-        let mut report = Report { start, last: start, clients_max: 0, loads };
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep_until(report.last + EVERY) => {}
-                () = shutdown.wait() => return,
-            }
-            let now = self.counters.snapshot();
-            report.advance(&now, Instant::now());
-            let wanted =
-                self.trie.read().unwrap_or_else(PoisonError::into_inner).is_wanted_below(FIRST);
-            if wanted {
-                report.lines(&now).into_iter().for_each(|line| self.tell(line));
-            }
+/// Says how the broker is doing until told to stop.
+pub(super) async fn report(sessions: &Sessions, mut shutdown: Shutdown) {
+    let start = Instant::now();
+    let loads = std::array::from_fn(|_| Load::default());
+    let mut report = Report { start, last: start, clients_max: 0, loads };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(report.last + EVERY) => {}
+            () = shutdown.wait() => return,
+        }
+        let now = sessions.shared.counters.snapshot();
+        report.advance(&now, Instant::now());
+        if sessions.is_wanted_below(FIRST) {
+            report.lines(&now).into_iter().for_each(|line| tell(sessions, line));
         }
     }
+}
 
-    fn tell(&self, (name, text): (String, String)) {
-        // Whatever the configuration says of topics: these are short.
-        let topic = Topic::parse(format!("{FIRST}/broker/{name}"), TopicLimits::default());
-        if let Ok(topic) = topic {
-            self.route_now(&Publication::from_message(Message::new(topic, text, self.now_ms())));
-        }
+fn tell(sessions: &Sessions, (name, text): (String, String)) {
+    // Whatever the configuration says of topics: these are short.
+    let topic = Topic::parse(format!("{FIRST}/broker/{name}"), TopicLimits::default());
+    if let Ok(topic) = topic {
+        let message = Message::new(topic, text, sessions.shared.now_ms());
+        sessions.route_now(&Publication::from_message(message));
     }
 }
 

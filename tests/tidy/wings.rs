@@ -1,5 +1,6 @@
 //! The wings of the large rooms: which folder of a room may use which, and no circles.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -38,17 +39,60 @@ const ROOMS: &[(&str, &[Wing])] = &[
             ("rpc", &["wire", "operation", "table", "known"]),
         ],
     ),
+    (
+        "broker",
+        &[
+            ("codec", &[]),
+            ("client", &["codec"]),
+            ("limits", &[]),
+            ("counters", &[]),
+            ("recent", &[]),
+            ("hooks", &["codec"]),
+            ("access", &["codec", "hooks", "recent"]),
+            ("sessions", &["codec", "limits", "counters", "hooks"]),
+            ("durability", &["codec", "counters", "sessions"]),
+            ("sys", &["counters", "sessions"]),
+            ("connections", &["codec", "limits", "counters", "recent", "hooks", "sessions", "sys"]),
+            ("handle", &["codec", "counters", "hooks", "sessions", "durability", "connections"]),
+            (
+                "server",
+                &[
+                    "codec",
+                    "limits",
+                    "counters",
+                    "hooks",
+                    "sessions",
+                    "durability",
+                    "sys",
+                    "connections",
+                    "handle",
+                ],
+            ),
+            ("route_table", &["sessions", "handle"]),
+        ],
+    ),
 ];
+
+/// The rooms of these whose files form no circle within their wings either.
+const STRAIGHT: &[&str] = &["broker"];
+
+/// The module that a file is, from the crate's root.
+fn module_of(path: &Path) -> Vec<String> {
+    let path = path.with_extension("");
+    let mut module: Vec<String> =
+        path.iter().skip(1).map(|part| part.to_string_lossy().into_owned()).collect();
+    module.pop_if(|last| *last == "mod");
+    module
+}
 
 /// The paths, from the crate's root, that the code of a file names: `use super::{a, b::C}` gives two.
 fn paths(source: &Source) -> Vec<Vec<String>> {
-    let words = Regex::new(r"[A-Za-z0-9_]+|::|//.*|[{},]").expect("a pattern");
+    let words = Regex::new(r"[A-Za-z0-9_]+|::|//.*|[{},*]").expect("a pattern");
     let code: Vec<&str> =
         words.find_iter(product(&source.text)).map(|word| word.as_str()).collect();
     let code: Vec<&str> = code.into_iter().filter(|word| !word.starts_with("//")).collect();
-    let path = source.path.with_extension("");
-    let mut module: Vec<&str> = path.iter().skip(1).filter_map(|part| part.to_str()).collect();
-    module.pop_if(|last| *last == "mod");
+    let module = module_of(&source.path);
+    let module: Vec<&str> = module.iter().map(String::as_str).collect();
     let mut found = Vec::new();
     let mut rest = code.as_slice();
     while let [word, tail @ ..] = rest {
@@ -172,6 +216,40 @@ fn crossings_are_found() {
     assert_eq!(crossings("hall/room", wings, &files), wanted);
 }
 
+#[test]
+fn files_use_each_other_one_way() {
+    for room in STRAIGHT {
+        let sources = sources(&[&format!("src/{room}")]);
+        let modules: BTreeSet<Vec<String>> =
+            sources.iter().map(|source| module_of(&source.path)).collect();
+        // What a path names is in the module that its longest beginning is.
+        let file_of = |path: &Vec<String>| {
+            let mut parts = (1..=path.len()).rev().map(|len| path[..len].to_vec());
+            parts.find(|part| modules.contains(part))
+        };
+        let mut left: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+        for source in &sources {
+            let own = module_of(&source.path);
+            let paths = paths(source);
+            let used = paths.iter().filter_map(file_of);
+            left.insert(own.clone(), used.filter(|used| *used != own).collect());
+        }
+        // Files that use none of the others, and then those that use these, are in no circle.
+        while let Some(done) = left
+            .iter()
+            .find(|(_, used)| used.iter().all(|used| !left.contains_key(used)))
+            .map(|(module, _)| module.clone())
+        {
+            left.remove(&done);
+        }
+        let files = left.keys().map(|module| module.join("::"));
+        let findings: Vec<String> =
+            files.map(|file| format!("{file}: it is in a circle of files, or uses one")).collect();
+        complain(&findings);
+    }
+}
+
+/// The checks above find what they are there for.
 #[test]
 fn paths_are_found_in_groups_and_chains() {
     let text = "//! A file.\n\nuse super::{a, b::{C, d::E}};\nuse crate::room::x::Y;\n\

@@ -3,51 +3,14 @@
 //! Nothing here panics or allocates more than the bytes that are there, whatever they are.
 
 use bytes::Bytes;
-use bytestring::ByteString;
 
 use super::packet::{
-    Ack, ConnAck, Connect, Disconnect, Packet, Publish, Reason, SubAck, Subscribe, SubscribeTo,
+    Ack, ConnAck, Connect, Disconnect, Packet, Publish, SubAck, Subscribe, SubscribeTo,
     Unsubscribe, Version, Will,
 };
 use super::properties::{Place, Properties};
-
-/// Why bytes are no packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The bytes cannot be read as a packet (MQTT 5.0 §1.2, Malformed Packet).
-    #[error("malformed packet: {0}")]
-    Malformed(&'static str),
-    /// The packet can be read but is not allowed (MQTT 5.0 §1.2, Protocol Error).
-    #[error("protocol error: {0}")]
-    Protocol(&'static str),
-    /// The packet is larger than allowed.
-    #[error("the packet has {got} bytes, at most {most} are allowed")]
-    TooLarge {
-        /// Bytes of the whole packet.
-        got: usize,
-        /// The limit.
-        most: usize,
-    },
-    /// CONNECT asks for a protocol that is not spoken here.
-    #[error("protocol level {0} is not supported, use 3 (MQTT 3.1, `MQIsdp`), 4 (MQTT 3.1.1) or 5")]
-    Version(u8),
-}
-
-impl DecodeError {
-    /// The reason code of MQTT 5.0 for this error.
-    #[must_use]
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::Malformed(_) => Reason::MALFORMED,
-            Self::Protocol(_) => Reason::PROTOCOL_ERROR,
-            Self::TooLarge { .. } => Reason::PACKET_TOO_LARGE,
-            Self::Version(_) => Reason::UNSUPPORTED_VERSION,
-        }
-    }
-}
-
-const SHORT: DecodeError = DecodeError::Malformed("the packet ends too early");
+use super::reason::Reason;
+use super::wire::{DecodeError, Reader, SHORT};
 
 /// The length in bytes of the packet at the start of `bytes`, header included, or `None` while the
 /// header is incomplete. The packet itself need not be there.
@@ -89,7 +52,7 @@ pub fn decode_in(
     end: usize,
     version: Version,
 ) -> Result<Packet, DecodeError> {
-    let mut from = Reader { chunk, at: start, end: end.min(chunk.len()) };
+    let mut from = Reader::within(chunk, start, end);
     let first = from.byte()?;
     let len = from.var()? as usize;
     if len != from.left() {
@@ -284,106 +247,7 @@ fn disconnect(
     Ok(Disconnect { reason, properties })
 }
 
-/// A position in a chunk and the end of the packet in it.
-pub(super) struct Reader<'a> {
-    chunk: &'a Bytes,
-    at: usize,
-    end: usize,
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn of(chunk: &'a Bytes) -> Self {
-        Self { chunk, at: 0, end: chunk.len() }
-    }
-}
-
 impl Reader<'_> {
-    pub(super) fn is_empty(&self) -> bool {
-        self.at >= self.end
-    }
-
-    fn left(&self) -> usize {
-        self.end.saturating_sub(self.at)
-    }
-
-    /// Moves on by `len` bytes and returns where they start.
-    fn skip(&mut self, len: usize) -> Result<usize, DecodeError> {
-        if len > self.left() {
-            return Err(SHORT);
-        }
-        let start = self.at;
-        self.at += len;
-        Ok(start)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let start = self.skip(N)?;
-        self.chunk.get(start..start + N).and_then(|part| part.try_into().ok()).ok_or(SHORT)
-    }
-
-    fn slice(&mut self, len: usize) -> Result<Bytes, DecodeError> {
-        let start = self.skip(len)?;
-        Ok(self.chunk.slice(start..start + len))
-    }
-
-    fn rest(&mut self) -> Bytes {
-        let start = self.at.min(self.end);
-        self.at = self.end;
-        self.chunk.slice(start..self.end)
-    }
-
-    pub(super) fn byte(&mut self) -> Result<u8, DecodeError> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    pub(super) fn short(&mut self) -> Result<u16, DecodeError> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    pub(super) fn long(&mut self) -> Result<u32, DecodeError> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    /// A variable byte integer (MQTT 5.0 §1.5.5).
-    pub(super) fn var(&mut self) -> Result<u32, DecodeError> {
-        let mut value = 0;
-        for shift in [0, 7, 14, 21] {
-            let byte = self.byte()?;
-            value |= u32::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(DecodeError::Malformed("a variable byte integer has more than four bytes"))
-    }
-
-    pub(super) fn binary(&mut self) -> Result<Bytes, DecodeError> {
-        let len = usize::from(self.short()?);
-        self.slice(len)
-    }
-
-    /// A UTF-8 string (MQTT 5.0 §1.5.4): well formed and without NUL.
-    pub(super) fn text(&mut self) -> Result<ByteString, DecodeError> {
-        let bytes = self.binary()?;
-        if memchr::memchr(0, &bytes).is_some() {
-            return Err(DecodeError::Malformed("a text holds NUL"));
-        }
-        ByteString::try_from(bytes).map_err(|_| DecodeError::Malformed("a text is not UTF-8"))
-    }
-
-    fn packet_id(&mut self) -> Result<u16, DecodeError> {
-        match self.short()? {
-            0 => Err(DecodeError::Protocol("packet identifier 0")),
-            id => Ok(id),
-        }
-    }
-
-    /// A reader of the next `len` bytes alone.
-    pub(super) fn part(&mut self, len: usize) -> Result<Self, DecodeError> {
-        let start = self.skip(len)?;
-        Ok(Self { chunk: self.chunk, at: start, end: start + len })
-    }
-
     fn properties(&mut self, version: Version, place: Place) -> Result<Properties, DecodeError> {
         match version {
             Version::V31 | Version::V311 => Ok(Properties::default()),

@@ -2,12 +2,10 @@
 //!
 //! It does not check that a packet makes sense: whoever builds one does.
 
-use super::packet::{Ack, ConnAck, Connect, Disconnect, Packet, Reason, SubAck, Version};
+use super::packet::{Ack, ConnAck, Connect, Disconnect, Packet, SubAck, Version};
 use super::properties::{Name, Properties};
-
-/// The most bytes that a text or a piece of binary data has on the wire (MQTT 5.0 §1.5.4). What is
-/// longer is cut here, so whoever takes texts from elsewhere checks them first.
-pub(super) const TEXT_MAX: usize = u16::MAX as usize;
+use super::reason::Reason;
+use super::wire::{TEXT_MAX, put_binary, put_short, put_var, var_len};
 
 /// A PUBLISH without topic and payload, as the broker sends it.
 #[derive(Debug, Clone, Copy)]
@@ -240,35 +238,4 @@ fn put_properties(out: &mut Vec<u8>, properties: &Properties, version: Version) 
     }
     put_var(out, u32::try_from(properties.encoded_len()).unwrap_or(u32::MAX));
     properties.encode(out);
-}
-
-fn put_short(out: &mut Vec<u8>, value: u16) {
-    out.extend_from_slice(&value.to_be_bytes());
-}
-
-/// Bytes that [`put_var`] writes for a value.
-pub(super) fn var_len(value: usize) -> usize {
-    match value {
-        0..0x80 => 1,
-        0x80..0x4000 => 2,
-        0x4000..0x20_0000 => 3,
-        _ => 4,
-    }
-}
-
-/// A variable byte integer (MQTT 5.0 §1.5.5); the largest there is stands for what is larger.
-pub(super) fn put_var(out: &mut Vec<u8>, value: u32) {
-    let mut value = value.min(0x0fff_ffff);
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// Two bytes of length and the bytes, cut at [`TEXT_MAX`].
-pub(super) fn put_binary(out: &mut Vec<u8>, bytes: &[u8]) {
-    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-    put_short(out, len);
-    out.extend_from_slice(bytes.get(..usize::from(len)).unwrap_or(bytes));
 }

@@ -5,8 +5,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::decode::{DecodeError, Reader};
-use super::encode;
+use super::wire::{DecodeError, Reader, TEXT_MAX, put_binary, put_var, var_len};
 
 /// The name of a property with its identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,7 +234,7 @@ impl Properties {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        encode::put_var(&mut out, u32::try_from(self.encoded_len()).unwrap_or(u32::MAX));
+        put_var(&mut out, u32::try_from(self.encoded_len()).unwrap_or(u32::MAX));
         self.encode(&mut out);
         out
     }
@@ -256,12 +255,12 @@ impl Properties {
                 Value::Byte(value) => out.push(*value),
                 Value::Short(value) => out.extend_from_slice(&value.to_be_bytes()),
                 Value::Long(value) => out.extend_from_slice(&value.to_be_bytes()),
-                Value::Var(value) => encode::put_var(out, *value),
-                Value::Text(text) => encode::put_binary(out, text.as_bytes()),
-                Value::Binary(bytes) => encode::put_binary(out, bytes),
+                Value::Var(value) => put_var(out, *value),
+                Value::Text(text) => put_binary(out, text.as_bytes()),
+                Value::Binary(bytes) => put_binary(out, bytes),
                 Value::Pair(key, value) => {
-                    encode::put_binary(out, key.as_bytes());
-                    encode::put_binary(out, value.as_bytes());
+                    put_binary(out, key.as_bytes());
+                    put_binary(out, value.as_bytes());
                 }
             }
         }
@@ -345,11 +344,9 @@ fn value_len(value: &Value) -> usize {
         Value::Byte(_) => 1,
         Value::Short(_) => 2,
         Value::Long(_) => 4,
-        Value::Var(value) => encode::var_len(*value as usize),
-        Value::Text(text) => 2 + text.len().min(encode::TEXT_MAX),
-        Value::Binary(bytes) => 2 + bytes.len().min(encode::TEXT_MAX),
-        Value::Pair(key, value) => {
-            4 + key.len().min(encode::TEXT_MAX) + value.len().min(encode::TEXT_MAX)
-        }
+        Value::Var(value) => var_len(*value as usize),
+        Value::Text(text) => 2 + text.len().min(TEXT_MAX),
+        Value::Binary(bytes) => 2 + bytes.len().min(TEXT_MAX),
+        Value::Pair(key, value) => 4 + key.len().min(TEXT_MAX) + value.len().min(TEXT_MAX),
     }
 }

@@ -1,0 +1,112 @@
+//! Who wants what: subscriptions come, with the retained messages that they match, and go.
+
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
+
+use super::Sessions;
+use super::journal::Group;
+use super::outbox::Outgoing;
+use super::session::{Left, Pushed, Session, Wakers};
+use super::subscription::{Subscribed, Terms, Wanted};
+use super::trie::Subscription;
+use crate::broker::codec::Reason;
+use crate::broker::counters::{add, sub};
+
+impl Sessions {
+    /// Adds a subscription: whether the session had none to that filter, and the group of changes that
+    /// it is written with.
+    pub fn subscribe(
+        &self,
+        generation: u64,
+        text: &str,
+        wanted: &Wanted,
+        subscription: Subscription,
+    ) -> Result<(bool, Option<Group>), Reason> {
+        let session = Arc::clone(&subscription.session);
+        let mut state = session.lock();
+        if state.generation != generation {
+            return Err(Reason::UNSPECIFIED);
+        }
+        let terms = subscription.terms;
+        let known = state.subscriptions.get_mut(text);
+        let known = known.map(|known| std::mem::replace(&mut known.terms, terms));
+        let (is_new, changed) = match known {
+            Some(before) => (false, before != terms),
+            None if state.subscriptions.len() >= self.shared.limits.subscriptions => {
+                return Err(Reason::QUOTA_EXCEEDED);
+            }
+            None => {
+                let subscribed = Subscribed { wanted: wanted.clone(), terms };
+                state.subscriptions.insert(text.into(), subscribed);
+                add(&self.shared.counters.subscriptions, 1);
+                (true, true)
+            }
+        };
+        let group = if changed { session.touch_all(&mut state, &self.shared) } else { None };
+        // Under the session's lock, so that the end of the session cannot come in between.
+        self.trie.write().unwrap_or_else(PoisonError::into_inner).insert(wanted, subscription);
+        Ok((is_new, group))
+    }
+
+    /// Queues the retained messages that a filter matches for a session that has subscribed to it. Returns
+    /// the group of changes that they are written with.
+    pub fn push_retained(
+        &self,
+        session: &Session,
+        wanted: &Wanted,
+        Terms { qos, id, .. }: Terms,
+    ) -> Option<Group> {
+        let found = {
+            let kept = self.retained.read().unwrap_or_else(PoisonError::into_inner);
+            kept.find(&wanted.filter, self.shared.now_ms())
+        };
+        let (mut wakers, mut group) = (Wakers::new(), None);
+        for routed in found {
+            let ids = id.into_iter().collect();
+            let qos = qos.min(routed.qos);
+            let outgoing = Outgoing { qos, routed, retain: true, ids, shared: None };
+            if let Pushed::Queued(with) = session.push(outgoing, &self.shared, &mut wakers) {
+                group = group.max(with);
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        group
+    }
+
+    /// Removes a subscription: `None` when there was none, else the group of changes that this is
+    /// written with.
+    pub fn unsubscribe(
+        &self,
+        session: &Session,
+        generation: u64,
+        text: &str,
+    ) -> Option<Option<Group>> {
+        let mut state = session.lock();
+        if state.generation != generation {
+            return None;
+        }
+        let subscribed = state.subscriptions.remove(text)?;
+        sub(&self.shared.counters.subscriptions, 1);
+        let group = session.touch_all(&mut state, &self.shared);
+        self.forget(&[subscribed.wanted], session.number);
+        Some(group)
+    }
+
+    /// Removes the subscriptions of a session that has ended, and gives its messages to others that
+    /// share them.
+    pub(super) fn settle_left(&self, left: Left, number: u64) {
+        self.forget(&left.orphans, number);
+        self.hand_on(left.back);
+    }
+
+    /// Removes subscriptions of a session from the tree.
+    fn forget(&self, orphans: &[Wanted], number: u64) {
+        if orphans.is_empty() {
+            return;
+        }
+        let mut trie = self.trie.write().unwrap_or_else(PoisonError::into_inner);
+        for wanted in orphans {
+            trie.remove(wanted, number);
+        }
+    }
+}
