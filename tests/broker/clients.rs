@@ -12,8 +12,8 @@ use tidegate::broker::Tls;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::daemon::listening;
-use super::tls::{Server, file, files};
+use super::connections::tls::{Server, file, files};
+use super::handle::listening;
 use crate::services::service;
 
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -3,26 +3,13 @@
 //! Tests are named after the statements of the MQTT specifications that they show.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in what it calls too")]
-mod acknowledged;
-mod aliases;
+mod access;
 mod clients;
-mod connect;
-mod daemon;
-mod devices;
+pub mod connections;
 mod downlink;
-mod guessing;
-mod ingress;
-mod keep_alive;
-mod kept;
+mod durability;
+mod handle;
 mod oldest;
-mod publish;
-mod qos2;
-mod qos2_model;
-mod retained;
 pub mod rig;
-mod session;
-mod subscribe;
+mod sessions;
 mod sys;
-pub mod tls;
-pub mod websocket;
-mod will;

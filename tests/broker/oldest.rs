@@ -51,7 +51,7 @@ async fn a_kept_session_goes_on_unsaid() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscription_that_is_refused_looks_granted_and_brings_nothing() {
-    let hooks = Hooks { acl: Arc::new(super::publish::NotSecret), ..Hooks::default() };
+    let hooks = Hooks { acl: Arc::new(super::sessions::publish::NotSecret), ..Hooks::default() };
     let rig = Rig::with(Limits::default(), hooks);
     let mut raw = rig.client("a", Version::V31).await;
     let list = vec![to("secret/x", 2), to("open", 1)];

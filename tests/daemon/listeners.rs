@@ -9,9 +9,9 @@ use tidegate::broker::codec::{Reason, Version};
 use tokio::net::TcpStream;
 
 use super::{Daemon, http, run};
+use crate::broker::connections::tls::{dial, file};
+use crate::broker::connections::websocket::{bytes_of, upgrade, upgrade_from};
 use crate::broker::rig::{Raw, connect};
-use crate::broker::tls::{dial, file};
-use crate::broker::websocket::{bytes_of, upgrade, upgrade_from};
 
 fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()

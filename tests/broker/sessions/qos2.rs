@@ -6,7 +6,7 @@ use connectors::contract::QoS;
 use tidegate::broker::codec::{Ack, Name, Packet, Properties, Publish, Reason, Value, Version};
 use tidegate::broker::{Hooks, Limits};
 
-use super::rig::{BOTH, Rig, kept, message, puback, text};
+use crate::broker::rig::{BOTH, Rig, kept, message, puback, text};
 
 fn exact(id: u16, payload: &str) -> Publish {
     let mut publish = message("a", payload, 2);

@@ -8,8 +8,8 @@ use connectors::contract::{Ack, Message, QoS};
 use tidegate::broker::FILE;
 use tidegate::broker::codec::{Packet, Properties, Publish, Reason, Subscribe, Version};
 
-use super::kept::{Life, cut};
-use super::rig::{BOTH, Raw, START_MS, kept, message, puback, text, to, topic};
+use super::restart::{Life, cut};
+use crate::broker::rig::{BOTH, Raw, START_MS, kept, message, puback, text, to, topic};
 
 fn exact(id: u16, payload: &str) -> Publish {
     Publish { packet_id: id, ..message("a", payload, 2) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate::broker::codec::{Name, Packet, Properties, Reason, Value, Version};
 use tokio::time::advance;
 
-use super::rig::{Rig, message, to};
+use crate::broker::rig::{Rig, message, to};
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_3_1_5_the_last_retained_message_goes_to_new_subscribers() {

@@ -7,11 +7,11 @@ use tidegate::broker::codec::{Name, Packet, Reason, Value, Version};
 use tidegate::broker::{Authenticator, ConnectInfo, Hooks, Identity, Limits, Refusal};
 use tokio::time::Instant;
 
-use super::rig::{Rig, connect, kept, will};
+use crate::broker::rig::{Rig, connect, kept, will};
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_1_0_1_first_packet_must_be_connect() {
-    for packet in [Packet::PingReq, Packet::PubAck(super::rig::puback(1))] {
+    for packet in [Packet::PingReq, Packet::PubAck(crate::broker::rig::puback(1))] {
         for version in Version::ALL {
             let mut raw = Rig::new().raw(version);
             raw.send(packet.clone()).await;
@@ -292,7 +292,7 @@ async fn connections_and_sessions_are_limited() {
 #[tokio::test(start_paused = true)]
 async fn packets_that_only_a_broker_sends_are_protocol_errors() {
     let rig = Rig::new();
-    for packet in [Packet::PingResp, super::rig::sub_ack()] {
+    for packet in [Packet::PingResp, crate::broker::rig::sub_ack()] {
         let mut raw = rig.client("a", Version::V5).await;
         raw.send(packet).await;
         raw.ends_with(Reason::PROTOCOL_ERROR).await;

@@ -10,7 +10,7 @@ use tidegate::broker::codec::{Name, Packet, Properties, Publish, Reason, Value, 
 use tidegate::broker::{Broker, Config, FILE, Hooks, KeptError, Limits};
 use tokio::task::JoinHandle;
 
-use super::rig::{BOTH, Engine, Raw, START_MS, connect, kept, message, puback, text, to};
+use crate::broker::rig::{BOTH, Engine, Raw, START_MS, connect, kept, message, puback, text, to};
 
 /// A run of a broker with a file.
 pub struct Life {
@@ -319,7 +319,8 @@ async fn what_is_published_after_the_end_is_saved_on_demand() {
     let handle = life.broker.handle();
     life.stop.stop();
     life.running.await.unwrap().unwrap();
-    let mut late = connectors::contract::Message::new(super::rig::topic("a"), "late", START_MS);
+    let mut late =
+        connectors::contract::Message::new(crate::broker::rig::topic("a"), "late", START_MS);
     late.qos = connectors::contract::QoS::AtLeastOnce;
     assert_eq!(handle.publish(&late).queued, 1);
     handle.save().await;

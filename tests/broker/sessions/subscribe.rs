@@ -2,7 +2,7 @@
 
 use tidegate::broker::codec::{Name, Packet, Properties, Reason, Value, Version};
 
-use super::rig::{Rig, message, text, to};
+use crate::broker::rig::{Rig, message, text, to};
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_8_4_5_every_filter_is_answered_in_order() {

@@ -18,7 +18,7 @@ use tidegate::registry::{
 };
 use tidegate::rule::store::Store;
 
-use super::rig::{Engine, Raw, Rig, START_MS, connect, message, text, topic};
+use crate::broker::rig::{Engine, Raw, Rig, START_MS, connect, message, text, topic};
 
 /// How often a message may be routed here.
 const HOPS: u8 = 4;

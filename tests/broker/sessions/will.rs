@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate::broker::codec::{Connect, Name, Packet, Reason, Value, Version};
 use tokio::time::advance;
 
-use super::rig::{BOTH, Rig, connect, kept, will};
+use crate::broker::rig::{BOTH, Rig, connect, kept, will};
 
 fn with_will(mut wish: Connect) -> Connect {
     wish.will = Some(will("gone", "a"));

@@ -13,7 +13,7 @@ use tidegate::broker::codec::{Packet, Publish, Version};
 use tidegate::broker::{Broker, Config, FILE, Hooks};
 use tokio::task::JoinHandle;
 
-use super::rig::{Raw, kept, message, puback, text};
+use crate::broker::rig::{Raw, kept, message, puback, text};
 
 /// What an engine accepted, and what it has not decided about.
 #[derive(Default)]

@@ -1,11 +1,8 @@
-//! Topic aliases (MQTT 5.0 §3.3.2.3.4) and the keep-alive that the broker demands (§3.2.2.3.14).
+//! Topic aliases (MQTT 5.0 §3.3.2.3.4).
 
-use std::time::Duration;
+use tidegate::broker::codec::{Connect, Name, Packet, Publish, Reason, Value, Version};
 
-use tidegate::broker::codec::{Connect, Name, Packet, Properties, Publish, Reason, Value, Version};
-use tokio::time::Instant;
-
-use super::rig::{Rig, connect, kept, message, text};
+use crate::broker::rig::{Rig, connect, kept, message, text};
 
 /// PUBLISH of QoS 1 with an alias.
 fn aliased(topic: &str, alias: u16, payload: &str) -> Packet {
@@ -205,31 +202,4 @@ async fn aliases_save_bytes() {
     assert_eq!(without - with, 990 * topic - 1_000 * 3);
     // Four numbers for ten topics save about four tenths of it.
     assert!(bytes_for(4).await < without - 390 * (topic - 3));
-}
-
-#[tokio::test(start_paused = true)]
-async fn mqtt_3_1_2_21_a_keep_alive_above_the_limit_becomes_the_limit() {
-    let rig = Rig::limited(|limits| limits.keep_alive_max_s = 100);
-    for (version, asked, told, silence) in [
-        (Version::V5, 99, None, 149),
-        (Version::V5, 100, None, 150),
-        (Version::V5, 101, Some(100), 150),
-        (Version::V5, 0, Some(100), 150),
-        (Version::V311, 200, None, 300),
-    ] {
-        let mut raw = rig.raw(version);
-        let mut wish = connect("a", version);
-        wish.keep_alive_s = asked;
-        let ack = raw.hello(wish).await;
-        assert_eq!(ack.properties.number(Name::ServerKeepAlive), told, "{asked}");
-        let start = Instant::now();
-        raw.ends_with(Reason::KEEP_ALIVE_TIMEOUT).await;
-        let waited = start.elapsed();
-        let (least, most) = (Duration::from_secs(silence - 1), Duration::from_secs(silence + 1));
-        assert!(waited >= least && waited <= most, "{asked}: {waited:?}");
-    }
-    // Properties of CONNACK that say nothing new are left out.
-    let ack = Rig::new().raw(Version::V5).hello(connect("a", Version::V5)).await;
-    assert_eq!(ack.properties.number(Name::ServerKeepAlive), None);
-    assert_ne!(ack.properties, Properties::default());
 }

@@ -6,7 +6,7 @@ use tidegate::broker::Limits;
 use tidegate::broker::codec::{Name, Packet, Properties, Reason, Value, Version};
 use tokio::time::advance;
 
-use super::rig::{BOTH, Rig, connect, kept, message, text, will};
+use crate::broker::rig::{BOTH, Rig, connect, kept, message, text, will};
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_3_2_2_2_session_present_tells_whether_there_was_one() {

@@ -7,7 +7,7 @@ use connectors::contract::{QoS, TopicLimits};
 use tidegate::broker::codec::{Packet, Publish, Reason, Version};
 use tidegate::broker::{Hooks, Limits, StatusMessages};
 
-use super::rig::{BOTH, Rig, START_MS, connect, message, text};
+use crate::broker::rig::{BOTH, Rig, START_MS, connect, message, text};
 
 fn numbered(id: u16) -> Packet {
     let mut publish = message("a", &id.to_string(), 1);
@@ -173,7 +173,7 @@ async fn a_full_engine_stops_reading_one_connection_and_loses_nothing() {
         }
         busy
     });
-    let down = connectors::contract::Message::new(super::rig::topic("down"), "x", 0);
+    let down = connectors::contract::Message::new(crate::broker::rig::topic("down"), "x", 0);
     assert_eq!(rig.handle().publish(&down).queued, 1);
     other.brief().await;
     other.quiet().await;

@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::rig::{Raw, Wire, connect, message};
 use super::tls::{Server, dial, files};
+use crate::broker::rig::{Raw, Wire, connect, message};
 
 pub async fn upgrade<IO: Wire>(
     io: IO,

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::rig::{Engine, Raw, connect};
+use crate::broker::rig::{Engine, Raw, connect};
 
 const SOCKETS: usize = 200;
 

@@ -9,7 +9,7 @@ use tidegate::broker::codec::{Name, Packet, Properties, Reason, Value, Version};
 use tidegate::broker::{Acl, Hooks, Identity, Limits};
 use tokio::time::advance;
 
-use super::rig::{Rig, message, text};
+use crate::broker::rig::{Rig, message, text};
 
 #[tokio::test(start_paused = true)]
 async fn mqtt_4_3_1_qos_0_is_delivered_without_an_answer() {
