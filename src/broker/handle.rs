@@ -52,14 +52,13 @@ impl BrokerHandle {
     /// True while a client with this identifier is connected.
     #[must_use]
     pub fn is_online(&self, client_id: &str) -> bool {
-        let roster = self.core.sessions.roster();
-        roster.by_client.get(client_id).is_some_and(|session| session.is_online())
+        self.core.sessions.of_client(client_id).is_some_and(|session| session.is_online())
     }
 
     /// The client with this identifier, when it is connected.
     #[must_use]
     pub fn client(&self, client_id: &str) -> Option<ClientInfo> {
-        let session = self.core.sessions.roster().by_client.get(client_id).cloned()?;
+        let session = self.core.sessions.of_client(client_id)?;
         ClientInfo::of(&session)
     }
 
@@ -79,14 +78,13 @@ impl BrokerHandle {
     /// The clients that are connected, in no order.
     #[must_use]
     pub fn clients(&self) -> Vec<ClientInfo> {
-        let sessions: Vec<_> = self.core.sessions.roster().by_client.values().cloned().collect();
-        sessions.iter().filter_map(|session| ClientInfo::of(session)).collect()
+        self.core.sessions.all().iter().filter_map(|session| ClientInfo::of(session)).collect()
     }
 
     /// Identifiers of all sessions, those of absent clients included.
     #[must_use]
     pub fn sessions(&self) -> Vec<ByteString> {
-        self.core.sessions.roster().by_client.keys().cloned().collect()
+        self.core.sessions.all().iter().map(|session| session.client_id.clone()).collect()
     }
 
     /// Holds a share of an obligation until what was published is on disk, as far as sessions keep it or

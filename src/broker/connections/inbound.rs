@@ -18,7 +18,7 @@ use crate::broker::codec::{
 };
 use crate::broker::counters::add;
 use crate::broker::sessions::{
-    Acked, Group, Leave, Publication, Publisher, Receipt, Subscription, Terms, Wakers, Wanted,
+    Acked, Group, Leave, Publication, Publisher, Receipt, Terms, Wakers, Wanted,
 };
 
 /// What one read has led to beside the state of the connection.
@@ -417,9 +417,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let qos = QoS::try_from(to.qos).unwrap_or(QoS::ExactlyOnce);
         let (no_local, retain_as_published) = (to.no_local, to.retain_as_published);
         let terms = Terms { qos, id, no_local, retain_as_published };
-        let subscription = Subscription { session: Arc::clone(&self.session), terms };
-        let subscribed =
-            self.core.sessions.subscribe(self.generation, &to.filter, &wanted, subscription);
+        let subscribed = self.core.sessions.subscribe(
+            &self.session,
+            self.generation,
+            &to.filter,
+            &wanted,
+            terms,
+        );
         let (is_new, group) = match subscribed {
             Ok(subscribed) => subscribed,
             Err(reason) => return Ok(Err(reason)),

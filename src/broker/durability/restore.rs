@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::rows::{KeptError, SessionRow};
 use super::store::Store;
 use crate::broker::counters::{add, reserve};
-use crate::broker::sessions::{Kept, Received, Retained, Session, Sessions, Shared, Subscription};
+use crate::broker::sessions::{Kept, Received, Retained, Session, Sessions, Shared};
 
 /// Takes over what the store has, as far as the limits allow. What of it is not taken over is noted in
 /// the journal.
@@ -94,17 +94,15 @@ async fn restore_retained(
 
 /// `None` when the session's time is over, or there is no room for it.
 fn restore_session(row: SessionRow, sessions: &Sessions, now_ms: u64) -> Option<Arc<Session>> {
-    let Shared { limits, counters, .. } = &sessions.shared;
     let left_ms = row.left_ms.unwrap_or(now_ms);
     // The limit may be lower than it was.
-    let expiry_s = row.expiry_s.min(limits.session_expiry_s);
+    let expiry_s = row.expiry_s.min(sessions.shared.limits.session_expiry_s);
     let until_ms = left_ms.saturating_add(u64::from(expiry_s) * 1_000);
     let left = Duration::from_millis(until_ms.saturating_sub(now_ms));
-    let mut roster = sessions.roster();
-    if left.is_zero() || roster.by_client.len() >= limits.sessions {
+    if left.is_zero() {
         return None;
     }
-    let session = Session::new(row.number, row.client_id.clone());
+    let session = Session::new(row.number, row.client_id);
     {
         let mut state = session.lock();
         state.expiry_s = expiry_s;
@@ -112,17 +110,6 @@ fn restore_session(row: SessionRow, sessions: &Sessions, now_ms: u64) -> Option<
         state.received = Received::restored(row.received, row.routed);
         state.saved.exists = true;
         state.saved.left_ms = Some(left_ms);
-        sessions.deadlines.set(&session, &mut state);
-        let mut trie = sessions.trie.write().unwrap_or_else(PoisonError::into_inner);
-        add(&counters.subscriptions, row.subscriptions.len());
-        for (text, subscribed) in row.subscriptions {
-            let terms = subscribed.terms;
-            let subscription = Subscription { session: Arc::clone(&session), terms };
-            trie.insert(&subscribed.wanted, subscription);
-            state.subscriptions.insert(text, subscribed);
-        }
     }
-    roster.by_client.insert(row.client_id, Arc::clone(&session));
-    sessions.count(&roster);
-    Some(session)
+    sessions.adopt(&session, row.subscriptions).then_some(session)
 }

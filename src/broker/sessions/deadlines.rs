@@ -10,7 +10,7 @@ use super::session::{Session, State};
 
 /// The sessions that something is to happen to, by time and number.
 #[derive(Default)]
-pub struct Deadlines {
+pub(super) struct Deadlines {
     by_time: Mutex<BTreeMap<(Instant, u64), Arc<Session>>>,
     /// Told when a deadline is added that may be the next.
     added: Notify,
@@ -22,7 +22,7 @@ impl Deadlines {
     }
 
     /// Adds a session for what is next to happen to it, if anything is.
-    pub fn set(&self, session: &Arc<Session>, state: &mut State) {
+    pub(super) fn set(&self, session: &Arc<Session>, state: &mut State) {
         let next = state.will_due.into_iter().chain(state.expires).min();
         state.deadline = next;
         let Some(at) = next else { return };

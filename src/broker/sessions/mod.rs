@@ -24,7 +24,7 @@ mod subscription;
 mod trie;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 pub use self::journal::{Group, Journal, Noted};
 pub use self::outbox::{Acked, Difference, Entry, Outgoing, Sending, Window};
@@ -35,7 +35,7 @@ pub use self::roster::{Attached, Leave, Wish};
 pub use self::route::Delivered;
 pub use self::session::{Online, Session, Shared, Testament, Turn, Wakers};
 pub use self::subscription::{Subscribed, Terms, Wanted};
-pub use self::trie::{Publisher, Subscription};
+pub use self::trie::Publisher;
 
 use self::deadlines::Deadlines;
 use self::roster::Roster;
@@ -44,9 +44,9 @@ use self::trie::Trie;
 /// All sessions of a broker, with the subscriptions and the retained messages.
 pub struct Sessions {
     pub shared: Shared,
-    pub trie: RwLock<Trie>,
     pub retained: RwLock<Retained>,
-    pub deadlines: Deadlines,
+    trie: RwLock<Trie>,
+    deadlines: Deadlines,
     roster: Mutex<Roster>,
     next_number: AtomicU64,
 }
@@ -56,17 +56,12 @@ impl Sessions {
     pub fn new(shared: Shared) -> Self {
         Self {
             shared,
-            trie: RwLock::default(),
             retained: RwLock::default(),
+            trie: RwLock::default(),
             deadlines: Deadlines::default(),
             roster: Mutex::default(),
             next_number: 1.into(),
         }
-    }
-
-    /// Who has one.
-    pub fn roster(&self) -> MutexGuard<'_, Roster> {
-        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Numbers up to this one are an earlier run's.

@@ -3,8 +3,8 @@
 //! What is written of it is the journal's.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -14,13 +14,14 @@ use super::Sessions;
 use super::journal::Group;
 use super::publication::Publication;
 use super::session::{Left, Online, Session, Testament};
+use super::subscription::Subscribed;
 use crate::broker::codec::Reason;
 use crate::broker::counters::add;
 
 /// The sessions by client identifier, and whether more are taken.
 #[derive(Default)]
-pub struct Roster {
-    pub by_client: HashMap<ByteString, Arc<Session>, foldhash::fast::RandomState>,
+pub(super) struct Roster {
+    by_client: HashMap<ByteString, Arc<Session>, foldhash::fast::RandomState>,
     closing: bool,
     /// How many clients were to be cut off so far. Who was let in before one of them may be it.
     kicks: u64,
@@ -60,6 +61,37 @@ pub struct Leave {
 }
 
 impl Sessions {
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session of a client, if it has one.
+    pub fn of_client(&self, client_id: &str) -> Option<Arc<Session>> {
+        self.roster().by_client.get(client_id).cloned()
+    }
+
+    /// The sessions of all clients.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.roster().by_client.values().cloned().collect()
+    }
+
+    /// Takes over the session of an earlier run, whose client is absent; false when there is no room.
+    pub fn adopt(
+        &self,
+        session: &Arc<Session>,
+        subscriptions: Vec<(ByteString, Subscribed)>,
+    ) -> bool {
+        let mut roster = self.roster();
+        if roster.by_client.len() >= self.shared.limits.sessions {
+            return false;
+        }
+        self.deadlines.set(session, &mut session.lock());
+        self.subscribe_again(session, subscriptions);
+        roster.by_client.insert(session.client_id.clone(), Arc::clone(session));
+        self.count(&roster);
+        true
+    }
+
     /// Gives a client its session (MQTT 5.0 §3.1.2.4, §3.1.4): the one that is kept, unless the
     /// client wants to start clean, else a new one. A connection that holds it loses it.
     pub fn attach(&self, wish: Wish) -> Result<Attached, Reason> {
@@ -234,7 +266,7 @@ impl Sessions {
         true
     }
 
-    pub fn count(&self, roster: &Roster) {
+    fn count(&self, roster: &Roster) {
         self.shared.counters.sessions.store(roster.by_client.len() as u64, Ordering::Relaxed);
     }
 

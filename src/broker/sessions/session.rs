@@ -113,7 +113,7 @@ pub struct Saved {
 pub struct State {
     pub online: Option<Online>,
     /// Counts the connections of the session; an older connection finds another number.
-    pub generation: u64,
+    pub(super) generation: u64,
     /// The session is over: nothing may be added to it.
     pub ended: bool,
     pub kick: Option<Reason>,
@@ -124,10 +124,10 @@ pub struct State {
     pub expiry_s: u32,
     /// When the session of the absent client ends.
     pub expires: Option<Instant>,
-    pub will: Option<Box<Testament>>,
-    pub will_due: Option<Instant>,
+    pub(super) will: Option<Box<Testament>>,
+    pub(super) will_due: Option<Instant>,
     /// Where the session stands among the deadlines.
-    pub deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     pub saved: Saved,
 }
 

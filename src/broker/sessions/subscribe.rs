@@ -3,6 +3,8 @@
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
+use bytestring::ByteString;
+
 use super::Sessions;
 use super::journal::Group;
 use super::outbox::Outgoing;
@@ -17,17 +19,16 @@ impl Sessions {
     /// it is written with.
     pub fn subscribe(
         &self,
+        session: &Arc<Session>,
         generation: u64,
         text: &str,
         wanted: &Wanted,
-        subscription: Subscription,
+        terms: Terms,
     ) -> Result<(bool, Option<Group>), Reason> {
-        let session = Arc::clone(&subscription.session);
         let mut state = session.lock();
         if state.generation != generation {
             return Err(Reason::UNSPECIFIED);
         }
-        let terms = subscription.terms;
         let known = state.subscriptions.get_mut(text);
         let known = known.map(|known| std::mem::replace(&mut known.terms, terms));
         let (is_new, changed) = match known {
@@ -44,8 +45,26 @@ impl Sessions {
         };
         let group = if changed { session.touch_all(&mut state, &self.shared) } else { None };
         // Under the session's lock, so that the end of the session cannot come in between.
+        let subscription = Subscription { session: Arc::clone(session), terms };
         self.trie.write().unwrap_or_else(PoisonError::into_inner).insert(wanted, subscription);
         Ok((is_new, group))
+    }
+
+    /// The subscriptions of a session of an earlier run.
+    pub(super) fn subscribe_again(
+        &self,
+        session: &Arc<Session>,
+        subscriptions: Vec<(ByteString, Subscribed)>,
+    ) {
+        add(&self.shared.counters.subscriptions, subscriptions.len());
+        let mut state = session.lock();
+        let mut trie = self.trie.write().unwrap_or_else(PoisonError::into_inner);
+        for (text, subscribed) in subscriptions {
+            let subscription =
+                Subscription { session: Arc::clone(session), terms: subscribed.terms };
+            trie.insert(&subscribed.wanted, subscription);
+            state.subscriptions.insert(text, subscribed);
+        }
     }
 
     /// Queues the retained messages that a filter matches for a session that has subscribed to it. Returns

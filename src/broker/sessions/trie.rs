@@ -16,7 +16,7 @@ use super::subscription::{Terms, Wanted};
 
 /// One subscription of one session.
 #[derive(Debug, Clone)]
-pub struct Subscription {
+pub(super) struct Subscription {
     pub session: Arc<Session>,
     pub terms: Terms,
 }
@@ -70,13 +70,13 @@ struct Group {
 
 /// All subscriptions.
 #[derive(Debug, Default)]
-pub struct Trie {
+pub(super) struct Trie {
     root: Node,
 }
 
 impl Trie {
     /// Adds a subscription, or replaces the one of the same session to the same filter.
-    pub fn insert(&mut self, wanted: &Wanted, subscription: Subscription) {
+    pub(super) fn insert(&mut self, wanted: &Wanted, subscription: Subscription) {
         let mut node = &mut self.root;
         let mut to_rest = false;
         for part in wanted.filter.as_str().split('/') {
