@@ -24,13 +24,15 @@ pub use decimal::{Decimal, compare_numbers};
 pub use duration::{Period, PeriodError};
 pub use ingress::{Ack, AckWait, AckWhen, Batch, Ingress, Nacked, Promise, Promised};
 pub use json::{Field, lookup};
-pub use message::{Device, Headers, Message, MessageIds, Origin, QoS};
+pub use message::{Device, Headers, Message, MessageIds, Origin, QoS, now_ms};
 pub use network::{Network, Unreachable};
 pub use preview::Preview;
 pub use record::{Body, Record};
 pub use secret::Secret;
 pub use sink::{Confirms, DeliveryError, FailureKind, Outcome, OutcomeClass, Sink};
-pub use source::{Shutdown, ShutdownHandle, Source, SourceError, shutdown};
+pub use source::{
+    InFlight, Reconnect, Shutdown, ShutdownHandle, Source, SourceError, device_pair, shutdown,
+};
 pub use spec::{
     AnyConnection, ConfigError, ConnectionConfig, ConnectionSpec, Connections, Env, HOPS_MAX,
     SinkConfig, SinkSpec, SourceConfig, SourceSpec, connection, sink, source,

@@ -2,14 +2,12 @@
 //! accepted the message. It keeps each partition's order and does not look into payloads.
 
 use std::collections::BTreeMap;
-use std::future::ready;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use futures_util::future::{BoxFuture, FutureExt as _};
-use futures_util::stream::{FuturesOrdered, StreamExt as _};
+use futures_util::FutureExt as _;
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
@@ -21,20 +19,14 @@ use super::connection::Cluster;
 use super::member::{Member, Moment};
 use super::sink::check_topic;
 use crate::contract::{
-    Batch, Body, ConfigError, Device, Env, Ingress, Message, Nacked, Origin, PathGuard, QoS,
-    Record, Shutdown, Source, SourceConfig, SourceError, Template, Topic, TopicLimits,
+    Batch, Body, ConfigError, Device, Env, InFlight, Ingress, Message, Origin, PathGuard, QoS,
+    Reconnect, Record, Shutdown, Source, SourceConfig, SourceError, Template, Topic, TopicLimits,
+    device_pair, now_ms,
 };
 
 /// Messages and bytes in one batch.
 const BATCH_MAX: usize = 500;
 const BATCH_BYTES_MAX: usize = 1 << 20;
-
-/// Batches that the engine may hold before more is read.
-const BATCHES_IN_FLIGHT: usize = 16;
-
-/// Pauses after a failure: the first, and the longest.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// How long the engine may have no room before the consumer is only polled.
 const PAUSE_AFTER: Duration = Duration::from_secs(2);
@@ -102,19 +94,16 @@ impl SourceConfig for KafkaSourceSettings {
         if self.group.is_empty() {
             return Err(ConfigError::new("group", "a group has a name"));
         }
-        if self.product_key.is_some() != self.device_name.is_some() {
-            let text = "`product_key` and `device_name` go together: write both or none";
-            return Err(ConfigError::new("product_key", text));
-        }
+        let device = device_pair(self.product_key, self.device_name)?;
         Ok(Box::new(KafkaSource {
             cluster: env.connections.get(&self.connection, "kafka")?,
             mapping: Mapping {
-                only_topic: self.product_key.is_none() && self.topic.as_str() == "/${topic}",
+                only_topic: device.is_none() && self.topic.as_str() == "/${topic}",
                 limits: env.topic_limits,
                 payload_max: env.payload_max,
                 origin: Arc::new(Origin { source: Some(name.into()), ..Origin::default() }),
                 topic: self.topic,
-                device: self.product_key.zip(self.device_name),
+                device,
             },
             name: name.to_owned(),
             group: self.group,
@@ -138,9 +127,6 @@ type Consumer = StreamConsumer<Member>;
 /// The last offset of each partition of a batch, and when it was read.
 type Offsets = BTreeMap<(String, i32), (i64, Moment)>;
 
-/// Batches that the engine holds, in order.
-type Held = FuturesOrdered<BoxFuture<'static, (Result<(), Nacked>, Offsets)>>;
-
 /// Why a consumer ended.
 enum End {
     Stopped,
@@ -154,16 +140,13 @@ impl Source for KafkaSource {
         ingress: Arc<dyn Ingress>,
         mut shutdown: Shutdown,
     ) -> Result<(), SourceError> {
-        let mut pause = PAUSE_MIN;
+        let mut reconnect = Reconnect::default();
         while !shutdown.is_stopped() {
             let mut progress = false;
             match self.consume(&*ingress, &mut shutdown, &mut progress).await {
                 End::Stopped => break,
                 End::Failed(reason) => {
-                    if progress {
-                        pause = PAUSE_MIN;
-                    }
-                    if pause == PAUSE_MIN {
+                    if reconnect.failed(progress) {
                         tracing::warn!(
                             source = self.name,
                             "reading from Kafka failed, trying again: {reason}"
@@ -171,10 +154,7 @@ impl Source for KafkaSource {
                     }
                 }
             }
-            tokio::select! {
-                () = shutdown.wait() => break,
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
-            }
+            reconnect.pause(&mut shutdown).await;
         }
         Ok(())
     }
@@ -213,7 +193,7 @@ impl KafkaSource {
             source: self,
             consumer: &consumer,
             ingress,
-            held: Held::new(),
+            held: InFlight::default(),
             refused: None,
             next: None,
             full_since: None,
@@ -282,7 +262,7 @@ struct Reading<'a> {
     source: &'a KafkaSource,
     consumer: &'a Consumer,
     ingress: &'a dyn Ingress,
-    held: Held,
+    held: InFlight<Offsets>,
     /// A batch for which the engine has no room; its offsets are held already.
     refused: Option<Batch>,
     /// The first message of a partition that was given while nothing could be taken.
@@ -340,7 +320,7 @@ impl Reading<'_> {
 
     /// True when nothing more can be taken now.
     fn check_room(&mut self) -> bool {
-        let full = self.refused.is_some() || self.held.len() >= BATCHES_IN_FLIGHT;
+        let full = self.refused.is_some() || self.held.is_full();
         if full {
             self.full_since.get_or_insert_with(Instant::now);
             return true;
@@ -370,10 +350,10 @@ impl Reading<'_> {
         self.complained = false;
         let (messages, offsets) = self.source.collect(self.consumer, first);
         if messages.is_empty() {
-            return self.held.push_back(ready((Ok(()), offsets)).boxed());
+            return self.held.push_skipped(offsets);
         }
         let (batch, wait) = Batch::awaited(messages);
-        self.held.push_back(wait.wait().map(move |accepted| (accepted, offsets)).boxed());
+        self.held.push(wait, offsets);
         self.offer(batch);
     }
 
@@ -488,9 +468,4 @@ fn text_headers(from: &BorrowedMessage<'_>) -> Option<Arc<[(ByteString, ByteStri
         })
         .collect();
     (!pairs.is_empty()).then(|| pairs.into())
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

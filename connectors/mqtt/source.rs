@@ -3,11 +3,10 @@
 //! maximum; sessions and shared subscriptions are the broker's.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytestring::ByteString;
-use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use futures_util::stream::{FuturesOrdered, StreamExt as _};
+use futures_util::future::{BoxFuture, ready};
 use rumqttc::mqttbytes::v5::{Publish, RetainForwardRule, SubscribeReasonCode};
 use rumqttc::{
     AckMode, AsyncClient, Event, EventLoop, ManualAck, MqttOptions, Packet, PersistedAckMode,
@@ -19,8 +18,9 @@ use tokio::sync::mpsc;
 
 use super::connection::ExternalBroker;
 use crate::contract::{
-    Batch, ConfigError, Device, Env, Headers, Ingress, Message, Nacked, Origin, QoS, Shutdown,
-    Source, SourceConfig, SourceError, Topic, TopicFilter, TopicLimits,
+    Batch, ConfigError, Device, Env, Headers, InFlight, Ingress, Message, Origin, QoS, Reconnect,
+    Shutdown, Source, SourceConfig, SourceError, Topic, TopicFilter, TopicLimits, device_pair,
+    now_ms,
 };
 
 /// QoS 1 messages that the broker sends before the first of them is acknowledged.
@@ -28,9 +28,6 @@ const RECEIVE_MAX: u16 = 500;
 
 /// Messages in one batch.
 const BATCH_MAX: usize = 250;
-
-/// Batches that the engine may hold before more is taken: bounds QoS 0, which no receive maximum does.
-const BATCHES_IN_FLIGHT: usize = 16;
 
 /// Messages between the socket and the engine; more wait in the socket.
 const QUEUE_MAX: usize = RECEIVE_MAX as usize;
@@ -45,10 +42,6 @@ const PACKET_REST: usize = 128 * 1024;
 /// one, which only has to survive a broken connection. In seconds.
 const SESSION_LASTING: u32 = 86_400;
 const SESSION_SHORT: u32 = 60;
-
-/// Pauses after a failure: the first, and the longest.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a stop waits for batches that the engine still holds, and for the broker.
 const STOP_WAIT: Duration = Duration::from_secs(2);
@@ -101,17 +94,10 @@ impl SourceConfig for MqttSourceSettings {
             let text = "the name of a group has characters, but not `/`, `+` or `#`";
             return Err(ConfigError::new("share", text));
         }
-        let device = match (self.product_key, self.device_name) {
-            (Some(product_key), Some(device_name)) => Some(Arc::new(Device {
-                product_key: product_key.into(),
-                device_name: device_name.into(),
-            })),
-            (None, None) => None,
-            _ => {
-                let text = "`product_key` and `device_name` go together: write both or none";
-                return Err(ConfigError::new("product_key", text));
-            }
-        };
+        let device = device_pair(self.product_key, self.device_name)?;
+        let device = device.map(|(product_key, device_name)| {
+            Arc::new(Device { product_key: product_key.into(), device_name: device_name.into() })
+        });
         Ok(Box::new(MqttSource {
             broker: env.connections.get(&self.connection, "mqtt")?,
             name: name.to_owned(),
@@ -138,9 +124,6 @@ struct MqttSource {
     payload_max: usize,
 }
 
-/// Batches that the engine holds, in order, with the acknowledgements that they are waiting for.
-type Held = FuturesOrdered<BoxFuture<'static, (Result<(), Nacked>, Vec<ManualAck>)>>;
-
 #[async_trait::async_trait]
 impl Source for MqttSource {
     async fn run(
@@ -148,7 +131,7 @@ impl Source for MqttSource {
         ingress: Arc<dyn Ingress>,
         mut shutdown: Shutdown,
     ) -> Result<(), SourceError> {
-        let mut pause = PAUSE_MIN;
+        let mut reconnect = Reconnect::default();
         while !shutdown.is_stopped() {
             let mut connected = false;
             let reason = self.session(&*ingress, shutdown.clone(), &mut connected).await;
@@ -156,19 +139,13 @@ impl Source for MqttSource {
             if shutdown.is_stopped() {
                 break;
             }
-            if connected {
-                pause = PAUSE_MIN;
-            }
-            if pause == PAUSE_MIN {
+            if reconnect.failed(connected) {
                 tracing::warn!(
                     source = self.name,
                     "reading from MQTT failed, trying again: {reason}"
                 );
             }
-            tokio::select! {
-                () = shutdown.wait() => break,
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
-            }
+            reconnect.pause(&mut shutdown).await;
         }
         Ok(())
     }
@@ -265,7 +242,7 @@ impl MqttSource {
         ingress: &dyn Ingress,
         mut shutdown: Shutdown,
     ) -> Result<(), String> {
-        let mut held = Held::new();
+        let mut held = InFlight::default();
         let mut arrived = Vec::with_capacity(BATCH_MAX);
         loop {
             tokio::select! {
@@ -276,14 +253,15 @@ impl MqttSource {
                     accepted.map_err(|error| error.to_string())?;
                     acknowledge(client, acks)?;
                 }
-                _ = messages.recv_many(&mut arrived, BATCH_MAX), if held.len() < BATCHES_IN_FLIGHT => {
+                // Bounds QoS 0, too, which no receive maximum does.
+                _ = messages.recv_many(&mut arrived, BATCH_MAX), if !held.is_full() => {
                     let (batch, acks) = self.batch(client, &mut arrived);
                     if batch.is_empty() {
-                        held.push_back(ready((Ok(()), acks)).boxed());
+                        held.push_skipped(acks);
                         continue;
                     }
                     let (batch, wait) = Batch::awaited(batch);
-                    held.push_back(wait.wait().map(move |accepted| (accepted, acks)).boxed());
+                    held.push(wait, acks);
                     tokio::select! {
                         () = shutdown.wait() => break,
                         () = ingress.submit(batch) => {}
@@ -368,11 +346,6 @@ fn acknowledge(client: &AsyncClient, acks: Vec<ManualAck>) -> Result<(), String>
         client.try_manual_ack(ack).map_err(|error| format!("can't acknowledge: {error}"))?;
     }
     Ok(())
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The client's memory of what it has sent itself. A source sends nothing that a session would have

@@ -149,6 +149,22 @@ fn part(text: &str) -> Option<(String, Option<&str>)> {
     }
 }
 
+/// What follows the values of an INSERT so that a row takes the place of the one with the same key;
+/// nothing without a key.
+#[must_use]
+pub fn upsert<'n>(key: &[Name], columns: impl Iterator<Item = &'n Name>) -> String {
+    if key.is_empty() {
+        return String::new();
+    }
+    let others = columns.filter(|column| !key.contains(column));
+    let set: Vec<_> = others.map(|column| format!("{column} = excluded.{column}")).collect();
+    let action = match set.is_empty() {
+        true => "NOTHING".to_owned(),
+        false => format!("UPDATE SET {}", set.join(", ")),
+    };
+    format!(" ON CONFLICT ({}) DO {action}", list(key))
+}
+
 /// Names that were seen.
 pub(super) struct Known {
     names: HashSet<String>,
@@ -217,6 +233,24 @@ mod tests {
         }
         for wrong in ["a.b.c", r#""a"#, r#""a"b"#, "a.", "", ".a", r#""""#] {
             assert!(shown(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_row_takes_the_place_of_the_one_with_its_key() {
+        let names = |texts: &[&str]| -> Vec<Name> {
+            texts.iter().map(|text| NAMES.column(text).expect("a name")).collect()
+        };
+        for (key, columns, wanted) in [
+            (&[][..], &["a"][..], ""),
+            (&["a"], &["a"], r#" ON CONFLICT ("a") DO NOTHING"#),
+            (
+                &["a"],
+                &["a", "b", "c"],
+                r#" ON CONFLICT ("a") DO UPDATE SET "b" = excluded."b", "c" = excluded."c""#,
+            ),
+        ] {
+            assert_eq!(upsert(&names(key), names(columns).iter()), wanted);
         }
     }
 }
