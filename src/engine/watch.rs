@@ -25,8 +25,8 @@ const FILE: &str = "attempts.json";
 /// From then on an evaluation takes too long.
 const LONG: Duration = Duration::from_secs(1);
 
-/// How often somebody should look.
-pub(super) const EVERY: Duration = Duration::from_millis(250);
+/// How often somebody looks.
+const EVERY: Duration = Duration::from_millis(250);
 
 /// How often the daemon may end over a message before the message is given up.
 const ATTEMPTS: u32 = 2;
@@ -153,8 +153,24 @@ impl Watch {
         self.long.load(Ordering::Relaxed)
     }
 
+    /// Starts the thread that looks at what is being evaluated, until nobody evaluates any more.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn keep_looking(self: &Arc<Self>) -> io::Result<()> {
+        let watch = Arc::downgrade(self);
+        let look = move || {
+            while let Some(watch) = watch.upgrade() {
+                watch.look(Instant::now());
+                drop(watch);
+                std::thread::park_timeout(EVERY);
+            }
+        };
+        std::thread::Builder::new().name("watch".into()).spawn(look).map(drop)
+    }
+
     /// Looks where the threads are, and writes down what takes too long.
-    pub(super) fn look(&self, now: Instant) {
+    fn look(&self, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut long = 0;
         let mut notes = self.suspects.clone();

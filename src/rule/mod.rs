@@ -48,6 +48,15 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The action at a place, when there is one.
+    #[must_use]
+    pub fn action(&self, place: ActionPlace) -> Option<&Action> {
+        match place {
+            ActionPlace::Nth(place) => self.actions.get(place),
+            ActionPlace::Error => self.error_action.as_deref(),
+        }
+    }
+
     /// The name of an action among all of its rule: its label, with `_2` and so on when earlier
     /// actions have the same.
     ///
@@ -62,6 +71,15 @@ impl Rule {
             before => Cow::Owned(format!("{label}_{}", before + 1)),
         }
     }
+}
+
+/// Which of a rule's actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionPlace {
+    /// One of the list.
+    Nth(usize),
+    /// The error action.
+    Error,
 }
 
 /// What the error action is called where actions have names.

@@ -16,7 +16,7 @@ mod writer;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use connectors::contract::Message;
+use connectors::contract::{Message, now_ms};
 use tokio::sync::{Notify, mpsc};
 
 pub use database::{Database, FILE};
@@ -132,8 +132,7 @@ impl DeadLetters {
     /// # Errors
     /// A [`DeadError`] when the file can't be used.
     pub async fn open(path: &std::path::Path, limits: DeadLimits) -> Result<Self, DeadError> {
-        let clock = || u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
-        Self::with_clock(path, limits, Arc::new(clock)).await
+        Self::with_clock(path, limits, Arc::new(now_ms)).await
     }
 
     /// The same with a clock of one's own.

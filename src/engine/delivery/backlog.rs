@@ -10,11 +10,15 @@ use bytes::Bytes;
 use connectors::contract::{Body, Message, Record};
 use tokio::time::Instant;
 
+use super::counts::add;
+use super::envelopes;
+use super::fanout::Fanout;
+use super::item::Item;
+use super::lane::{Lane, Log};
 use super::queue::{Ahead, Chunk};
-use super::{ActionPlace, Item, Lane, Log, add, envelopes};
-use crate::engine::fanout::Fanout;
 use crate::engine::spool::{self, Limit, Reader};
 use crate::engine::watch::Place;
+use crate::rule::ActionPlace;
 use crate::sql::{DataType, Input, Plan, Query, Scratch};
 
 /// Records and bytes that are read at once.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use connectors::contract::OutcomeClass;
 
-use crate::engine::breaker::BreakerState;
+use super::breaker::BreakerState;
 
 /// Why a record was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use connectors::contract::{DeliveryError, Outcome};
 use tokio::time::Instant;
 
-use crate::engine::backoff::{Backoff, Jitter, heed};
-use crate::engine::breaker::{Breaker, BreakerState};
+use super::backoff::{Backoff, Jitter, heed};
+use super::breaker::{Breaker, BreakerState};
 use crate::rule::Retry;
 
 /// How often an action with a wrong configuration looks whether somebody has mended it.

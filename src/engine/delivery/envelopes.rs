@@ -13,9 +13,10 @@ use bytes::Bytes;
 use connectors::contract::{Body, Message, Record};
 use serde::Deserialize;
 
-use super::{Item, Lane};
-use crate::engine::fanout::Hold;
-use crate::engine::spool::Room;
+use super::fanout::Hold;
+use super::item::Item;
+use super::lane::Lane;
+use crate::engine::spool::{Refused, Room, Stored};
 
 /// The pause between two tries to write an envelope.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -23,7 +24,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 impl Lane {
     /// Takes an envelope for this error action. Those who gave the record up are held until it is in
     /// the log.
-    pub(in crate::engine) fn take_envelope(self: &Arc<Self>, record: Record, holds: Vec<Hold>) {
+    pub(super) fn take_envelope(self: &Arc<Self>, record: Record, holds: Vec<Hold>) {
         let Some(log) = self.log.get().filter(|_| !holds.is_empty()) else {
             self.push(0, std::iter::once(Item::volatile(record, self.frontier())));
             return;
@@ -33,20 +34,19 @@ impl Lane {
         let kept = record.clone();
         let held = Arc::new(std::sync::Mutex::new(Some(holds)));
         let holds = Arc::clone(&held);
-        let done =
-            move |stored: Result<crate::engine::spool::Stored, crate::engine::spool::Refused>| {
-                let holds = holds.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-                match stored {
-                    Ok(stored) => {
-                        let item = Item::volatile(kept, stored.first);
-                        let item = Item { position: Some(stored.first), ..item };
-                        lane.push(0, std::iter::once(item));
-                        lane.given(stored.first + 1);
-                        drop(holds);
-                    }
-                    Err(_) => lane.take_envelope_later(kept, holds.unwrap_or_default()),
+        let done = move |stored: Result<Stored, Refused>| {
+            let holds = holds.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            match stored {
+                Ok(stored) => {
+                    let item = Item::volatile(kept, stored.first);
+                    let item = Item { position: Some(stored.first), ..item };
+                    lane.push(0, std::iter::once(item));
+                    lane.given(stored.first + 1);
+                    drop(holds);
                 }
-            };
+                Err(_) => lane.take_envelope_later(kept, holds.unwrap_or_default()),
+            }
+        };
         let refused = log.storage.spool.append_bound_then(
             log.cursor.name(),
             [&message],

@@ -14,11 +14,20 @@ use std::sync::Weak;
 use connectors::contract::{Message, Record};
 use tokio::time::Instant;
 
-use super::{Item, LaneLimits};
-use crate::engine::fanout::Fanout;
+use super::fanout::Fanout;
+use super::item::Item;
 
 /// Marks that are kept; with more, the last one moves on.
 const MARKS_MAX: usize = 64;
+
+/// Bounds of what waits for one action in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneLimits {
+    /// Records that wait.
+    pub records: usize,
+    /// Bytes of their bodies.
+    pub bytes: usize,
+}
 
 /// What waits for one action.
 #[derive(Default)]

@@ -16,9 +16,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::delivery::ActionPlace;
 use crate::rule::{
-    Action, Batching, DataType, Owner, Pending, Retry, Rule, Statement, Then, VendorAction,
+    Action, ActionPlace, Batching, DataType, Owner, Pending, Retry, Rule, Statement, Then,
+    VendorAction,
 };
 
 /// The file in the folder of the log.

@@ -1,6 +1,5 @@
 //! Delivery as a table: what a sink answers, and what must come of it. The clock is paused.
 
-mod changes;
 mod course;
 
 use std::collections::VecDeque;
@@ -16,9 +15,8 @@ use tokio::time::Instant;
 
 use super::backoff::Jitter;
 use super::breaker::BreakerState;
-use super::delivery::{ActionPlace, Item, Lane, LaneLimits, LaneParts, Reason};
-use super::fanout::Fanout;
-use crate::rule::{Action, Batching, DataType, Owner, Pending, Retry, Rule};
+use super::{Fanout, Item, Lane, LaneLimits, LaneParts, Reason};
+use crate::rule::{Action, ActionPlace, Batching, DataType, Owner, Pending, Retry, Rule};
 
 /// What the scripted sink does with one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::delivery::{ActionPlace, Lane, LaneLimits, LaneParts};
-use super::journal::Version;
-use super::spool::Cursor;
-use super::storage::Storage;
-use crate::rule::{CompiledRule, Compiler, Rule};
+use crate::engine::delivery::{Lane, LaneLimits, LaneParts};
+use crate::engine::spool::Cursor;
+use crate::engine::storage::Storage;
+use crate::engine::storage::journal::Version;
+use crate::rule::{ActionPlace, CompiledRule, Compiler, Rule};
 
 /// What was left of earlier versions.
 #[derive(Default)]

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use connectors::contract::{Body, DeliveryError, Message, Record};
 
-use super::dead::{Done, ReplayTo, StoredLetter};
-use super::delivery::{ActionPlace, Item, Lane, Reason, Receipt};
-use super::ruleset::RuleSet;
+use super::RuleSet;
+use crate::engine::dead::{Done, ReplayTo, StoredLetter};
+use crate::engine::delivery::{Item, Lane, Reason, Receipt};
+use crate::rule::ActionPlace;
 use crate::sql::{DataType, Input, Plan, Scratch};
 
 /// The reasons of a replay that got no record to deliver.

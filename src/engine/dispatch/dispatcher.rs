@@ -13,34 +13,15 @@ use connectors::contract::{Body, DeviceFacts, Message, Record, Topic};
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use super::FilterIndex;
-use super::delivery::{Item, Lane};
-use super::fanout::Fanout;
-use super::metrics::RuleStats;
-use super::watch::Place;
-use crate::sql::{self, DataType, Input, Plan, Query, Scratch, Verdict};
+use super::snapshot::Snapshot;
+use crate::engine::delivery::{Fanout, Item};
+use crate::engine::watch::Place;
+use crate::sql::{self, DataType, Input, Plan, Scratch, Verdict};
 
 /// Topics that a shard remembers the rules of. When more are seen, it starts over: one look-up each.
 const TOPICS_MAX: usize = 1 << 16;
 /// Different sets of rules that a shard keeps a plan for.
 const PLANS_MAX: usize = 1 << 13;
-
-/// All rules that run, as of one moment. Immutable: a change makes a new one.
-#[derive(Debug, Default)]
-pub struct Snapshot {
-    pub(super) index: FilterIndex,
-    pub(super) rules: Vec<LiveRule>,
-}
-
-/// A rule that runs.
-#[derive(Debug)]
-pub(super) struct LiveRule {
-    pub(super) name: Arc<str>,
-    pub(super) query: Arc<Query>,
-    pub(super) lanes: Arc<[Arc<Lane>]>,
-    pub(super) error_lane: Option<Arc<Lane>>,
-    pub(super) stats: Arc<RuleStats>,
-}
 
 /// Counts of one shard that are not of one rule.
 #[derive(Debug, Default)]

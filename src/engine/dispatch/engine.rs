@@ -1,14 +1,12 @@
-//! The shards: one thread per core, each with a bounded queue; a device's messages go to one shard.
+//! The way in: the engine's [`Ingress`], and its threads, one shard per core. A device's messages go to
+//! one shard.
 //!
-//! This is the engine's [`Ingress`]. Messages that are kept go through the log first: the engine takes
-//! responsibility for a batch when the log has it on disk. Full queues and a full log push back on the
-//! source; nothing is dropped here. A change of rules stands in the queues between the messages before
-//! it and those behind it.
+//! Messages that are kept go through the log first: the engine takes responsibility for a batch when the
+//! log has it on disk. Full queues and a full log push back on the source; nothing is dropped here.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,25 +14,15 @@ use arc_swap::ArcSwap;
 use connectors::contract::{Ack, AckWhen, Batch, DeviceFacts, Ingress, Message, MessageIds};
 use tokio::sync::Notify;
 
-use super::Dispatcher;
-use super::dispatch::{ShardCounts, Snapshot};
-use super::spool::{Refused, Room, Stored};
-use super::storage::{Storage, shard_of};
-use super::watch::{self, Watch};
+use super::dispatcher::Dispatcher;
+use super::shard::{EngineLimits, Shard, Work, bytes};
+use super::snapshot::Snapshot;
+use crate::engine::spool::{Refused, Room, Stored};
+use crate::engine::storage::{Storage, shard_of};
+use crate::engine::watch::Watch;
 
 /// How long a source waits at most before it looks again whether there is room in the log.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// Bounds of the engine.
-#[derive(Debug, Clone, Copy)]
-pub struct EngineLimits {
-    /// Threads that evaluate rules.
-    pub shards: usize,
-    /// Messages that wait in one shard's queue.
-    pub messages: usize,
-    /// Bytes of their payloads.
-    pub bytes: usize,
-}
 
 /// The engine's threads and their queues.
 pub struct Engine {
@@ -54,35 +42,6 @@ struct Core {
     /// Messages that the log could not write.
     refused: AtomicU64,
     watch: Arc<Watch>,
-}
-
-#[derive(Default)]
-struct Shard {
-    number: usize,
-    queue: Mutex<VecDeque<Work>>,
-    wake: Condvar,
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
-    stop: AtomicBool,
-    counts: Arc<ShardCounts>,
-}
-
-/// What a shard does, in this order.
-enum Work {
-    /// Evaluate.
-    Messages(Vec<Message>),
-    /// Run other rules from here on.
-    Rules(Arc<Snapshot>),
-}
-
-impl Work {
-    /// The first position of the log among its messages.
-    fn position(&self) -> Option<u64> {
-        match self {
-            Self::Messages(messages) => messages.iter().find_map(|message| message.position),
-            Self::Rules(_) => None,
-        }
-    }
 }
 
 /// What all shards have seen since the start.
@@ -112,9 +71,8 @@ impl Engine {
         now_ms: u64,
     ) -> std::io::Result<Arc<Self>> {
         let room = Arc::new(Notify::new());
-        let shards: Vec<Arc<Shard>> = (0..limits.shards.max(1))
-            .map(|number| Arc::new(Shard { number, ..Shard::default() }))
-            .collect();
+        let shards: Vec<Arc<Shard>> =
+            (0..limits.shards.max(1)).map(|number| Arc::new(Shard::new(number))).collect();
         let watch = match &storage {
             Some(storage) => Arc::clone(&storage.watch),
             None => Arc::new(Watch::open(None, 0)?),
@@ -132,7 +90,7 @@ impl Engine {
             };
             threads.push(std::thread::Builder::new().name(name).spawn(run)?);
         }
-        look(&watch)?;
+        watch.keep_looking()?;
         let ids = MessageIds::starting_at(now_ms);
         let threads = Mutex::new(threads);
         let snapshot = ArcSwap::from_pointee(Snapshot::default());
@@ -155,7 +113,7 @@ impl Engine {
     }
 
     /// What puts another set of rules in force, when the log has come so far.
-    pub(super) fn swapper(&self) -> impl FnOnce(Snapshot) + Send + 'static {
+    pub(in crate::engine) fn swapper(&self) -> impl FnOnce(Snapshot) + Send + 'static {
         let core = Arc::clone(&self.core);
         move |snapshot| core.swap(Arc::new(snapshot))
     }
@@ -173,7 +131,7 @@ impl Engine {
     }
 
     /// What is known about devices.
-    pub(super) fn facts(&self) -> Arc<dyn DeviceFacts> {
+    pub(in crate::engine) fn facts(&self) -> Arc<dyn DeviceFacts> {
         Arc::clone(&self.core.facts)
     }
 
@@ -214,10 +172,7 @@ impl Engine {
             flushed.wait().ok();
         }
         for shard in &self.core.shards {
-            let queue = shard.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.stop.store(true, Ordering::Release);
-            drop(queue);
-            shard.wake.notify_one();
+            shard.stop();
         }
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
@@ -226,19 +181,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Starts the thread that looks at what is being evaluated, until nobody evaluates any more.
-fn look(watch: &Arc<Watch>) -> std::io::Result<()> {
-    let watch = Arc::downgrade(watch);
-    let look = move || {
-        while let Some(watch) = watch.upgrade() {
-            watch.look(std::time::Instant::now());
-            drop(watch);
-            std::thread::park_timeout(watch::EVERY);
-        }
-    };
-    std::thread::Builder::new().name("watch".into()).spawn(look).map(drop)
 }
 
 impl Core {
@@ -271,7 +213,7 @@ impl Core {
     }
 
     fn is_stopped(&self) -> bool {
-        self.shards.iter().any(|shard| shard.stop.load(Ordering::Acquire))
+        self.shards.iter().any(|shard| shard.is_stopped())
     }
 
     fn has_room(&self) -> bool {
@@ -387,71 +329,6 @@ impl Ingress for Engine {
             }
         }
     }
-}
-
-impl Shard {
-    /// Room is asked for before a batch, so that a queue may run over by one batch per source, and by
-    /// what the log has not written yet.
-    fn has_room(&self, limits: EngineLimits) -> bool {
-        self.messages.load(Ordering::Relaxed) < limits.messages
-            && self.bytes.load(Ordering::Relaxed) < limits.bytes
-    }
-
-    fn push(&self, work: Work, storage: Option<&Storage>) {
-        if let Work::Messages(messages) = &work {
-            self.messages.fetch_add(messages.len(), Ordering::Relaxed);
-            self.bytes.fetch_add(bytes(messages), Ordering::Relaxed);
-        }
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let wake = queue.is_empty();
-        if let (Some(storage), Some(position)) = (storage, work.position()) {
-            storage.progress.open(self.number, position);
-        }
-        queue.push_back(work);
-        drop(queue);
-        if wake {
-            self.wake.notify_one();
-        }
-    }
-
-    fn run(&self, mut dispatcher: Dispatcher, storage: Option<&Storage>, room: &Notify) {
-        let mut taken = VecDeque::new();
-        let mut rules = Arc::new(Snapshot::default());
-        loop {
-            {
-                let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(storage) = storage {
-                    let open = queue.iter().find_map(Work::position);
-                    storage.progress.done(self.number, open);
-                }
-                let idle = |queue: &mut VecDeque<_>| {
-                    queue.is_empty() && !self.stop.load(Ordering::Acquire)
-                };
-                let mut queue =
-                    self.wake.wait_while(queue, idle).unwrap_or_else(PoisonError::into_inner);
-                std::mem::swap(&mut *queue, &mut taken);
-            }
-            if taken.is_empty() {
-                return;
-            }
-            for work in taken.drain(..) {
-                match work {
-                    Work::Rules(snapshot) => rules = snapshot,
-                    Work::Messages(messages) => {
-                        let (count, size) = (messages.len(), bytes(&messages));
-                        dispatcher.run(&rules, messages);
-                        self.messages.fetch_sub(count, Ordering::Relaxed);
-                        self.bytes.fetch_sub(size, Ordering::Relaxed);
-                    }
-                }
-            }
-            room.notify_waiters();
-        }
-    }
-}
-
-fn bytes(messages: &[Message]) -> usize {
-    messages.iter().map(|message| message.payload.len()).sum()
 }
 
 impl fmt::Debug for Engine {

@@ -12,9 +12,12 @@ use connectors::contract::{
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use super::super::spool::tests::sim::{Faults, SimFs};
-use super::super::spool::{Spool, SpoolLimits};
-use super::super::{Engine, EngineLimits, LaneLimits, RuleSet, Storage};
+use super::RuleSet;
+use crate::engine::delivery::LaneLimits;
+use crate::engine::dispatch::{Engine, EngineLimits};
+use crate::engine::spool::tests::sim::{Faults, SimFs};
+use crate::engine::spool::{Spool, SpoolLimits};
+use crate::engine::storage::Storage;
 use crate::rule::{
     Action, Batching, Compiler, DataType, Owner, Pending, Retry, Rule, Statement, Then,
 };

@@ -1,8 +1,12 @@
 //! What makes delivery survive: the log, the journal of rule versions, the dead letters; and how far
 //! the shards have come with what is in the log.
 //!
-//! Who acknowledges a message after it is in the log is the engine ([`super::shard`]); who reads it
-//! again is a lane ([`super::delivery`]).
+//! The `journal` knows which version of a rule each cursor of the log was made for, `progress` what the
+//! shards have yet to do. Who acknowledges a message after it is in the log is the engine
+//! ([`super::dispatch`]); who reads it again is a lane ([`super::delivery`]).
+
+pub(super) mod journal;
+mod progress;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher as _;
@@ -14,8 +18,9 @@ use connectors::contract::{DeviceFacts, Message};
 use foldhash::fast::FixedState;
 use tokio::sync::{Notify, Semaphore};
 
+use self::journal::{Journal, Version};
+use self::progress::Progress;
 use super::dead::DeadLetters;
-use super::journal::{Journal, Version};
 use super::spool::{Cursor, OpenError, Recovered, Spool, SpoolLimits, SpoolStatus};
 use super::watch::Watch;
 
@@ -83,19 +88,6 @@ struct Unclaimed {
     ended: Vec<String>,
 }
 
-/// How far the shards have come.
-#[derive(Debug)]
-pub(super) struct Progress {
-    /// Everything before it has been given to the shards.
-    given: AtomicU64,
-    /// For each shard the first position that it has not done yet; `u64::MAX` when it has done all.
-    open: Box<[AtomicU64]>,
-    /// A shard or a lane has moved since somebody looked.
-    stirred: AtomicBool,
-    /// The same, for those who wait.
-    pub(super) moved: Notify,
-}
-
 impl Storage {
     /// Opens the log in a folder for an engine with so many shards. `clock` is the wall clock in
     /// milliseconds since 1970.
@@ -123,7 +115,7 @@ impl Storage {
         dead: Option<Arc<DeadLetters>>,
         clock: fn() -> u64,
     ) -> Result<Arc<Self>, StorageError> {
-        let path = folder.join(super::journal::FILE);
+        let path = folder.join(journal::FILE);
         let known: Vec<String> =
             spool.cursors().iter().map(|cursor| cursor.name().to_owned()).collect();
         let journal = Journal::open(&path, &known)
@@ -196,7 +188,7 @@ impl Storage {
 
     /// How many shards there are.
     pub(super) fn shards(&self) -> usize {
-        self.progress.open.len()
+        self.progress.shards()
     }
 
     /// The cursor of the last run that serves this, or a new name.
@@ -260,7 +252,7 @@ impl Storage {
 
     /// The shard of a message: one per device, so that a device's messages stay in order.
     pub(super) fn shard_of(&self, message: &Message) -> usize {
-        shard_of(message, self.progress.open.len())
+        shard_of(message, self.progress.shards())
     }
 }
 
@@ -280,55 +272,4 @@ pub(super) fn shard_of(message: &Message, shards: usize) -> usize {
 /// What a cursor serves: its name without the serial number.
 fn served_by(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(serves, _)| serves)
-}
-
-impl Progress {
-    fn new(shards: usize, given: u64) -> Self {
-        Self {
-            given: AtomicU64::new(given),
-            open: (0..shards.max(1)).map(|_| AtomicU64::new(u64::MAX)).collect(),
-            stirred: AtomicBool::new(true),
-            moved: Notify::new(),
-        }
-    }
-
-    /// A shard has that position to do. Called under the lock of its queue.
-    pub(super) fn open(&self, shard: usize, position: u64) {
-        if let Some(open) = self.open.get(shard) {
-            open.fetch_min(position, Ordering::AcqRel);
-        }
-    }
-
-    /// A shard has done all before that position, or all that it had. Called under the same lock.
-    pub(super) fn done(&self, shard: usize, position: Option<u64>) {
-        if let Some(open) = self.open.get(shard) {
-            open.store(position.unwrap_or(u64::MAX), Ordering::Release);
-        }
-        self.stir();
-        self.moved.notify_waiters();
-    }
-
-    /// Everything before a position has been given to the shards or lanes.
-    pub(super) fn give(&self, position: u64) {
-        self.given.fetch_max(position, Ordering::AcqRel);
-        self.stir();
-    }
-
-    /// All messages before it have been given to the lanes that want them.
-    pub(super) fn frontier(&self) -> u64 {
-        // First what was given: what is given later is behind it.
-        let given = self.given.load(Ordering::Acquire);
-        let open = self.open.iter().map(|open| open.load(Ordering::Acquire));
-        open.fold(given, u64::min)
-    }
-
-    /// Something has moved.
-    pub(super) fn stir(&self) {
-        self.stirred.store(true, Ordering::Release);
-    }
-
-    /// Whether something has moved since the last call.
-    pub(super) fn was_stirred(&self) -> bool {
-        self.stirred.swap(false, Ordering::AcqRel)
-    }
 }

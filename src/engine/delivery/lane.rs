@@ -1,54 +1,30 @@
-//! Delivery: one lane per action. A lane is what waits for the action and, while something does, one
-//! task that hands it to the sink under a deadline, tries again what can heal, and gives up what
-//! cannot. What each class of failure leads to is in `course`, one call of a sink in `attempt`, the
-//! task in `run`, what waits in `queue`, and reading the log in `backlog`.
-//!
-//! A lane never waits for another: what does not fit into its memory stays in the log, and what the
-//! log does not have goes to the error action or is dropped and counted. Records of one device stay in
-//! order within a lane.
-
-mod attempt;
-mod backlog;
-mod counts;
-mod course;
-mod envelopes;
-mod queue;
-mod run;
+//! The lane of an action: what waits for it, where it stands in the log, and how it fares.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use connectors::contract::{Confirms, DeliveryError, FailureKind, Record, Sink};
+use connectors::contract::{Confirms, DeliveryError, FailureKind, Sink};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
-pub use counts::{LaneCounts, Reason};
-
-use self::counts::{Counters, Failures, add};
-use self::course::Course;
-use self::queue::Queue;
 use super::backoff::Jitter;
-use super::fanout::Fanout;
-use super::journal::fingerprint;
-use super::spool::Cursor;
-use super::storage::Storage;
-use crate::rule::{Action, ERROR_ACTION, Retry, Rule, Then};
+use super::counts::{Counters, Failures, LaneCounts, Reason, add};
+use super::course::Course;
+use super::item::Item;
+use super::queue::{LaneLimits, Queue};
+use super::succession::Before;
+use crate::engine::spool::Cursor;
+use crate::engine::storage::Storage;
+use crate::rule::{Action, ActionPlace, ERROR_ACTION, Retry, Rule, Then};
 use crate::sql::Query;
 
 /// How long a failed action waits for the others of its rule, so that they share an envelope.
 const SHARE_FOR: Duration = Duration::from_secs(20);
 
-/// Bounds of what waits for one action in memory.
-#[derive(Debug, Clone, Copy)]
-pub struct LaneLimits {
-    /// Records that wait.
-    pub records: usize,
-    /// Bytes of their bodies.
-    pub bytes: usize,
-}
+/// How often a lane looks whether what it waits for is done.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a lane is made of.
 #[derive(Clone)]
@@ -69,110 +45,50 @@ pub struct LaneParts {
 
 /// The way of records to one action.
 pub struct Lane {
-    parts: LaneParts,
+    pub(super) parts: LaneParts,
     /// The name in metrics, logs and idempotency keys, made when it is first needed.
     name: OnceLock<Arc<str>>,
     queue: Mutex<Queue>,
     /// The lane of the rule's error action.
     errors: Mutex<Option<Arc<Lane>>>,
-    before: Mutex<Before>,
-    log: OnceLock<Log>,
-    counts: Counters,
+    pub(super) before: Mutex<Before>,
+    pub(super) log: OnceLock<Log>,
+    pub(super) counts: Counters,
     /// Made when something goes wrong for the first time: lanes are many, and most are well.
-    trouble: OnceLock<Box<Trouble>>,
+    pub(super) trouble: OnceLock<Box<Trouble>>,
     /// Its cursor is being opened.
     opening: AtomicBool,
     /// Its action is being changed or removed.
-    leaving: AtomicBool,
+    pub(super) leaving: AtomicBool,
     /// Another lane goes on from where this one stands.
-    halted: AtomicBool,
+    pub(super) halted: AtomicBool,
     jitter: fn() -> Jitter,
 }
 
-/// The earlier version of a lane, as far as it matters.
-#[derive(Default)]
-enum Before {
-    #[default]
-    Nothing,
-    /// It delivers to the same place, and has to be done first.
-    Finishes(Arc<Lane>),
-    /// It stops, and this lane goes on where it stood.
-    HandsOver(Arc<Lane>),
-}
-
 /// A lane's place in the log.
-struct Log {
-    storage: Arc<Storage>,
-    cursor: Cursor,
+pub(super) struct Log {
+    pub(super) storage: Arc<Storage>,
+    pub(super) cursor: Cursor,
     /// The end of the log when the lane began: it was given nothing before.
-    begun: u64,
+    pub(super) begun: u64,
     /// The position that was committed last.
     committed: AtomicU64,
 }
 
 /// What is only kept of a lane that something has gone wrong with.
-struct Trouble {
+pub(super) struct Trouble {
     course: Mutex<Course>,
-    failures: Failures,
+    pub(super) failures: Failures,
     /// Records in the next call: fewer after a deadline that passed.
-    window: AtomicUsize,
+    pub(super) window: AtomicUsize,
     /// Ends the pause of a breaker or of a wrong configuration.
-    resumed: Notify,
+    pub(super) resumed: Notify,
 }
 
 impl Trouble {
-    fn course(&self) -> MutexGuard<'_, Course> {
+    pub(super) fn course(&self) -> MutexGuard<'_, Course> {
         self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Which of a rule's actions a lane leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActionPlace {
-    /// One of the list.
-    Nth(usize),
-    /// The error action.
-    Error,
-}
-
-/// A record on its way to one action.
-#[derive(Clone)]
-pub(super) struct Item {
-    pub(super) record: Record,
-    /// Where the log has it; `None` when it does not.
-    pub(super) position: Option<u64>,
-    /// The position, or that of what came before it.
-    pub(super) order: u64,
-    pub(super) fanout: Option<Arc<Fanout>>,
-    /// Since when it waits. What comes out of a log of earlier runs has a moment that lies back.
-    pub(super) since: Instant,
-    /// The queue's number of it.
-    pub(super) number: u64,
-    /// Who wants to know what became of it, instead of the error action.
-    pub(super) receipt: Option<Arc<dyn Receipt>>,
-}
-
-impl Item {
-    /// A record that only memory has.
-    pub(super) fn volatile(record: Record, order: u64) -> Self {
-        Self {
-            record,
-            position: None,
-            order,
-            fanout: None,
-            since: Instant::now(),
-            number: 0,
-            receipt: None,
-        }
-    }
-}
-
-/// Told what became of a record that did not come from the log.
-pub trait Receipt: Send + Sync {
-    /// The destination has confirmed it.
-    fn delivered(&self);
-    /// The action has given it up.
-    fn failed(&self, reason: Reason, error: &DeliveryError);
 }
 
 impl Lane {
@@ -206,7 +122,12 @@ impl Lane {
 
     /// Begins at a cursor of the log whose end is `end`: what is between the two is read from it. An
     /// earlier version that hands over stops here, and not before: until then it was the one in force.
-    pub(super) fn begin(self: &Arc<Self>, storage: &Arc<Storage>, cursor: Cursor, end: u64) {
+    pub(in crate::engine) fn begin(
+        self: &Arc<Self>,
+        storage: &Arc<Storage>,
+        cursor: Cursor,
+        end: u64,
+    ) {
         let mut handed = Vec::new();
         if self.takes_over() {
             let position;
@@ -245,7 +166,7 @@ impl Lane {
     }
 
     /// The position of the log before which it has been given all that it gets.
-    pub(super) fn frontier(&self) -> u64 {
+    pub(in crate::engine) fn frontier(&self) -> u64 {
         self.log.get().map_or(0, |log| log.storage.progress.frontier())
     }
 
@@ -258,35 +179,17 @@ impl Lane {
     /// The action as written.
     #[must_use]
     pub fn action(&self) -> &Action {
-        let action = match self.parts.place {
-            ActionPlace::Nth(place) => self.parts.rule.actions.get(place),
-            ActionPlace::Error => self.parts.rule.error_action.as_deref(),
-        };
+        let action = self.parts.rule.action(self.parts.place);
         action.expect("invariant: a lane is made for an action that its rule has")
     }
 
     /// The name in metrics and logs, unique within the rule: the second `file` is `file_2`.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
-        self.name.get_or_init(|| match self.parts.place {
-            ActionPlace::Nth(place) => self.parts.rule.action_name(place).as_ref().into(),
-            ActionPlace::Error => ERROR_ACTION.into(),
-        })
+        self.name.get_or_init(|| named(&self.parts.rule, self.parts.place).as_ref().into())
     }
 
-    /// What tells this version of the action from others.
-    #[must_use]
-    pub fn version(&self) -> String {
-        fingerprint(&self.parts.rule, self.parts.place, self.action(), self.retry())
-    }
-
-    /// What its cursor is named after: rule, action and version.
-    #[must_use]
-    pub fn serves_as(&self) -> String {
-        format!("{}/{}@{}", self.parts.rule.name, self.name(), self.version())
-    }
-
-    fn troubled(&self) -> &Trouble {
+    pub(super) fn troubled(&self) -> &Trouble {
         self.trouble.get_or_init(|| {
             let course = Course::new((self.jitter)(), self.retry());
             Box::new(Trouble {
@@ -298,98 +201,23 @@ impl Lane {
         })
     }
 
-    /// True when a lane for that action of a rule would do just what this one does: a reload then
-    /// keeps this one, and what waits in it.
-    #[must_use]
-    pub fn serves(&self, rule: &Rule, place: ActionPlace, action: &Action) -> bool {
-        let own = &self.parts.rule;
-        let for_errors = |place| matches!(place, ActionPlace::Error);
-        for_errors(self.parts.place) == for_errors(place)
-            && **self.name() == *named(rule, place)
-            && own.name == rule.name
-            && own.sql == rule.sql
-            && own.data_type == rule.data_type
-            && self.action() == action
-            && *self.retry() == *retry(rule, action)
-            && own.error_action.is_some() == rule.error_action.is_some()
-            && !self.is_retired()
-    }
-
-    /// True when both deliver to the same destination in the same way.
-    pub(super) fn same_destination(&self, other: &Self) -> bool {
-        self.action().connector == other.action().connector
-            && self.action().settings == other.action().settings
-    }
-
-    /// Waits for an earlier version of itself before it delivers anything.
-    pub(super) fn follow(&self, before: Arc<Self>) {
-        *self.lock_before() = Before::Finishes(before);
-    }
-
-    /// Goes on where an earlier version of itself stands.
-    pub(super) fn take_over(&self, before: Arc<Self>) {
-        *self.lock_before() = Before::HandsOver(before);
-    }
-
-    /// The earlier version that hands over to this one: the last one that has begun. One may never
-    /// have, because the log could not write when it was to.
-    pub(super) fn predecessor(&self, has_log: bool) -> Option<Arc<Self>> {
-        let mut before = match &*self.lock_before() {
-            Before::HandsOver(before) => Arc::clone(before),
-            _ => return None,
-        };
-        while has_log && before.log.get().is_none() {
-            before = before.earlier()?;
-        }
-        Some(before)
-    }
-
-    /// True when it takes over from an earlier version.
-    pub(super) fn takes_over(&self) -> bool {
-        matches!(*self.lock_before(), Before::HandsOver(_))
-    }
-
-    fn earlier(&self) -> Option<Arc<Self>> {
-        match &*self.lock_before() {
-            Before::Finishes(before) | Before::HandsOver(before) => Some(Arc::clone(before)),
-            Before::Nothing => None,
-        }
-    }
-
-    /// The earlier version has handed over.
-    pub(super) fn forget_earlier(&self) {
-        let mut before = self.lock_before();
-        if matches!(*before, Before::HandsOver(_)) {
-            *before = Before::Nothing;
-        }
-    }
-
-    fn lock_before(&self) -> MutexGuard<'_, Before> {
-        self.before.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes that its cursor is about to be opened; true when it was not noted before.
-    pub(super) fn open(&self) -> bool {
+    pub(in crate::engine) fn open(&self) -> bool {
         self.log.get().is_none() && !self.opening.swap(true, Ordering::AcqRel)
     }
 
     /// Its cursor could not be opened.
-    pub(super) fn open_failed(&self) {
+    pub(in crate::engine) fn open_failed(&self) {
         self.opening.store(false, Ordering::Release);
     }
 
-    /// Notes that its action is being changed or removed.
-    pub(super) fn leave(&self) {
-        self.leaving.store(true, Ordering::Release);
-    }
-
-    fn retry(&self) -> &Retry {
+    pub(super) fn retry(&self) -> &Retry {
         retry(&self.parts.rule, self.action())
     }
 
     /// True when a record is given up after its schedule; else it is kept until `retry.max_age`. An
     /// error action is the end of the line: what it can't take is not kept for it.
-    fn ends_with_schedule(&self) -> bool {
+    pub(super) fn ends_with_schedule(&self) -> bool {
         match self.retry().then {
             Some(Then::Keep) => false,
             Some(Then::ErrorAction) => true,
@@ -399,7 +227,7 @@ impl Lane {
         }
     }
 
-    fn batch_max(&self) -> usize {
+    pub(super) fn batch_max(&self) -> usize {
         self.action().batch.rows.unwrap_or_else(|| self.parts.sink.batch_max()).max(1)
     }
 
@@ -410,7 +238,7 @@ impl Lane {
     }
 
     /// What it gives up goes there from now on.
-    pub(super) fn set_errors(&self, errors: Option<Arc<Self>>) {
+    pub(in crate::engine) fn set_errors(&self, errors: Option<Arc<Self>>) {
         *self.errors.lock().unwrap_or_else(PoisonError::into_inner) = errors;
     }
 
@@ -473,7 +301,11 @@ impl Lane {
     }
 
     /// Adds records of a shard in order. What does not fit and is not in the log is given up at once.
-    pub(super) fn push(self: &Arc<Self>, shard: usize, items: impl Iterator<Item = Item>) {
+    pub(in crate::engine) fn push(
+        self: &Arc<Self>,
+        shard: usize,
+        items: impl Iterator<Item = Item>,
+    ) {
         let mut overflow = Vec::new();
         let mut received = 0;
         let start = {
@@ -509,7 +341,7 @@ impl Lane {
     }
 
     /// Moves the cursor on, when all messages before `frontier` have come; says where to.
-    pub(super) fn advance(&self, frontier: u64) -> Option<(Cursor, u64)> {
+    pub(in crate::engine) fn advance(&self, frontier: u64) -> Option<(Cursor, u64)> {
         let log = self.log.get()?;
         let (position, overdue) = {
             let mut queue = self.lock();
@@ -536,61 +368,19 @@ impl Lane {
         self.lock().position()
     }
 
-    /// It gets nothing from a position on: its action was changed or removed. It goes on with what is
-    /// before that.
-    pub(super) fn retire(&self, end: u64) {
-        self.lock().retire(end);
-    }
-
-    /// True when its action was changed or removed.
-    #[must_use]
-    pub fn is_retired(&self) -> bool {
-        self.leaving.load(Ordering::Acquire) || self.lock().is_retired()
-    }
-
-    /// True when it was retired and has nothing left to do. One that hands over is so only when it is
-    /// retired, too: until then its cursor keeps what the other lane is going to read.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        let queue = self.lock();
-        if self.halted.load(Ordering::Acquire) {
-            return queue.is_retired();
-        }
-        if queue.is_finished() {
-            return true;
-        }
-        // It never began, because the log could not write; then what it was to wait for counts.
-        let never = self.log.get().is_none()
-            && queue.is_retired()
-            && queue.is_idle()
-            && queue.in_memory() == 0;
-        drop(queue);
-        never && self.earlier().is_none_or(|before| before.is_finished())
-    }
-
-    /// Stops for good, so that another lane goes on from where it stands; comes back with that, and
-    /// with what the log does not have.
-    pub(super) fn halt(&self) -> (u64, Vec<Item>) {
-        self.halted.store(true, Ordering::Release);
-        self.resume();
-        let frontier = self.frontier();
-        let mut queue = self.lock();
-        (queue.advance(frontier), queue.take_volatile())
-    }
-
     /// An envelope of the item is durable.
     pub(super) fn release(&self, number: u64) {
         self.lock().release(number);
         self.stir();
     }
 
-    fn stir(&self) {
+    pub(super) fn stir(&self) {
         if let Some(log) = self.log.get() {
             log.storage.progress.stir();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -603,12 +393,12 @@ impl fmt::Debug for Lane {
 }
 
 /// The schedule of an action: its own, else its rule's.
-fn retry<'a>(rule: &'a Rule, action: &'a Action) -> &'a Retry {
+pub(super) fn retry<'a>(rule: &'a Rule, action: &'a Action) -> &'a Retry {
     action.retry.as_ref().unwrap_or(&rule.retry)
 }
 
 /// The name of an action in metrics.
-fn named(rule: &Rule, place: ActionPlace) -> std::borrow::Cow<'_, str> {
+pub(super) fn named(rule: &Rule, place: ActionPlace) -> std::borrow::Cow<'_, str> {
     match place {
         ActionPlace::Nth(place) => rule.action_name(place),
         ActionPlace::Error => ERROR_ACTION.into(),

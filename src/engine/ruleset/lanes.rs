@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Engine;
-use super::delivery::{ActionPlace, Lane};
-use super::dispatch::Snapshot;
-use super::spool::{Cursor, Refused, Start};
-use super::storage::Storage;
+use crate::engine::delivery::Lane;
+use crate::engine::dispatch::{Engine, Snapshot};
+use crate::engine::spool::{Cursor, Refused, Start};
+use crate::engine::storage::Storage;
+use crate::rule::ActionPlace;
 
 /// All lanes.
 #[derive(Default)]

@@ -4,6 +4,11 @@
 //! is made from it and swapped in. An action that did not change keeps its lane and what waits there.
 
 mod files;
+mod lanes;
+mod replay;
+mod restore;
+#[cfg(test)]
+mod tests;
 
 pub use files::{Instead, Loaded, Refused, rule_files};
 
@@ -12,17 +17,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use connectors::contract::{DeviceFacts, Sink, TopicFilter};
+use connectors::contract::{DeviceFacts, Sink, TopicFilter, now_ms};
 use tokio::runtime::Handle;
 
-use super::Engine;
-use super::delivery::{ActionPlace, Lane, LaneCounts, LaneLimits, LaneParts};
-use super::dispatch::{LiveRule, Snapshot};
-use super::lanes::Lanes;
-use super::metrics::{RuleCounts, RuleStats};
-use super::restore;
+use self::lanes::Lanes;
+use super::delivery::{Lane, LaneCounts, LaneLimits, LaneParts};
+use super::dispatch::{Engine, LiveRule, RuleCounts, RuleStats, Snapshot};
 use crate::problem::Problem;
-use crate::rule::{CompiledRule, Compiler, Fault, Owner, Pending, Rule};
+use crate::rule::{ActionPlace, CompiledRule, Compiler, Fault, Owner, Pending, Rule};
 use crate::sql::Query;
 
 /// The rules of the daemon.
@@ -295,7 +297,7 @@ impl RuleSet {
     }
 
     /// What is known about devices.
-    pub(super) fn facts(&self) -> Arc<dyn DeviceFacts> {
+    fn facts(&self) -> Arc<dyn DeviceFacts> {
         self.engine.facts()
     }
 
@@ -421,10 +423,6 @@ fn first(faults: Vec<Fault>) -> Fault {
 /// True when only the place in the file has changed.
 fn same_version(one: &Rule, other: &Rule) -> bool {
     *one == Rule { owner: one.owner.clone(), ..other.clone() }
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
 fn taken(rule: &Rule, other: &Rule) -> Problem {
