@@ -10,7 +10,7 @@
 //! `main → cli → api → engine → rule → sql → connectors::contract`; `api` may use `thing`, `registry`
 //! and `broker`; `thing` and `broker` may use `registry`, and that the store of `rule`. The broker and
 //! the thing models reach the engine only through the contract's `Ingress`, and the engine reaches the
-//! broker only as a `Publisher` that `cli::run` passes in.
+//! broker only as a `Publisher` that `cli::daemon` passes in.
 //!
 //! # What is deliberately absent
 //! - `sql` does no input or output, has nothing async, and knows no clock but the message's.

@@ -8,7 +8,7 @@ use anyhow::bail;
 use connectors::contract::{Message, QoS, TopicFilter};
 
 use super::bench::{self, Args, Progress};
-use super::run::Daemon;
+use super::daemon::Daemon;
 use crate::broker::client::{Client, Options};
 use crate::config::Config;
 

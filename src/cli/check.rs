@@ -6,8 +6,7 @@ use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::listen::certificate;
-use super::things::models;
+use super::daemon::{certificate, models};
 use super::{
     Failure, NoPublisher, Outcome, cannot_start, compiler, count, install_tls, rule_paths, say,
     sources, usage,

@@ -11,10 +11,9 @@ use std::path::PathBuf;
 pub(super) use shown::columns;
 
 use anyhow::Context as _;
-use connectors::contract::Period;
+use connectors::contract::{Period, now_ms};
 
 use super::publish::single_thread;
-use super::run::now_ms;
 use super::{Failure, Outcome, refused, say, usage};
 use crate::config::Config;
 use crate::engine::dead::{Database, FILE, Filter};

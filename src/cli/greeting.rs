@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::daemon::Daemon;
 use super::folder;
-use super::run::Daemon;
 use crate::config::{Config, DEFAULT_FILE, DeviceAuth};
 use crate::engine::rule_files;
 use crate::rule::file;

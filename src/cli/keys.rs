@@ -1,7 +1,9 @@
 //! `tidegate keys`: make, list and revoke access keys of the API.
 
+use connectors::contract::now_ms;
+
+use super::daemon::open_store;
 use super::publish::single_thread;
-use super::run::{now_ms, open_store};
 use super::{Outcome, refused, say};
 use crate::config::Config;
 use crate::rule::store::Role;

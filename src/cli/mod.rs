@@ -5,27 +5,24 @@
 mod bench;
 mod bench_mqtt;
 mod check;
+mod daemon;
 mod describe;
 mod dlq;
 mod folder;
 mod greeting;
 mod hash_password;
 mod keys;
-mod listen;
 mod publish;
 mod reference;
-mod reload;
 mod run;
 mod spool;
 mod sql;
-mod status;
 mod tap;
 mod test;
-mod things;
 
+pub use daemon::{Daemon, Ports};
 pub use describe::{functions_summary, operations_table, rule_schema, sinks_table, sources_table};
 pub use reference::{connectors_reference, errors_reference, functions_reference, rules_reference};
-pub use run::{Daemon, Ports};
 
 use std::path::PathBuf;
 use std::sync::Arc;

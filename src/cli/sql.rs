@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use connectors::contract::{Body, Message, NoFacts, Topic};
+use connectors::contract::{Body, Message, NoFacts, Topic, now_ms};
 use serde_json::json;
 
 use super::{Outcome, refused, usage};
@@ -269,8 +269,4 @@ fn read_whole(path: &Path, most: usize) -> anyhow::Result<Vec<u8>> {
         file.take(most).read_to_end(&mut payload)?;
     }
     Ok(payload)
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
 }

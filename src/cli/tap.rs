@@ -6,10 +6,9 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use connectors::contract::{Message, NoFacts, QoS, Topic, TopicFilter};
+use connectors::contract::{Message, NoFacts, QoS, Topic, TopicFilter, now_ms};
 
 use super::publish::{Login, single_thread};
-use super::run::now_ms;
 use super::{NoPublisher, Outcome, compiler, refused, rule_paths, usage};
 use crate::broker::codec::Publish;
 use crate::config::Config;

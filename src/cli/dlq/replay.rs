@@ -10,11 +10,10 @@ use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use connectors::contract::Topic;
+use connectors::contract::{Topic, now_ms};
 use serde::Deserialize;
 
 use super::super::publish::single_thread;
-use super::super::run::now_ms;
 use super::super::{Failure, Outcome, count, install_tls, refused, say};
 use super::shown::{columns, printable};
 use super::{Which, file, gone, open};

@@ -9,6 +9,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
+use crate::cli::count;
 use crate::engine::{Instead, Loaded, Refused, RuleSet};
 
 /// Editors write a file in several steps; one reading serves for all that happens in this time.
@@ -87,13 +88,13 @@ fn summary(loaded: &Loaded, rules: &RuleSet) -> String {
         Instead::File(rules) => rules,
         Instead::Nothing | Instead::Rules => 0,
     });
-    let mut text = super::count(running, "rule runs", "rules run");
+    let mut text = count(running, "rule runs", "rules run");
     let counts = [
         (earlier.sum(), "in its last good version", "in their last good versions"),
         (nothing(loaded), "is refused and does not run", "are refused and do not run"),
     ];
     for (number, one, many) in counts.into_iter().filter(|(number, ..)| *number > 0) {
-        text.push_str(&format!(", {}", super::count(number, one, many)));
+        text.push_str(&format!(", {}", count(number, one, many)));
     }
     text
 }

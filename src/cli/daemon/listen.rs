@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::broker::{Listener, Tls, TlsError, TlsFiles};
 use crate::config::Config;
+use crate::web::Pages;
 
 /// The addresses of the listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(super) struct Sockets {
 ///
 /// # Errors
 /// Which of its files is wrong, and how.
-pub(super) fn certificate(config: &Config) -> Result<Option<Tls>, TlsError> {
+pub(in crate::cli) fn certificate(config: &Config) -> Result<Option<Tls>, TlsError> {
     let Some(files) = &config.tls else { return Ok(None) };
     let tls = Tls::load(TlsFiles {
         cert: config.path(&files.cert),
@@ -79,7 +80,7 @@ impl Sockets {
 
 impl Ports {
     /// What listens where, a line each.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(in crate::cli) fn lines(&self) -> Vec<String> {
         let secure = self.mqtts.map(|at| format!("  MQTTS  {at}  (TLS)"));
         let web = [("ws", self.ws), ("wss", self.wss)];
         let web = web.into_iter().filter_map(|(scheme, at)| {
@@ -106,4 +107,9 @@ async fn bind(address: SocketAddr, what: &str, setting: &str) -> anyhow::Result<
         };
         anyhow::anyhow!("cannot listen for {what} on {address}: {error}; {hint}")
     })
+}
+
+/// The pages whose scripts may reach the listeners.
+pub(super) fn pages(config: &Config) -> anyhow::Result<Pages> {
+    config.pages().map_err(|(list, message)| anyhow::anyhow!("listen.{list}: {message}"))
 }

@@ -7,9 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use connectors::contract::{Ack, Ingress, Message};
+use connectors::contract::{Ack, Ingress, Message, now_ms};
 
-use super::run::now_ms;
 use crate::broker::BrokerHandle;
 use crate::config::{Config, DeviceAuth};
 use crate::registry::{Registry, session_id};
@@ -49,7 +48,7 @@ pub(super) async fn open(
 }
 
 /// The models that the configuration names, by product key.
-pub(super) fn models(config: &Config) -> anyhow::Result<HashMap<String, Model>> {
+pub(in crate::cli) fn models(config: &Config) -> anyhow::Result<HashMap<String, Model>> {
     let mut models = HashMap::new();
     for (product_key, file) in &config.things {
         let file = config.path(file);
