@@ -1,8 +1,11 @@
 //! The store against real files, and the same against PostgreSQL where there is one.
 
+use std::path::PathBuf;
+
 use schema::Schema;
 
 use super::*;
+use crate::rule::DataType;
 
 #[path = "../../../tests/schema.rs"]
 mod schema;
