@@ -40,8 +40,8 @@ const COMPRESSION: Function = Function {
     eval: |_, _| Ok(Value::Missing),
 };
 
-/// The rest is paid on the way.
-const UNPACKING: Price = Price::new(100_000, 0);
+/// What those share that decompress: the rest is paid on the way.
+const DECOMPRESSION: Function = Function { price: Price::new(100_000, 0), ..COMPRESSION };
 
 const STAR: &[Param] = &[required("*", Kind::Bytes)];
 
@@ -177,9 +177,7 @@ impl Format {
                 }
                 Err(error) => return Err(self.broken(&error.to_string())),
             };
-            work.pay(count as u64 * UNPACKED)?;
-            eval::fits(out.len() + count)?;
-            out.extend_from_slice(chunk.get(..count).unwrap_or_default());
+            append(chunk.get(..count).unwrap_or_default(), out, work)?;
         }
     }
 
@@ -196,9 +194,7 @@ impl Format {
             let moved = |from: u64, to: u64| usize::try_from(to - from).unwrap_or_default();
             let (read, made) = (moved(read, state.total_in()), moved(made, state.total_out()));
             rest = rest.get(read..).unwrap_or_default();
-            work.pay(made as u64 * UNPACKED)?;
-            eval::fits(out.len() + made)?;
-            out.extend_from_slice(chunk.get(..made).unwrap_or_default());
+            append(chunk.get(..made).unwrap_or_default(), out, work)?;
             match status {
                 Status::StreamEnd => return Ok(()),
                 _ if read == 0 && made == 0 => return Err(self.broken("they end early")),
@@ -206,6 +202,14 @@ impl Format {
             }
         }
     }
+}
+
+/// Adds what was decompressed, if it is paid for and the result may be that long.
+fn append(bytes: &[u8], out: &mut Vec<u8>, work: &Work) -> Result<(), Fault> {
+    work.pay(bytes.len() as u64 * UNPACKED)?;
+    eval::fits(out.len() + bytes.len())?;
+    out.extend_from_slice(bytes);
+    Ok(())
 }
 
 /// Refuses the name of a compression that does not exist.
@@ -252,17 +256,15 @@ pub(in crate::sql::functions) const DECOMPRESS: Function = Function {
         missing("decompress('aaaa', 'gzip')", "{}"),
     ],
     prepare: known,
-    price: UNPACKING,
     eval: |arguments, site| {
         Format::of(text(arguments, 1))?.decompress(bytes(arguments, 0), &site.work)
     },
-    ..COMPRESSION
+    ..DECOMPRESSION
 };
 
 pub(in crate::sql::functions) const GZIP: Function = Function {
     name: "gzip",
     signature: "gzip(*)",
-    params: STAR,
     summary: "`*`, bytes or a text compressed as gzip (RFC 1952), as BINARY: to_base64() makes an \
               item of it.",
     examples: &[
@@ -277,7 +279,6 @@ pub(in crate::sql::functions) const GZIP: Function = Function {
 pub(in crate::sql::functions) const GUNZIP: Function = Function {
     name: "gunzip",
     signature: "gunzip(*)",
-    params: STAR,
     summary: "What was compressed as gzip (RFC 1952), as BINARY: decode_text() makes an item of \
               it, and other functions take it as text. More than 4 MiB is an error.",
     examples: &[
@@ -288,16 +289,14 @@ pub(in crate::sql::functions) const GUNZIP: Function = Function {
         ),
         missing("gunzip('no such thing')", "{}"),
     ],
-    price: UNPACKING,
     eval: |arguments, site| Format::Gzip.decompress(bytes(arguments, 0), &site.work),
-    ..COMPRESSION
+    ..DECOMPRESSION
 };
 
 pub(in crate::sql::functions) const ZLIB: Function = Function {
     name: "zlib",
     aliases: &["zip_compress"],
     signature: "zlib(*)",
-    params: STAR,
     summary: "`*`, bytes or a text compressed as zlib (RFC 1950), as BINARY: to_base64() makes an \
               item of it.",
     examples: &[
@@ -313,23 +312,20 @@ pub(in crate::sql::functions) const UNZLIB: Function = Function {
     name: "unzlib",
     aliases: &["zip_uncompress"],
     signature: "unzlib(*)",
-    params: STAR,
     summary: "What was compressed as zlib (RFC 1950), as BINARY: decode_text() makes an item of \
               it, and other functions take it as text. More than 4 MiB is an error.",
     examples: &[
         example("decode_text(unzlib(from_base64('eJxLTIQBABThA8s=')))", "{}", r#""aaaaaaaaaa""#),
         missing("unzlib('no such thing')", "{}"),
     ],
-    price: UNPACKING,
     eval: |arguments, site| Format::Zlib.decompress(bytes(arguments, 0), &site.work),
-    ..COMPRESSION
+    ..DECOMPRESSION
 };
 
 pub(in crate::sql::functions) const DEFLATE: Function = Function {
     name: "deflate",
     aliases: &["zip"],
     signature: "deflate(*)",
-    params: STAR,
     summary: "`*`, bytes or a text compressed as deflate without a header (RFC 1951), as BINARY: \
               to_base64() makes an item of it.",
     examples: &[
@@ -345,22 +341,19 @@ pub(in crate::sql::functions) const INFLATE: Function = Function {
     name: "inflate",
     aliases: &["unzip"],
     signature: "inflate(*)",
-    params: STAR,
     summary: "What was compressed as deflate without a header (RFC 1951), as BINARY: decode_text() \
               makes an item of it, and other functions take it as text. More than 4 MiB is an error.",
     examples: &[
         example("decode_text(inflate(from_base64('S0yEAQA=')))", "{}", r#""aaaaaaaaaa""#),
         missing("inflate('no such thing')", "{}"),
     ],
-    price: UNPACKING,
     eval: |arguments, site| Format::Deflate.decompress(bytes(arguments, 0), &site.work),
-    ..COMPRESSION
+    ..DECOMPRESSION
 };
 
 pub(in crate::sql::functions) const ZSTD: Function = Function {
     name: "zstd",
     signature: "zstd(*)",
-    params: STAR,
     summary: "`*`, bytes or a text compressed as Zstandard (RFC 8878), as BINARY: to_base64() makes an \
               item of it.",
     examples: &[
@@ -375,16 +368,14 @@ pub(in crate::sql::functions) const ZSTD: Function = Function {
 pub(in crate::sql::functions) const UNZSTD: Function = Function {
     name: "unzstd",
     signature: "unzstd(*)",
-    params: STAR,
     summary: "What was compressed as Zstandard (RFC 8878), as BINARY: decode_text() makes an item of \
               it, and other functions take it as text. More than 4 MiB is an error.",
     examples: &[
         example("decode_text(unzstd(zstd(a)))", r#"{"a":"aaaaaaaaaa"}"#, r#""aaaaaaaaaa""#),
         missing("unzstd('no such thing')", "{}"),
     ],
-    price: UNPACKING,
     eval: |arguments, site| Format::Zstd.decompress(bytes(arguments, 0), &site.work),
-    ..COMPRESSION
+    ..DECOMPRESSION
 };
 
 #[cfg(test)]

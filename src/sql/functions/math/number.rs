@@ -3,9 +3,7 @@
 
 use crate::sql::eval::{calculate, overflow};
 use crate::sql::expr::Arithmetic;
-use crate::sql::functions::{
-    Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Site,
-};
+use crate::sql::functions::{Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param};
 use crate::sql::functions::{example, missing, optional, required};
 use crate::sql::number::Num;
 use crate::sql::value::Value;
@@ -133,34 +131,6 @@ pub(in crate::sql::functions) const ABS: Function = unary(
     },
 );
 
-pub(in crate::sql::functions) const ASIN: Function = unary(
-    "asin",
-    "asin(n)",
-    "The arc sine of -1 to 1.",
-    &[
-        example("asin(0)", "{}", "0"),
-        example("asin(1)", "{}", "1.5707963267948966"),
-        missing("asin(2)", "{}"),
-    ],
-    |arguments, _| real(arguments, f64::asin, "asin"),
-);
-
-pub(in crate::sql::functions) const COS: Function = unary(
-    "cos",
-    "cos(n)",
-    "The cosine.",
-    &[example("cos(0)", "{}", "1"), example("cos(a)", r#"{"a":null}"#, "null")],
-    |arguments, _| real(arguments, f64::cos, "cos"),
-);
-
-pub(in crate::sql::functions) const COSH: Function = unary(
-    "cosh",
-    "cosh(n)",
-    "The hyperbolic cosine.",
-    &[example("cosh(0)", "{}", "1"), missing("cosh(1000)", "{}")],
-    |arguments, _| real(arguments, f64::cosh, "cosh"),
-);
-
 pub(in crate::sql::functions) const EXP: Function = unary(
     "exp",
     "exp(n)",
@@ -171,21 +141,6 @@ pub(in crate::sql::functions) const EXP: Function = unary(
         missing("exp(1000)", "{}"),
     ],
     |arguments, _| real(arguments, f64::exp, "exp"),
-);
-
-pub(in crate::sql::functions) const FLOOR: Function = unary(
-    "floor",
-    "floor(n)",
-    "The greatest integer that is not greater than n.",
-    &[
-        example("floor(1.5)", "{}", "1"),
-        example("floor(-1.5)", "{}", "-2"),
-        example("floor(t)", r#"{"t":9223372036854775807}"#, "9223372036854775807"),
-    ],
-    |arguments, _| match computable(arguments, "floor")? {
-        Num::Float(value) => finite(value.floor(), String::new),
-        num => Ok(Value::number(num)),
-    },
 );
 
 pub(in crate::sql::functions) const LOG: Function = Function {
@@ -274,38 +229,6 @@ pub(in crate::sql::functions) const POWER: Function = Function {
         },
     )
 };
-
-pub(in crate::sql::functions) const SIN: Function = unary(
-    "sin",
-    "sin(n)",
-    "The sine.",
-    &[example("sin(0)", "{}", "0"), example("sin(1.5707963267948966)", "{}", "1")],
-    |arguments, _: &Site<'_>| real(arguments, f64::sin, "sin"),
-);
-
-pub(in crate::sql::functions) const SINH: Function = unary(
-    "sinh",
-    "sinh(n)",
-    "The hyperbolic sine.",
-    &[example("sinh(0)", "{}", "0"), missing("sinh(1000)", "{}")],
-    |arguments, _| real(arguments, f64::sinh, "sinh"),
-);
-
-pub(in crate::sql::functions) const TAN: Function = unary(
-    "tan",
-    "tan(n)",
-    "The tangent.",
-    &[example("tan(0)", "{}", "0"), example("tan(a)", r#"{"a":null}"#, "null")],
-    |arguments, _| real(arguments, f64::tan, "tan"),
-);
-
-pub(in crate::sql::functions) const TANH: Function = unary(
-    "tanh",
-    "tanh(n)",
-    "The hyperbolic tangent.",
-    &[example("tanh(0)", "{}", "0"), example("tanh(1000)", "{}", "1")],
-    |arguments, _| real(arguments, f64::tanh, "tanh"),
-);
 
 /// A logarithm of the first argument.
 fn logarithm(

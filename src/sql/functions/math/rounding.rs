@@ -1,5 +1,4 @@
-//! Functions that round: to integers, to digits before or behind the point. `floor` is with the
-//! vendor's functions in `math`.
+//! Functions that round: to integers, to digits before or behind the point.
 
 use crate::sql::functions::math::number::{computable, exact, finite, num, numeric, unary, whole};
 use crate::sql::functions::text::decimal::Decimal;
@@ -25,6 +24,21 @@ pub(in crate::sql::functions) const CEIL: Function = Function {
         },
     )
 };
+
+pub(in crate::sql::functions) const FLOOR: Function = unary(
+    "floor",
+    "floor(n)",
+    "The greatest integer that is not greater than n.",
+    &[
+        example("floor(1.5)", "{}", "1"),
+        example("floor(-1.5)", "{}", "-2"),
+        example("floor(t)", r#"{"t":9223372036854775807}"#, "9223372036854775807"),
+    ],
+    |arguments, _| match computable(arguments, "floor")? {
+        Num::Float(value) => finite(value.floor(), String::new),
+        num => Ok(Value::number(num)),
+    },
+);
 
 /// A number and to how many digits.
 const PARAMS: &[Param] = &[required("n", Kind::Number), optional("digits", Kind::Integer)];

@@ -1,4 +1,4 @@
-//! Functions of angles, which are in radians. Those of the vendor are in `math`.
+//! Functions of angles, which are in radians.
 
 use crate::sql::functions::math::number::{finite, num, numeric, readable, real, unary};
 use crate::sql::functions::{Function, Kind, example, missing, required};
@@ -120,4 +120,64 @@ pub(in crate::sql::functions) const PI: Function = numeric(
         example("round(pi() * square(r), 2)", r#"{"r":2}"#, "12.57"),
     ],
     |_, _| Ok(Value::number(Num::Float(std::f64::consts::PI))),
+);
+
+pub(in crate::sql::functions) const ASIN: Function = unary(
+    "asin",
+    "asin(n)",
+    "The arc sine of -1 to 1.",
+    &[
+        example("asin(0)", "{}", "0"),
+        example("asin(1)", "{}", "1.5707963267948966"),
+        missing("asin(2)", "{}"),
+    ],
+    |arguments, _| real(arguments, f64::asin, "asin"),
+);
+
+pub(in crate::sql::functions) const COS: Function = unary(
+    "cos",
+    "cos(n)",
+    "The cosine.",
+    &[example("cos(0)", "{}", "1"), example("cos(a)", r#"{"a":null}"#, "null")],
+    |arguments, _| real(arguments, f64::cos, "cos"),
+);
+
+pub(in crate::sql::functions) const COSH: Function = unary(
+    "cosh",
+    "cosh(n)",
+    "The hyperbolic cosine.",
+    &[example("cosh(0)", "{}", "1"), missing("cosh(1000)", "{}")],
+    |arguments, _| real(arguments, f64::cosh, "cosh"),
+);
+
+pub(in crate::sql::functions) const SIN: Function = unary(
+    "sin",
+    "sin(n)",
+    "The sine.",
+    &[example("sin(0)", "{}", "0"), example("sin(1.5707963267948966)", "{}", "1")],
+    |arguments, _| real(arguments, f64::sin, "sin"),
+);
+
+pub(in crate::sql::functions) const SINH: Function = unary(
+    "sinh",
+    "sinh(n)",
+    "The hyperbolic sine.",
+    &[example("sinh(0)", "{}", "0"), missing("sinh(1000)", "{}")],
+    |arguments, _| real(arguments, f64::sinh, "sinh"),
+);
+
+pub(in crate::sql::functions) const TAN: Function = unary(
+    "tan",
+    "tan(n)",
+    "The tangent.",
+    &[example("tan(0)", "{}", "0"), example("tan(a)", r#"{"a":null}"#, "null")],
+    |arguments, _| real(arguments, f64::tan, "tan"),
+);
+
+pub(in crate::sql::functions) const TANH: Function = unary(
+    "tanh",
+    "tanh(n)",
+    "The hyperbolic tangent.",
+    &[example("tanh(0)", "{}", "0"), example("tanh(1000)", "{}", "1")],
+    |arguments, _| real(arguments, f64::tanh, "tanh"),
 );
