@@ -3,6 +3,9 @@
 //!
 //! It neither decides what is given up nor delivers: the lanes do both, the first through
 //! [`DeadLetters::keep`], the second behind [`ReplayTo`].
+//!
+//! The daemon writes through the one task of `writer`; whoever else looks goes to the `database`: for a
+//! `letter` or a `list` of them, and to say which ones a `replay` shall take (`want`).
 
 mod database;
 mod letter;

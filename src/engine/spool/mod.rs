@@ -26,6 +26,13 @@
 //! Opening reads the header of every segment and the whole of the last one, where a torn end is cut.
 //! All other records are verified when they are read.
 //!
+//! # What to read
+//! On the way to the disk, `record` makes bytes of a message, `front` takes them in, they wait in the
+//! `queue`, and the thread of the `writer` has the `log` append a group of them, each in a `frame`, to a
+//! `segment`. `upkeep` moves the cursors, which the `ledger` keeps, and deletes what nobody needs. On the way
+//! back, a `reader` goes through the segments with `walk`. `recover` opens what a run has left. All of it
+//! asks the system through `fs` only, in whose place the tests put a disk that fails.
+//!
 //! # What is deliberately absent
 //! It knows no rule, no action and no retry; it does not copy, compress or encrypt; it keeps no
 //! records in memory (the system's page cache does).
