@@ -8,6 +8,7 @@
 //! It never looks into a payload (the compiled rules do) and speaks to no system (the sinks do). Which
 //! wing may use which is in `tests/tidy/wings.rs`.
 
+mod atomic_file;
 pub mod dead;
 mod delivery;
 mod dispatch;

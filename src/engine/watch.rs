@@ -9,15 +9,15 @@
 //! message, written down with how often that has happened; it is taken out when the evaluation ends. What
 //! is left in the file at a start is what the daemon ended over.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+use super::atomic_file;
 
 /// The file in the folder of the log.
 const FILE: &str = "attempts.json";
@@ -221,17 +221,8 @@ fn count(notes: &mut Vec<Note>, before: &[Note], position: u64, rule: Option<&st
 
 /// Puts the notes in the place of the earlier ones, durably, all or none.
 fn write(file: &Path, notes: &[Note]) -> io::Result<()> {
-    let new = file.with_extension("new");
     let text = serde_json::to_vec(notes)?;
-    let mut out =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    out.write_all(&text)?;
-    out.sync_all()?;
-    std::fs::rename(&new, file)?;
-    match file.parent() {
-        Some(folder) => std::fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    atomic_file::replace(file, |out| out.write_all(&text))
 }
 
 #[cfg(test)]

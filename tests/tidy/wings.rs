@@ -75,10 +75,11 @@ const ROOMS: &[(&str, &[Wing])] = &[
         "engine",
         &[
             ("metrics", &[]),
-            ("watch", &[]),
+            ("atomic_file", &[]),
+            ("watch", &["atomic_file"]),
             ("spool", &[]),
             ("dead", &[]),
-            ("storage", &["watch", "spool", "dead"]),
+            ("storage", &["atomic_file", "watch", "spool", "dead"]),
             ("delivery", &["watch", "spool", "dead", "storage"]),
             ("dispatch", &["watch", "spool", "storage", "delivery"]),
             ("ruleset", &["spool", "dead", "storage", "delivery", "dispatch"]),

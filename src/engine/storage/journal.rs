@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::engine::atomic_file;
 use crate::rule::{
     Action, ActionPlace, Batching, DataType, Owner, Pending, Retry, Rule, Statement, Then,
     VendorAction,
@@ -157,32 +157,24 @@ impl Journal {
     }
 
     fn rewrite(&mut self) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        let file =
-            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
-        let mut out = BufWriter::new(&file);
         let mut by_rule: BTreeMap<*const Rule, Vec<(&String, &Version)>> = BTreeMap::new();
         for (cursor, version) in &self.versions {
             by_rule.entry(Arc::as_ptr(&version.rule)).or_default().push((cursor, version));
         }
-        for group in by_rule.values() {
-            let Some((_, first)) = group.first() else { continue };
-            let cursors = group.iter().map(|(name, version)| ((*name).clone(), version.place));
-            put_line(&mut out, &Line::version(&first.rule, cursors))?;
-            for (cursor, version) in group {
-                if let Some(at) = version.end {
-                    let cursors = vec![(*cursor).clone()];
-                    put_line(&mut out, &Line::End { cursors, at })?;
+        atomic_file::replace(&self.path, |out| {
+            for group in by_rule.values() {
+                let Some((_, first)) = group.first() else { continue };
+                let cursors = group.iter().map(|(name, version)| ((*name).clone(), version.place));
+                put_line(out, &Line::version(&first.rule, cursors))?;
+                for (cursor, version) in group {
+                    if let Some(at) = version.end {
+                        let cursors = vec![(*cursor).clone()];
+                        put_line(out, &Line::End { cursors, at })?;
+                    }
                 }
             }
-        }
-        out.flush()?;
-        drop(out);
-        file.sync_all()?;
-        std::fs::rename(&new, &self.path)?;
-        if let Some(folder) = self.path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
+            Ok(())
+        })?;
         self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
         Ok(())
     }
