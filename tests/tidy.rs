@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+mod names;
 mod wings;
 
 /// Lines that a file may have.

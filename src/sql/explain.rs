@@ -1,6 +1,6 @@
 //! A statement in words: what it was compiled to, and what it makes of one message, part by part.
 //!
-//! It keeps what [`Query`](super::Query) throws away to stay small, so it is made when somebody asks.
+//! It keeps what [`Query`] throws away to stay small, so it is made when somebody asks.
 //! Every value comes from the evaluator that runs rules; nothing is computed a second way.
 
 mod absent;

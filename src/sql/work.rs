@@ -55,7 +55,7 @@ pub(crate) const TREE: u64 = 400;
 pub(crate) const PART: u64 = 1_000;
 
 /// What a call costs, in units of work. What depends on more than the size of the arguments pays the
-/// function itself, through [`Site::pay`](super::functions::Site::pay).
+/// function itself, through its `Site`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
     /// For the call.

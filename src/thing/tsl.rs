@@ -392,7 +392,7 @@ impl DataType {
     }
 
     /// Whether a value is one of this type; `identifier` is for the message. Recursion ends with
-    /// the type, which is at most [`DEPTH_MAX`] deep.
+    /// the type, whose depth is bounded where it is read.
     ///
     /// # Errors
     /// A [`Misfit`] with the vendor's code.

@@ -269,7 +269,7 @@ fn paths_are_found_in_groups_and_chains() {
     let text = "//! A file.\n\nuse super::{a, b::{C, d::E}};\nuse crate::room::x::Y;\n\
                 fn f() { super::super::g::h(); } // super::no\n#[cfg(test)]\nmod other;\n\
                 use super::i;\n#[cfg(test)]\nmod tests { use super::t; }\n";
-    let path = Path::new("src/room/wing/file.rs").to_owned();
+    let path = Path::new("src").join("room/wing/file.rs");
     let found: Vec<String> =
         paths(&Source { path, text: text.to_owned() }).iter().map(|path| path.join("::")).collect();
     let wanted = [
