@@ -7,7 +7,7 @@
 //! is told when a device comes or goes.
 //!
 //! It uses the hooks and the registry. It sees no message, no session and no socket, and nothing else of
-//! the broker knows it: `cli::run` passes it in.
+//! the broker knows it: `cli::daemon` passes it in.
 
 mod aliyun;
 mod device_topics;
