@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
-use tidegate::sql::{Input, Options, Plan, Query, Scratch};
+use contract::{Message, NoFacts, Topic, TopicLimits};
+use sql::{Input, Options, Plan, Query, Scratch};
 
 /// The rules, simple ones, as most are.
 const RULES: [(&str, &str); 3] = [

@@ -9,10 +9,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
+use contract::{Message, NoFacts, Topic, TopicLimits};
 use criterion::{BatchSize, Criterion};
-use tidegate::sql::functions::FUNCTIONS;
-use tidegate::sql::{Input, Options, Plan, Query, Scratch, Verdict};
+use sql::functions::FUNCTIONS;
+use sql::{Input, Options, Plan, Query, Scratch, Verdict};
 
 const TOPIC: &str = "/a1Pk/dev-0001/thing/event/property/post";
 

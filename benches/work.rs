@@ -10,7 +10,7 @@ mod hard;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidegate::sql::Scratch;
+use sql::Scratch;
 
 /// The largest payload by default.
 const MESSAGE: usize = 1 << 20;

@@ -1,5 +1,5 @@
 //! What is fuzzed: one function per target, each of which takes any bytes and panics where something
-//! does not hold. libFuzzer calls them (`fuzz/bin`, `scripts/fuzz`), and so does `tests/sql/fuzz.rs`.
+//! does not hold. libFuzzer calls them (`fuzz/bin`, `scripts/fuzz`), and so does `tests/fuzz.rs`.
 //!
 //! How inputs are made is no business of this file.
 
@@ -21,6 +21,10 @@ use tidegate::broker::codec::{Packet, Properties, Version, decode, decode_in, en
 use tidegate::sql::functions::FUNCTIONS;
 use tidegate::sql::peers::{self, Peer};
 use tidegate::sql::{DataType, Input, Options, Plan, Query, Scratch, Verdict};
+
+#[path = "../tests/sql/paths.rs"]
+mod paths;
+use paths::PATHS;
 
 /// A target: any bytes in, a panic when something is wrong.
 pub type Target = fn(&[u8]);
@@ -114,30 +118,6 @@ fn statement(data: &[u8]) {
         }
     }
 }
-
-/// Where `payload` looks, as paths and as serde_json's lookup takes them.
-pub const PATHS: &[&str] = &[
-    "$",
-    "a",
-    "b",
-    "a.b",
-    "a.b.c",
-    "a[0]",
-    "a[1].b",
-    "a[-1]",
-    "a[-2].a",
-    "b[0][0]",
-    "b[-1][-1].c",
-    "温度",
-    "温度.a",
-    "$[0]",
-    "$[-1].a",
-    "c.d",
-    "c",
-    "a.a.a",
-    "d[2]",
-    "d[-3]",
-];
 
 /// All that `payload` evaluates: first the paths, then the examples of all functions in parts.
 static FIXED: LazyLock<Vec<Plan>> = LazyLock::new(|| {

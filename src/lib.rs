@@ -52,7 +52,9 @@ pub mod engine;
 pub mod problem;
 pub mod registry;
 pub mod rule;
-pub mod sql;
+
 pub mod thing;
 pub mod web;
 pub mod yaml;
+
+pub use ::sql;

@@ -9,13 +9,13 @@ mod docs;
 mod durable;
 mod engine;
 mod faults;
-mod peers;
+mod fuzz;
 mod reliability;
 mod rules;
 mod schema;
 mod services;
-mod sql;
 mod tidy;
+mod yaml;
 
 /// The built program.
 pub(crate) fn program() -> &'static str {

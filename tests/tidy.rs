@@ -97,11 +97,14 @@ fn dependencies_point_one_way() {
         }
     }
     for source in sources(&["connectors"]) {
+        // A crate of its own, which depends on none of Tidegate's.
+        if source.path.starts_with("connectors/contract") {
+            continue;
+        }
         let file = source.path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let in_contract = source.path.starts_with("connectors/contract");
         for used in product(&source.text).split("crate::").skip(1) {
             let ok = used.starts_with("contract") || used.starts_with(&file) || file == "lib";
-            if !ok || (in_contract && !used.starts_with("contract")) {
+            if !ok {
                 findings.push(format!(
                     "{}: a connector may use the contract only",
                     source.path.display()

@@ -229,7 +229,7 @@ impl AckWait {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Topic, TopicLimits};
+    use crate::{Topic, TopicLimits};
 
     /// Takes a batch only at the second offer.
     #[derive(Default)]

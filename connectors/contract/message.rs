@@ -215,7 +215,7 @@ pub fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::TopicLimits;
+    use crate::TopicLimits;
 
     #[test]
     fn the_device_is_read_from_the_topic() {

@@ -1,10 +1,11 @@
 //! The contract between the engine and its connectors: messages, records, sources, sinks.
 //!
 //! It knows no client library, no broker and no runtime: only the data that flows and the promises
-//! that each side makes. Every connector depends on this module and on nothing else of Tidegate.
+//! that each side makes. Every connector depends on this crate and on nothing else of Tidegate.
 
 mod decimal;
 mod duration;
+mod hint;
 mod ingress;
 mod json;
 mod message;
@@ -22,6 +23,7 @@ mod tree;
 
 pub use decimal::{Decimal, compare_numbers};
 pub use duration::{Period, PeriodError};
+pub use hint::{Position, nearest};
 pub use ingress::{Ack, AckWait, AckWhen, Batch, Ingress, Nacked, Promise, Promised};
 pub use json::{Field, lookup};
 pub use message::{Device, Headers, Message, MessageIds, Origin, QoS, now_ms};

@@ -135,7 +135,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Topic, TopicLimits};
+    use crate::{Topic, TopicLimits};
 
     #[test]
     fn a_key_is_the_same_for_every_try_and_another_for_every_record() {

@@ -171,7 +171,7 @@ impl Shutdown {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Ack;
+    use crate::Ack;
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_to_a_bound_and_begin_anew_after_a_connection_that_worked() {

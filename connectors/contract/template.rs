@@ -304,7 +304,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::contract::{Message, Topic, TopicLimits};
+    use crate::{Message, Topic, TopicLimits};
 
     fn record(json: &'static str) -> Record {
         let topic = Topic::parse("t", TopicLimits::default()).expect("topic");

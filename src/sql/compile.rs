@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use connectors::contract::TopicFilter;
+use contract::TopicFilter;
 
 use super::check::{self, Finding};
 use super::elements::Unnest;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-pub(crate) use crate::problem::Position;
+pub(crate) use contract::Position;
 
 /// Why a statement is refused, where, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use connectors::contract::tree;
+use contract::tree;
 
 use super::error::EvalError;
 use super::expr::{Arithmetic, Call, Case, Comparison, Expr};

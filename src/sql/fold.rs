@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicFilter, TopicLimits};
+use contract::{Message, NoFacts, Topic, TopicFilter, TopicLimits};
 
 use super::error::EvalError;
 use super::eval::Context;

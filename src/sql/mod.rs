@@ -37,7 +37,7 @@ mod unnest;
 mod value;
 mod work;
 
-use connectors::contract::TopicLimits;
+use contract::TopicLimits;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use connectors::contract::{Body, DeviceFacts, Message};
+use contract::{Body, DeviceFacts, Message};
 
 use super::DataType;
 use super::elements::Task;

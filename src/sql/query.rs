@@ -1,6 +1,6 @@
 //! One statement, compiled: immutable, shared by all threads.
 
-use connectors::contract::{Body, Topic, TopicFilter, TopicLimits};
+use contract::{Body, Topic, TopicFilter, TopicLimits};
 
 use super::compile::Tree;
 use super::elements::Unnest;
@@ -92,7 +92,7 @@ impl Query {
 
     /// The same for the text of a topic that is known to be valid.
     #[must_use]
-    pub(crate) fn matches_text(&self, topic: &str) -> bool {
+    pub fn matches_text(&self, topic: &str) -> bool {
         TopicFilter::text_matches(self.filter.as_str(), without_sys(topic))
     }
 

@@ -1,7 +1,7 @@
 //! What a rule may cost for one message: units of work, the same everywhere. How they become time is
 //! measured by `cargo bench --bench work`.
 
-use tidegate::sql::{Limits, Scratch, Verdict};
+use sql::{Limits, Scratch, Verdict};
 
 use super::hard::{Case, evaluate, functions, plan, shapes, statements};
 

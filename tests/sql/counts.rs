@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use tidegate::sql::functions::{self, FUNCTIONS};
-use tidegate::sql::instead;
+use sql::functions::{self, FUNCTIONS};
+use sql::instead;
 
 use crate::peers::names::NAMES;
 
@@ -41,7 +41,7 @@ fn matrix(text: &str) -> (usize, usize) {
 
 #[test]
 fn there_is_enough_of_everything() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql");
     let aliases: usize = FUNCTIONS.iter().map(|function| function.aliases.len()).sum();
     let examples: usize = FUNCTIONS.iter().map(|function| function.examples.len()).sum();
     let few = FUNCTIONS.iter().filter(|function| function.examples.len() < 2);

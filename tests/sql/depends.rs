@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::Block;
-use tidegate::sql::functions::{Depends, FUNCTIONS};
+use sql::functions::{Depends, FUNCTIONS};
 
 /// An expression whose literals were moved into the payload, so that nothing of it can be folded.
 fn moved(sql: &str, payload: &str) -> Option<(String, String)> {

@@ -7,9 +7,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
-use tidegate::sql::explain::{ELEMENTS, ElementReport, MessageReport, NODES, Node, Outcome, SHOWN};
-use tidegate::sql::{DataType, Explanation, Input, Options, Scratch};
+use contract::{Message, NoFacts, Topic, TopicLimits};
+use sql::explain::{ELEMENTS, ElementReport, MessageReport, NODES, Node, Outcome, SHOWN};
+use sql::{DataType, Explanation, Input, Options, Scratch};
 
 /// What is said about the statement and the payloads of a file.
 fn explained(head: &str) -> String {
@@ -38,7 +38,7 @@ fn explained(head: &str) -> String {
 
 #[test]
 fn explanations_say_what_happens() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql/explain");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql/explain");
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     let mut failures = String::new();
     let mut count = 0;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
-use tidegate::sql::functions::{Example, FUNCTIONS, Function, Kind};
-use tidegate::sql::{Input, Limits, Options, Plan, Query, Scratch, Verdict};
+use contract::{Message, NoFacts, Topic, TopicLimits};
+use sql::functions::{Example, FUNCTIONS, Function, Kind};
+use sql::{Input, Limits, Options, Plan, Query, Scratch, Verdict};
 
 /// A value that is hard on functions, and its JSON text.
 pub struct Shape {

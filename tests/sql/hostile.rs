@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
-use tidegate::sql::{Input, JSON_DEPTH, Mistakes, Options, Plan, Query, Scratch, Verdict};
+use contract::{Message, NoFacts, Topic, TopicLimits};
+use sql::{Input, JSON_DEPTH, Mistakes, Options, Plan, Query, Scratch, Verdict};
 
 /// Runs something where a stack overflow would show.
 pub(super) fn small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
+use contract::{Message, NoFacts, Topic, TopicLimits};
+use sql::{Input, Options, Plan, Query, Scratch, Verdict};
 use sqlparser::keywords::ALL_KEYWORDS;
-use tidegate::sql::{Input, Options, Plan, Query, Scratch, Verdict};
 
 /// The words that a bare key may not be.
 const RESERVED: &[&str] = &[

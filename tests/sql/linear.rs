@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
-use tidegate::sql::{Input, Options, Plan, Query, Scratch};
+use contract::{Message, NoFacts, Topic, TopicLimits};
+use sql::{Input, Options, Plan, Query, Scratch};
 
 /// The lesser size, in characters.
 const SHORT: usize = 2_000;

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
-use tidegate::sql::{Input, Options, Plan, Query, Scratch, Verdict};
+use contract::{Message, NoFacts, Topic, TopicLimits};
+use sql::{Input, Options, Plan, Query, Scratch, Verdict};
 
 /// The kinds: a heading, the value in a document, and the value as a constant of SQL.
 const KINDS: [(&str, Option<&str>, Option<&str>); 11] = [
@@ -151,7 +151,7 @@ fn aligned(rows: &[Vec<String>]) -> String {
 
 #[test]
 fn operators_over_all_pairs_of_kinds() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql/matrix.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql/matrix.txt");
     let mut text = String::from(
         "What every operator gives for every pair of kinds: a is the row, b the column. `missing` is no\n\
          value, `error` no value and an error that is counted. Written and checked by matrix.rs.\n",

@@ -6,10 +6,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
+use contract::{Message, NoFacts, Topic, TopicLimits};
 use proptest::prelude::*;
 use serde_json::Value as Json;
-use tidegate::sql::{Input, Options, Plan, Query, Scratch, Verdict};
+use sql::{Input, Options, Plan, Query, Scratch, Verdict};
 
 /// An expression.
 #[derive(Debug, Clone)]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
+use contract::{Message, NoFacts, Topic, TopicLimits};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use tidegate::sql::functions::{FUNCTIONS, Kind};
-use tidegate::sql::{Explanation, Input, Options, Plan, Query, Scratch, Verdict};
+use sql::functions::{FUNCTIONS, Kind};
+use sql::{Explanation, Input, Options, Plan, Query, Scratch, Verdict};
 
 const PAYLOADS: &[&str] = &[
     r#"{"a":1,"b":"x","c":{"d":[1,2,{"e":"7"}],"odd key":true},"from":null,"x`y":2,"a.b":"dot"}"#,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{Message, NoFacts, Topic, TopicLimits};
+use contract::{Message, NoFacts, Topic, TopicLimits};
 use proptest::prelude::*;
 use serde_json::Value;
-use tidegate::sql::{Input, Num, Options, Plan, Query, Scratch, Verdict};
+use sql::{Input, Num, Options, Plan, Query, Scratch, Verdict};
 
-use super::fuzz::targets::PATHS;
+use super::paths::PATHS;
 
 /// Documents over a few keys, so that the paths below often hit.
 fn document() -> impl Strategy<Value = String> {

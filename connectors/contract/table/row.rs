@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::name::{Name, NameError, Names};
-use crate::contract::{ConfigError, DeliveryError, FailureKind, Field, Preview, Record, Template};
+use crate::{ConfigError, DeliveryError, FailureKind, Field, Preview, Record, Template};
 
 /// What goes into a column. Numbers, lists and objects are as they were written, so that no digit is
 /// lost before the column's type is known.

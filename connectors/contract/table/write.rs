@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::name::Name;
 use super::row::{Layout, Row};
-use crate::contract::{DeliveryError, FailureKind, Outcome, Record};
+use crate::{DeliveryError, FailureKind, Outcome, Record};
 
 /// Rows that follow each other and have the same columns, with the positions of their records.
 #[derive(Debug)]
@@ -252,8 +252,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::contract::table::{Cell, ColumnTemplates, Names, list};
-    use crate::contract::{Body, Message, Topic, TopicLimits};
+    use crate::table::{Cell, ColumnTemplates, Names, list};
+    use crate::{Body, Message, Topic, TopicLimits};
 
     const NAMES: Names = Names { max: 63, reserved: &["ctid"], ignores_case: false };
 

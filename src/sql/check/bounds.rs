@@ -3,10 +3,10 @@
 //! Text that reads as a number compares with numbers, so that most pairs of text and number say
 //! nothing; where in doubt, nothing is said.
 
-use crate::sql::eval;
-use crate::sql::expr::{Comparison, Const, Expr};
-use crate::sql::functions::{Depends, Function};
-use crate::sql::number::Num;
+use crate::eval;
+use crate::expr::{Comparison, Const, Expr};
+use crate::functions::{Depends, Function};
+use crate::number::Num;
 
 /// How many comparisons of one value are held against each other.
 pub(super) const CONSTRAINTS: usize = 32;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use super::bounds::{self, Constraint};
 use super::{Finding, kind};
-use crate::sql::expr::{Call, Comparison, Const, Expr};
-use crate::sql::functions::Kind;
-use crate::sql::lex;
-use crate::sql::like::Pattern;
-use crate::sql::print::{Printer, constant};
+use crate::expr::{Call, Comparison, Const, Expr};
+use crate::functions::Kind;
+use crate::lex;
+use crate::like::Pattern;
+use crate::print::{Printer, constant};
 
 /// What an operator makes of two kinds of values, one of which may be a constant: why they are
 /// never equal. `None` when they can be.

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use super::compare::apart;
 use super::{Finding, condition, kind};
-use crate::sql::error::{Error, Position};
-use crate::sql::expr::{Arithmetic, Call, Case, Const, Expr};
-use crate::sql::functions::{Function, Kind};
-use crate::sql::lex;
-use crate::sql::number::Num;
-use crate::sql::print::{Printer, constant};
+use crate::error::{Error, Position};
+use crate::expr::{Arithmetic, Call, Case, Const, Expr};
+use crate::functions::{Function, Kind};
+use crate::lex;
+use crate::number::Num;
+use crate::print::{Printer, constant};
 
 pub(super) fn arithmetic(
     expr: &Expr,

@@ -3,9 +3,9 @@
 use sqlparser::tokenizer::Token;
 
 use super::{Finding, warn};
-use crate::sql::error::{Position, Warning};
-use crate::sql::expr::{Content, Expr, Item};
-use crate::sql::lex::{self, Keyword, Lexeme};
+use crate::error::{Position, Warning};
+use crate::expr::{Content, Expr, Item};
+use crate::lex::{self, Keyword, Lexeme};
 
 /// Keys that a later item replaces.
 pub(crate) fn keys(items: &[Item], places: &[Position], warnings: &mut Vec<Warning>) {

@@ -4,11 +4,11 @@
 
 use std::borrow::Cow;
 
-use crate::problem::nearest;
-use crate::sql::expr::{Arithmetic, Const, Expr};
-use crate::sql::json;
-use crate::sql::path::{Path, Step};
-use crate::sql::print::path_text;
+use crate::expr::{Arithmetic, Const, Expr};
+use crate::json;
+use crate::path::{Path, Step};
+use crate::print::path_text;
+use contract::nearest;
 
 /// A hint about an expression that is MISSING.
 pub(super) fn hint(document: &[u8], paths: &[Path], expr: &Expr) -> Option<String> {

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::walk::{ItemReport, MessageReport, Node, Walk, items, text};
 use super::{ELEMENTS, Explanation, NODES, reason, shortened};
-use crate::sql::elements::{ITEM, Unnest};
-use crate::sql::error::EvalError;
-use crate::sql::plan::{Input, Scratch};
-use crate::sql::print::Printer;
-use crate::sql::value::Value;
+use crate::elements::{ITEM, Unnest};
+use crate::error::EvalError;
+use crate::plan::{Input, Scratch};
+use crate::print::Printer;
+use crate::value::Value;
 
 /// The array that UNNEST takes apart, of one message.
 #[derive(Debug, Serialize)]

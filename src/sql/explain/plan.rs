@@ -3,13 +3,13 @@
 use serde::Serialize;
 
 use super::{Explanation, shortened};
-use crate::sql::DataType;
-use crate::sql::elements::Unnest;
-use crate::sql::expr::{Arithmetic, Content, Expr};
-use crate::sql::functions::{FUNCTIONS, Kind};
-use crate::sql::predicate::{Program, Step};
-use crate::sql::print::Printer;
-use crate::sql::unnest::Form;
+use crate::DataType;
+use crate::elements::Unnest;
+use crate::expr::{Arithmetic, Content, Expr};
+use crate::functions::{FUNCTIONS, Kind};
+use crate::predicate::{Program, Step};
+use crate::print::Printer;
+use crate::unnest::Form;
 
 /// What a part costs for each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -2,7 +2,7 @@
 
 use super::shortened;
 use super::walk::{Walk, text};
-use crate::sql::expr::Expr;
+use crate::expr::Expr;
 
 /// The most leaves that a sentence names.
 const LEAVES: usize = 4;

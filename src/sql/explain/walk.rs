@@ -1,20 +1,20 @@
 //! One message, part by part: the value of every sub-expression and what came of all.
 
-use connectors::contract::Body;
+use contract::Body;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::elements::{self, ArrayReport};
 use super::{Explanation, NODES, RECORD, absent, reason, shortened};
-use crate::sql::error::EvalError;
-use crate::sql::eval::Context;
-use crate::sql::expr::{Content, Expr};
-use crate::sql::plan::{Input, Scratch, Verdict};
-use crate::sql::print::Printer;
-use crate::sql::query::forwarded;
-use crate::sql::value::Value;
-use crate::sql::work::TOO_COSTLY;
-use crate::sql::{DataType, json};
+use crate::error::EvalError;
+use crate::eval::Context;
+use crate::expr::{Content, Expr};
+use crate::plan::{Input, Scratch, Verdict};
+use crate::print::Printer;
+use crate::query::forwarded;
+use crate::value::Value;
+use crate::work::TOO_COSTLY;
+use crate::{DataType, json};
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -16,7 +16,7 @@ mod value;
 
 use std::borrow::Cow;
 
-use connectors::contract::Topic;
+use contract::Topic;
 
 use super::eval::overflow;
 use super::expr::Const;
@@ -26,7 +26,6 @@ use super::plan::Input;
 use super::query::without_sys;
 use super::value::{Number, Value};
 use super::work::{Price, Work};
-use crate::problem;
 
 pub(crate) use document::object::PART;
 pub use network::address::Network;
@@ -430,7 +429,7 @@ pub fn find(name: &str) -> Option<&'static Function> {
 /// The function whose name is closest to one that does not exist, when it is close.
 #[must_use]
 pub fn nearest(name: &str) -> Option<&'static Function> {
-    let near = problem::nearest(name, FUNCTIONS.iter().map(|function| function.name))?;
+    let near = contract::nearest(name, FUNCTIONS.iter().map(|function| function.name))?;
     find(near)
 }
 

@@ -9,7 +9,7 @@ use sqlparser::tokenizer::Token;
 use super::Peer;
 use super::edit::{Edit, View, constant, key};
 use super::judge::Rewrite;
-use crate::sql::lex::unescape;
+use crate::lex::unescape;
 
 pub(super) const REWRITES: &[Rewrite] = &[
     Rewrite {

@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use sqlparser::tokenizer::Token;
 
-use crate::sql::Limits;
-use crate::sql::error::Error;
-use crate::sql::lex::{Keyword, Lexed, Lexeme, scan};
+use crate::Limits;
+use crate::error::Error;
+use crate::lex::{Keyword, Lexed, Lexeme, scan};
 
 /// A statement as its lexemes.
 #[derive(Debug)]

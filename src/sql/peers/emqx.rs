@@ -10,7 +10,7 @@ use sqlparser::tokenizer::Token;
 use super::Peer;
 use super::edit::{Edit, View, key};
 use super::judge::Rewrite;
-use crate::sql::lex::{unescape, unquote};
+use crate::lex::{unescape, unquote};
 
 pub(super) const REWRITES: &[Rewrite] = &[
     Rewrite {

@@ -8,7 +8,7 @@ use sqlparser::tokenizer::Token;
 use super::Peer;
 use super::edit::{Edit, View};
 use super::judge::{Reason, Rewrite};
-use crate::sql::functions;
+use crate::functions;
 
 const ALL: &[Peer] = &[Peer::Aws, Peer::Emqx, Peer::Ekuiper];
 const AWS: &[Peer] = &[Peer::Aws];

@@ -10,8 +10,8 @@ use sqlparser::tokenizer::Token;
 
 use super::edit::{Edit, View, constant, deeper};
 use super::{Peer, aws, ekuiper, emqx, idioms, names};
-use crate::sql::functions;
-use crate::sql::{Options, Query};
+use crate::functions;
+use crate::{Options, Query};
 
 /// A statement of a file and what becomes of it.
 #[derive(Debug)]
@@ -257,7 +257,7 @@ fn judge(peer: Peer, text: &str, streams: &Streams, options: &Options) -> Report
     }
 }
 
-fn reason(error: &crate::sql::Error) -> Reason {
+fn reason(error: &crate::Error) -> Reason {
     let expected = error.expected.as_deref().map(|text| format!("; expected {text}"));
     Reason {
         why: format!("{}{}", error.message, expected.unwrap_or_default()),

@@ -2,9 +2,9 @@
 
 use super::Printer;
 use super::names::{extend, key, wrapped};
-use crate::sql::expr::{Call, Expr};
-use crate::sql::path::{Path, Step};
-use crate::sql::unnest::{Form, OFFSET};
+use crate::expr::{Call, Expr};
+use crate::path::{Path, Step};
+use crate::unnest::{Form, OFFSET};
 
 impl<'q> Printer<'q> {
     /// As [`Printer::name`], for (a part of) an element.

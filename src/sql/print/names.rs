@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::sql::lex::is_keyword;
-use crate::sql::path::{self, Quoted, Step};
-use crate::sql::statement::MODIFIERS;
+use crate::lex::is_keyword;
+use crate::path::{self, Quoted, Step};
+use crate::statement::MODIFIERS;
 
 pub(super) fn in_quotes(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))

@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use crate::sql::expr::Const;
-use crate::sql::functions::bytes::codec::{bytes, text};
-use crate::sql::functions::math::number::{num, numeric, unsigned, whole};
-use crate::sql::functions::{
+use crate::expr::Const;
+use crate::functions::bytes::codec::{bytes, text};
+use crate::functions::math::number::{num, numeric, unsigned, whole};
+use crate::functions::{
     Example, Fault, Function, Kind, Param, Prepared, Problem, example, missing, optional, required,
 };
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::number::Num;
+use crate::value::Value;
 
 /// A function of bytes.
 const fn binary(
@@ -20,7 +20,7 @@ const fn binary(
     signature: &'static str,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     Function { params, family: "bytes", ..numeric(name, signature, summary, examples, eval) }
 }
@@ -38,7 +38,7 @@ fn size(len: usize) -> Value<'static> {
     Value::number(unsigned(len as u64))
 }
 
-pub(in crate::sql::functions) const BITSIZE: Function = binary(
+pub(in crate::functions) const BITSIZE: Function = binary(
     STAR,
     "bitsize",
     "bitsize(*)",
@@ -47,7 +47,7 @@ pub(in crate::sql::functions) const BITSIZE: Function = binary(
     |arguments, _| Ok(size(bytes(arguments, 0).len() * 8)),
 );
 
-pub(in crate::sql::functions) const BYTE_AT: Function = binary(
+pub(in crate::functions) const BYTE_AT: Function = binary(
     &[required("*", Kind::Bytes), required("index", Kind::Integer)],
     "byte_at",
     "byte_at(*, index)",
@@ -74,7 +74,7 @@ fn outside(name: &str, offset: i128, count: usize, len: usize) -> Fault {
     Fault::new("out_of_range", message)
 }
 
-pub(in crate::sql::functions) const BYTE_SLICE: Function = Function {
+pub(in crate::functions) const BYTE_SLICE: Function = Function {
     result: Kind::Bytes,
     ..binary(
         &[
@@ -215,7 +215,7 @@ fn signed(bits: u64, width: u32) -> i64 {
 
 const INTEGER_SIZES: &[i64] = &[1, 2, 3, 4, 5, 6, 7, 8];
 
-pub(in crate::sql::functions) const READ_INT: Function = Function {
+pub(in crate::functions) const READ_INT: Function = Function {
     prepare: |arguments| check(arguments, INTEGER_SIZES),
     ..binary(
         READ,
@@ -238,7 +238,7 @@ pub(in crate::sql::functions) const READ_INT: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const READ_UINT: Function = Function {
+pub(in crate::functions) const READ_UINT: Function = Function {
     prepare: |arguments| check(arguments, INTEGER_SIZES),
     ..binary(
         READ,
@@ -277,7 +277,7 @@ fn float(bits: u64, width: u32) -> Result<Value<'static>, Fault> {
         .ok_or_else(|| Fault::new("not_finite", "the bytes hold no finite number"))
 }
 
-pub(in crate::sql::functions) const READ_FLOAT: Function = Function {
+pub(in crate::functions) const READ_FLOAT: Function = Function {
     prepare: |arguments| check(arguments, FLOAT_SIZES),
     ..binary(
         READ,
@@ -303,7 +303,7 @@ pub(in crate::sql::functions) const READ_FLOAT: Function = Function {
 const SUBBITS_WORDS: [&[&str]; 3] =
     [&["integer", "float", "bits"], &["unsigned", "signed"], &["big", "little"]];
 
-pub(in crate::sql::functions) const SUBBITS: Function = Function {
+pub(in crate::functions) const SUBBITS: Function = Function {
     result: Kind::Any,
     prepare: |arguments| {
         for (argument, words) in arguments.iter().skip(3).zip(SUBBITS_WORDS) {

@@ -8,14 +8,14 @@ use base64::alphabet;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use crate::sql::eval;
-use crate::sql::expr::Const;
-use crate::sql::functions::{
+use crate::eval;
+use crate::expr::Const;
+use crate::functions::{
     Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example,
     missing, optional, required,
 };
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions here share.
 const CODEC: Function = Function {
@@ -38,7 +38,7 @@ const CODEC: Function = Function {
 };
 
 /// The bytes of an argument that was coerced to bytes.
-pub(in crate::sql::functions) fn bytes<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v [u8] {
+pub(in crate::functions) fn bytes<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v [u8] {
     match arguments.get(index) {
         Some(Value::Binary(bytes)) => bytes,
         Some(Value::String(text)) => text.as_bytes(),
@@ -47,7 +47,7 @@ pub(in crate::sql::functions) fn bytes<'v>(arguments: &'v [Value<'_>], index: us
 }
 
 /// The text of an argument that was coerced to one; empty when it was left out.
-pub(in crate::sql::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v str {
+pub(in crate::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v str {
     match arguments.get(index) {
         Some(Value::String(text)) => text,
         _ => "",
@@ -55,10 +55,7 @@ pub(in crate::sql::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usi
 }
 
 /// The bytes of an argument, borrowed where it borrows.
-pub(in crate::sql::functions) fn shared<'a>(
-    arguments: &[Value<'a>],
-    index: usize,
-) -> Cow<'a, [u8]> {
+pub(in crate::functions) fn shared<'a>(arguments: &[Value<'a>], index: usize) -> Cow<'a, [u8]> {
     match arguments.get(index) {
         Some(Value::Binary(bytes)) => bytes.clone(),
         Some(Value::String(Cow::Borrowed(text))) => Cow::Borrowed(text.as_bytes()),
@@ -186,7 +183,7 @@ fn known_charset(arguments: &[Option<&Const>], index: usize) -> Result<Prepared,
     }
 }
 
-pub(in crate::sql::functions) const PAYLOAD: Function = Function {
+pub(in crate::functions) const PAYLOAD: Function = Function {
     name: "payload",
     signature: "payload([charset])",
     params: &[optional("charset", Kind::Text)],
@@ -208,7 +205,7 @@ pub(in crate::sql::functions) const PAYLOAD: Function = Function {
     ..CODEC
 };
 
-pub(in crate::sql::functions) const DECODE_TEXT: Function = Function {
+pub(in crate::functions) const DECODE_TEXT: Function = Function {
     name: "decode_text",
     signature: "decode_text(*[, charset])",
     params: &[required("*", Kind::Bytes), optional("charset", Kind::Text)],
@@ -225,7 +222,7 @@ pub(in crate::sql::functions) const DECODE_TEXT: Function = Function {
     ..CODEC
 };
 
-pub(in crate::sql::functions) const ENCODE_TEXT: Function = Function {
+pub(in crate::functions) const ENCODE_TEXT: Function = Function {
     name: "encode_text",
     signature: "encode_text(text[, charset])",
     params: &[required("text", Kind::Text), optional("charset", Kind::Text)],
@@ -325,7 +322,7 @@ fn known_scheme(arguments: &[Option<&Const>]) -> Result<Prepared, Problem> {
     }
 }
 
-pub(in crate::sql::functions) const ENCODE: Function = Function {
+pub(in crate::functions) const ENCODE: Function = Function {
     name: "encode",
     signature: "encode(*, encoding)",
     params: &[required("*", Kind::Bytes), required("encoding", Kind::Text)],
@@ -341,7 +338,7 @@ pub(in crate::sql::functions) const ENCODE: Function = Function {
     ..CODEC
 };
 
-pub(in crate::sql::functions) const DECODE: Function = Function {
+pub(in crate::functions) const DECODE: Function = Function {
     name: "decode",
     signature: "decode(text, encoding)",
     params: &[required("text", Kind::Text), required("encoding", Kind::Text)],
@@ -363,7 +360,7 @@ pub(in crate::sql::functions) const DECODE: Function = Function {
 
 const ENCODED: &[Param] = &[required("text", Kind::Text)];
 
-pub(in crate::sql::functions) const FROM_BASE64: Function = Function {
+pub(in crate::functions) const FROM_BASE64: Function = Function {
     name: "from_base64",
     aliases: &["base64_decode", "from_base64url"],
     signature: "from_base64(text)",
@@ -385,7 +382,7 @@ pub(in crate::sql::functions) const FROM_BASE64: Function = Function {
     ..CODEC
 };
 
-pub(in crate::sql::functions) const FROM_HEX: Function = Function {
+pub(in crate::functions) const FROM_HEX: Function = Function {
     name: "from_hex",
     aliases: &["hexstr2bin", "unhex"],
     signature: "from_hex(text)",
@@ -407,7 +404,7 @@ pub(in crate::sql::functions) const FROM_HEX: Function = Function {
     ..CODEC
 };
 
-pub(in crate::sql::functions) const TO_BASE64URL: Function = Function {
+pub(in crate::functions) const TO_BASE64URL: Function = Function {
     name: "to_base64url",
     signature: "to_base64url(*)",
     params: &[required("*", Kind::Bytes)],
@@ -421,7 +418,7 @@ pub(in crate::sql::functions) const TO_BASE64URL: Function = Function {
     ..CODEC
 };
 
-pub(in crate::sql::functions) const TO_BASE64: Function = Function {
+pub(in crate::functions) const TO_BASE64: Function = Function {
     name: "to_base64",
     aliases: &["base64_encode"],
     signature: "to_base64(*)",
@@ -435,7 +432,7 @@ pub(in crate::sql::functions) const TO_BASE64: Function = Function {
     ..CODEC
 };
 
-pub(in crate::sql::functions) const TO_HEX: Function = Function {
+pub(in crate::functions) const TO_HEX: Function = Function {
     name: "to_hex",
     signature: "to_hex(*)",
     params: &[required("*", Kind::Bytes)],

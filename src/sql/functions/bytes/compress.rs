@@ -10,15 +10,15 @@ use flate2::{Compression, Decompress, FlushDecompress, Status};
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-use crate::sql::eval;
-use crate::sql::expr::Const;
-use crate::sql::functions::bytes::codec::{bytes, text};
-use crate::sql::functions::{
+use crate::eval;
+use crate::expr::Const;
+use crate::functions::bytes::codec::{bytes, text};
+use crate::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example, missing,
     required,
 };
-use crate::sql::value::Value;
-use crate::sql::work::{Price, Work};
+use crate::value::Value;
+use crate::work::{Price, Work};
 
 /// What all functions here share.
 const COMPRESSION: Function = Function {
@@ -225,7 +225,7 @@ fn known(arguments: &[Option<&Const>]) -> Result<Prepared, Problem> {
 
 const NAMED: &[Param] = &[required("*", Kind::Bytes), required("format", Kind::Text)];
 
-pub(in crate::sql::functions) const COMPRESS: Function = Function {
+pub(in crate::functions) const COMPRESS: Function = Function {
     name: "compress",
     signature: "compress(*, format)",
     params: NAMED,
@@ -241,7 +241,7 @@ pub(in crate::sql::functions) const COMPRESS: Function = Function {
     ..COMPRESSION
 };
 
-pub(in crate::sql::functions) const DECOMPRESS: Function = Function {
+pub(in crate::functions) const DECOMPRESS: Function = Function {
     name: "decompress",
     signature: "decompress(*, format)",
     params: NAMED,
@@ -262,7 +262,7 @@ pub(in crate::sql::functions) const DECOMPRESS: Function = Function {
     ..DECOMPRESSION
 };
 
-pub(in crate::sql::functions) const GZIP: Function = Function {
+pub(in crate::functions) const GZIP: Function = Function {
     name: "gzip",
     signature: "gzip(*)",
     summary: "`*`, bytes or a text compressed as gzip (RFC 1952), as BINARY: to_base64() makes an \
@@ -276,7 +276,7 @@ pub(in crate::sql::functions) const GZIP: Function = Function {
     ..COMPRESSION
 };
 
-pub(in crate::sql::functions) const GUNZIP: Function = Function {
+pub(in crate::functions) const GUNZIP: Function = Function {
     name: "gunzip",
     signature: "gunzip(*)",
     summary: "What was compressed as gzip (RFC 1952), as BINARY: decode_text() makes an item of \
@@ -293,7 +293,7 @@ pub(in crate::sql::functions) const GUNZIP: Function = Function {
     ..DECOMPRESSION
 };
 
-pub(in crate::sql::functions) const ZLIB: Function = Function {
+pub(in crate::functions) const ZLIB: Function = Function {
     name: "zlib",
     aliases: &["zip_compress"],
     signature: "zlib(*)",
@@ -308,7 +308,7 @@ pub(in crate::sql::functions) const ZLIB: Function = Function {
     ..COMPRESSION
 };
 
-pub(in crate::sql::functions) const UNZLIB: Function = Function {
+pub(in crate::functions) const UNZLIB: Function = Function {
     name: "unzlib",
     aliases: &["zip_uncompress"],
     signature: "unzlib(*)",
@@ -322,7 +322,7 @@ pub(in crate::sql::functions) const UNZLIB: Function = Function {
     ..DECOMPRESSION
 };
 
-pub(in crate::sql::functions) const DEFLATE: Function = Function {
+pub(in crate::functions) const DEFLATE: Function = Function {
     name: "deflate",
     aliases: &["zip"],
     signature: "deflate(*)",
@@ -337,7 +337,7 @@ pub(in crate::sql::functions) const DEFLATE: Function = Function {
     ..COMPRESSION
 };
 
-pub(in crate::sql::functions) const INFLATE: Function = Function {
+pub(in crate::functions) const INFLATE: Function = Function {
     name: "inflate",
     aliases: &["unzip"],
     signature: "inflate(*)",
@@ -351,7 +351,7 @@ pub(in crate::sql::functions) const INFLATE: Function = Function {
     ..DECOMPRESSION
 };
 
-pub(in crate::sql::functions) const ZSTD: Function = Function {
+pub(in crate::functions) const ZSTD: Function = Function {
     name: "zstd",
     signature: "zstd(*)",
     summary: "`*`, bytes or a text compressed as Zstandard (RFC 8878), as BINARY: to_base64() makes an \
@@ -365,7 +365,7 @@ pub(in crate::sql::functions) const ZSTD: Function = Function {
     ..COMPRESSION
 };
 
-pub(in crate::sql::functions) const UNZSTD: Function = Function {
+pub(in crate::functions) const UNZSTD: Function = Function {
     name: "unzstd",
     signature: "unzstd(*)",
     summary: "What was compressed as Zstandard (RFC 8878), as BINARY: decode_text() makes an item of \

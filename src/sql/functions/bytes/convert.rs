@@ -2,16 +2,16 @@
 
 use std::borrow::Cow;
 
-use crate::sql::expr::Const;
-use crate::sql::functions::bytes::codec::text;
-use crate::sql::functions::math::number::{bounded, exact, whole};
-use crate::sql::functions::{
+use crate::expr::Const;
+use crate::functions::bytes::codec::text;
+use crate::functions::math::number::{bounded, exact, whole};
+use crate::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, example, missing,
     required, shown,
 };
-use crate::sql::number::Num;
-use crate::sql::value::{Number, Value};
-use crate::sql::work::Price;
+use crate::number::Num;
+use crate::value::{Number, Value};
+use crate::work::Price;
 
 /// What all functions here share.
 const CONVERT: Function = Function {
@@ -194,7 +194,7 @@ fn target(name: &str) -> Result<Target, Fault> {
     })
 }
 
-pub(in crate::sql::functions) const CAST: Function = Function {
+pub(in crate::functions) const CAST: Function = Function {
     name: "cast",
     signature: "cast(value, type)",
     params: CAST_PARAMS,
@@ -215,7 +215,7 @@ pub(in crate::sql::functions) const CAST: Function = Function {
     ..CONVERT
 };
 
-pub(in crate::sql::functions) const TRY_CAST: Function = Function {
+pub(in crate::functions) const TRY_CAST: Function = Function {
     name: "try_cast",
     signature: "try_cast(value, type)",
     params: CAST_PARAMS,
@@ -234,7 +234,7 @@ pub(in crate::sql::functions) const TRY_CAST: Function = Function {
     ..CONVERT
 };
 
-pub(in crate::sql::functions) const TO_STRING: Function = Function {
+pub(in crate::functions) const TO_STRING: Function = Function {
     name: "to_string",
     aliases: &["str", "str_utf8"],
     signature: "to_string(value)",
@@ -252,7 +252,7 @@ pub(in crate::sql::functions) const TO_STRING: Function = Function {
     ..CONVERT
 };
 
-pub(in crate::sql::functions) const TO_NUMBER: Function = Function {
+pub(in crate::functions) const TO_NUMBER: Function = Function {
     name: "to_number",
     aliases: &["to_float", "float", "as_number"],
     signature: "to_number(value)",
@@ -270,7 +270,7 @@ pub(in crate::sql::functions) const TO_NUMBER: Function = Function {
     ..CONVERT
 };
 
-pub(in crate::sql::functions) const TO_INTEGER: Function = Function {
+pub(in crate::functions) const TO_INTEGER: Function = Function {
     name: "to_integer",
     aliases: &["to_int", "int"],
     signature: "to_integer(value)",
@@ -287,7 +287,7 @@ pub(in crate::sql::functions) const TO_INTEGER: Function = Function {
     ..CONVERT
 };
 
-pub(in crate::sql::functions) const TO_BOOLEAN: Function = Function {
+pub(in crate::functions) const TO_BOOLEAN: Function = Function {
     name: "to_boolean",
     aliases: &["to_bool", "bool"],
     signature: "to_boolean(value)",
@@ -332,7 +332,7 @@ fn in_base(value: i128, base: u32, upper: bool) -> Value<'static> {
 /// Reads digits of a base; a sign may stand before them, and `0x` or the like when it is `prefix`.
 fn from_base(text: &str, base: u32, prefix: Option<u8>) -> Result<i128, Fault> {
     let fault = || {
-        let shown = crate::sql::lex::shorten(text);
+        let shown = crate::lex::shorten(text);
         Fault::new("cast", format!("'{shown}' is no integer of 64 bits in base {base}"))
     };
     let (is_negative, digits) = match text.as_bytes() {
@@ -358,7 +358,7 @@ fn from_base(text: &str, base: u32, prefix: Option<u8>) -> Result<i128, Fault> {
 const INTEGER: &[Param] = &[required("n", Kind::Integer)];
 const WRITTEN: &[Param] = &[required("text", Kind::Text)];
 
-pub(in crate::sql::functions) const DEC2HEX: Function = Function {
+pub(in crate::functions) const DEC2HEX: Function = Function {
     name: "dec2hex",
     signature: "dec2hex(n)",
     params: INTEGER,
@@ -375,7 +375,7 @@ pub(in crate::sql::functions) const DEC2HEX: Function = Function {
     ..CONVERT
 };
 
-pub(in crate::sql::functions) const HEX2DEC: Function = Function {
+pub(in crate::functions) const HEX2DEC: Function = Function {
     name: "hex2dec",
     signature: "hex2dec(text)",
     params: WRITTEN,
@@ -395,7 +395,7 @@ pub(in crate::sql::functions) const HEX2DEC: Function = Function {
     ..CONVERT
 };
 
-pub(in crate::sql::functions) const DEC2BIN: Function = Function {
+pub(in crate::functions) const DEC2BIN: Function = Function {
     name: "dec2bin",
     aliases: &["bin"],
     signature: "dec2bin(n)",
@@ -411,7 +411,7 @@ pub(in crate::sql::functions) const DEC2BIN: Function = Function {
     ..CONVERT
 };
 
-pub(in crate::sql::functions) const BIN2DEC: Function = Function {
+pub(in crate::functions) const BIN2DEC: Function = Function {
     name: "bin2dec",
     signature: "bin2dec(text)",
     params: WRITTEN,
@@ -434,7 +434,7 @@ fn base(value: i128) -> Option<u32> {
     u32::try_from(value).ok().filter(|base| (2..=36).contains(base))
 }
 
-pub(in crate::sql::functions) const CONV: Function = Function {
+pub(in crate::functions) const CONV: Function = Function {
     name: "conv",
     signature: "conv(text, from_base, to_base)",
     params: &[

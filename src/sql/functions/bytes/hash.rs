@@ -4,16 +4,16 @@
 use hmac::{KeyInit, Mac};
 use sha1::Digest;
 
-use crate::sql::expr::Const;
-use crate::sql::functions::bytes::codec::{bytes, text};
-use crate::sql::functions::math::number::whole;
-use crate::sql::functions::{
+use crate::expr::Const;
+use crate::functions::bytes::codec::{bytes, text};
+use crate::functions::math::number::whole;
+use crate::functions::{
     Depends, Eval, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem,
     Site, example, missing, optional, required,
 };
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions here share.
 const HASH: Function = Function {
@@ -129,7 +129,7 @@ fn algorithm(name: &str) -> Result<Algorithm, Fault> {
     })
 }
 
-pub(in crate::sql::functions) const CRYPTO: Function = Function {
+pub(in crate::functions) const CRYPTO: Function = Function {
     name: "crypto",
     family: "encoding",
     signature: "crypto(field, algorithm)",
@@ -155,7 +155,7 @@ pub(in crate::sql::functions) const CRYPTO: Function = Function {
     ..HASH
 };
 
-pub(in crate::sql::functions) const HASH_WITH: Function = Function {
+pub(in crate::functions) const HASH_WITH: Function = Function {
     name: "hash",
     signature: "hash(algorithm, value)",
     params: &[required("algorithm", Kind::Text), required("value", Kind::Bytes)],
@@ -188,7 +188,7 @@ const fn digest(
     Function { name, signature, params: VALUE, summary, examples, eval, ..HASH }
 }
 
-pub(in crate::sql::functions) const MD2: Function = digest(
+pub(in crate::functions) const MD2: Function = digest(
     "md2",
     "md2(value)",
     "The MD2 digest of `*`, bytes or a text (as UTF-8) in lowercase hexadecimal.",
@@ -200,7 +200,7 @@ pub(in crate::sql::functions) const MD2: Function = digest(
     |arguments, site| Algorithm::Md2.paid(bytes(arguments, 0), site),
 );
 
-pub(in crate::sql::functions) const MD5: Function = digest(
+pub(in crate::functions) const MD5: Function = digest(
     "md5",
     "md5(value)",
     "The MD5 digest of `*`, bytes or a text (as UTF-8) in lowercase hexadecimal.",
@@ -212,7 +212,7 @@ pub(in crate::sql::functions) const MD5: Function = digest(
     |arguments, _| Ok(Value::text(Algorithm::Md5.digest(bytes(arguments, 0)))),
 );
 
-pub(in crate::sql::functions) const SHA1: Function = Function {
+pub(in crate::functions) const SHA1: Function = Function {
     aliases: &["sha"],
     ..digest(
         "sha1",
@@ -227,7 +227,7 @@ pub(in crate::sql::functions) const SHA1: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const SHA224: Function = digest(
+pub(in crate::functions) const SHA224: Function = digest(
     "sha224",
     "sha224(value)",
     "The SHA-224 digest of `*`, bytes or a text (as UTF-8) in lowercase hexadecimal.",
@@ -247,7 +247,7 @@ pub(in crate::sql::functions) const SHA224: Function = digest(
     |arguments, _| Ok(Value::text(Algorithm::Sha224.digest(bytes(arguments, 0)))),
 );
 
-pub(in crate::sql::functions) const SHA256: Function = digest(
+pub(in crate::functions) const SHA256: Function = digest(
     "sha256",
     "sha256(value)",
     "The SHA-256 digest of `*`, bytes or a text (as UTF-8) in lowercase hexadecimal.",
@@ -267,7 +267,7 @@ pub(in crate::sql::functions) const SHA256: Function = digest(
     |arguments, _| Ok(Value::text(Algorithm::Sha256.digest(bytes(arguments, 0)))),
 );
 
-pub(in crate::sql::functions) const SHA384: Function = digest(
+pub(in crate::functions) const SHA384: Function = digest(
     "sha384",
     "sha384(value)",
     "The SHA-384 digest of `*`, bytes or a text (as UTF-8) in lowercase hexadecimal.",
@@ -287,7 +287,7 @@ pub(in crate::sql::functions) const SHA384: Function = digest(
     |arguments, _| Ok(Value::text(Algorithm::Sha384.digest(bytes(arguments, 0)))),
 );
 
-pub(in crate::sql::functions) const SHA512: Function = digest(
+pub(in crate::functions) const SHA512: Function = digest(
     "sha512",
     "sha512(value)",
     "The SHA-512 digest of `*`, bytes or a text (as UTF-8) in lowercase hexadecimal.",
@@ -307,7 +307,7 @@ pub(in crate::sql::functions) const SHA512: Function = digest(
     |arguments, _| Ok(Value::text(Algorithm::Sha512.digest(bytes(arguments, 0)))),
 );
 
-pub(in crate::sql::functions) const HMAC: Function = Function {
+pub(in crate::functions) const HMAC: Function = Function {
     name: "hmac",
     signature: "hmac(value, key[, algorithm])",
     params: &[
@@ -349,7 +349,7 @@ pub(in crate::sql::functions) const HMAC: Function = Function {
     ..HASH
 };
 
-pub(in crate::sql::functions) const CRC32: Function = Function {
+pub(in crate::functions) const CRC32: Function = Function {
     result: Kind::Number,
     ..digest(
         "crc32",
@@ -410,7 +410,7 @@ fn crc16(variant: &str, data: &[u8]) -> Option<u16> {
     }
 }
 
-pub(in crate::sql::functions) const CRC16: Function = Function {
+pub(in crate::functions) const CRC16: Function = Function {
     name: "crc16",
     signature: "crc16(value[, variant])",
     params: &[required("value", Kind::Bytes), optional("variant", Kind::Text)],
@@ -443,7 +443,7 @@ pub(in crate::sql::functions) const CRC16: Function = Function {
     ..HASH
 };
 
-pub(in crate::sql::functions) const BUCKET: Function = Function {
+pub(in crate::functions) const BUCKET: Function = Function {
     name: "bucket",
     signature: "bucket(value, count)",
     params: &[required("value", Kind::Bytes), required("count", Kind::Integer)],
@@ -470,10 +470,10 @@ pub(in crate::sql::functions) const BUCKET: Function = Function {
         let Some(buckets) = u64::try_from(count).ok().filter(|count| *count > 0) else {
             return Err(Fault::new("domain", format!("{count} is no number of buckets")));
         };
-        let hash = crate::sql::functions::mix(crate::sql::functions::fnv1a(bytes(arguments, 0)));
+        let hash = crate::functions::mix(crate::functions::fnv1a(bytes(arguments, 0)));
         // The high half of the product is the share of the hash: even for any number of buckets.
         let bucket = (u128::from(hash) * u128::from(buckets)) >> 64;
-        Ok(Value::number(crate::sql::functions::math::number::unsigned(
+        Ok(Value::number(crate::functions::math::number::unsigned(
             u64::try_from(bucket).unwrap_or_default(),
         )))
     },
@@ -501,9 +501,8 @@ mod tests {
     fn buckets_are_even() {
         let mut counts = [0; 10];
         for device in 0..10_000 {
-            let hash = crate::sql::functions::mix(crate::sql::functions::fnv1a(
-                format!("dev{device}").as_bytes(),
-            ));
+            let hash =
+                crate::functions::mix(crate::functions::fnv1a(format!("dev{device}").as_bytes()));
             counts[usize::try_from((u128::from(hash) * 10) >> 64).expect("below 10")] += 1;
         }
         assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");

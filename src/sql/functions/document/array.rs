@@ -4,19 +4,19 @@
 //! Not here: arrays made of other arrays and of counts (`array_shape`), looking for elements and sets
 //! (`array_search`), numbers and order (`array_math`), arrays of objects (`array_records`).
 
-use crate::sql::functions::document::compose::{
+use crate::functions::document::compose::{
     self, Writer, absent, elements, integer, nth, part, raw,
 };
-use crate::sql::functions::{
+use crate::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required,
 };
-use crate::sql::json;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::json;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions of arrays share.
-pub(in crate::sql::functions) const ARRAYS: Function = Function {
+pub(in crate::functions) const ARRAYS: Function = Function {
     name: "",
     aliases: &[],
     family: "arrays",
@@ -35,7 +35,7 @@ pub(in crate::sql::functions) const ARRAYS: Function = Function {
     eval: |_, _| Ok(Value::Missing),
 };
 
-pub(in crate::sql::functions) const ARRAY: Function = Function {
+pub(in crate::functions) const ARRAY: Function = Function {
     name: "array",
     aliases: &["array_create"],
     signature: "array([value, …])",
@@ -58,7 +58,7 @@ pub(in crate::sql::functions) const ARRAY: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_APPEND: Function = Function {
+pub(in crate::functions) const ARRAY_APPEND: Function = Function {
     name: "array_append",
     signature: "array_append(array, value)",
     params: &[required("array", Kind::Array), required("value", Kind::Any)],
@@ -74,7 +74,7 @@ pub(in crate::sql::functions) const ARRAY_APPEND: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_PREPEND: Function = Function {
+pub(in crate::functions) const ARRAY_PREPEND: Function = Function {
     name: "array_prepend",
     signature: "array_prepend(array, value)",
     params: &[required("array", Kind::Array), required("value", Kind::Any)],
@@ -89,7 +89,7 @@ pub(in crate::sql::functions) const ARRAY_PREPEND: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_INSERT: Function = Function {
+pub(in crate::functions) const ARRAY_INSERT: Function = Function {
     name: "array_insert",
     signature: "array_insert(array, index, value)",
     params: &[
@@ -152,7 +152,7 @@ fn insert<'a>(
     out.end_array()
 }
 
-pub(in crate::sql::functions) const ARRAY_CONCAT: Function = Function {
+pub(in crate::functions) const ARRAY_CONCAT: Function = Function {
     name: "array_concat",
     signature: "array_concat(array, other, …)",
     params: &[required("array", Kind::Array), required("other", Kind::Array)],
@@ -180,7 +180,7 @@ pub(in crate::sql::functions) const ARRAY_CONCAT: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_LENGTH: Function = Function {
+pub(in crate::functions) const ARRAY_LENGTH: Function = Function {
     name: "array_length",
     aliases: &["cardinality", "array_cardinality"],
     signature: "array_length(array)",
@@ -198,11 +198,11 @@ pub(in crate::sql::functions) const ARRAY_LENGTH: Function = Function {
 };
 
 /// A count as a value.
-pub(in crate::sql::functions) fn size<'a>(count: usize) -> Value<'a> {
+pub(in crate::functions) fn size<'a>(count: usize) -> Value<'a> {
     Value::number(Num::Int(i64::try_from(count).unwrap_or(i64::MAX)))
 }
 
-pub(in crate::sql::functions) const ELEMENT_AT: Function = Function {
+pub(in crate::functions) const ELEMENT_AT: Function = Function {
     name: "element_at",
     signature: "element_at(value, index)",
     params: &[required("value", Kind::Any), required("index", Kind::Any)],
@@ -232,7 +232,7 @@ pub(in crate::sql::functions) const ELEMENT_AT: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const FIRST: Function = Function {
+pub(in crate::functions) const FIRST: Function = Function {
     name: "first",
     signature: "first(array)",
     params: &[required("array", Kind::Array)],
@@ -250,7 +250,7 @@ pub(in crate::sql::functions) const FIRST: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const LAST: Function = Function {
+pub(in crate::functions) const LAST: Function = Function {
     name: "last",
     signature: "last(array)",
     params: &[required("array", Kind::Array)],
@@ -268,7 +268,7 @@ pub(in crate::sql::functions) const LAST: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const SLICE: Function = Function {
+pub(in crate::functions) const SLICE: Function = Function {
     name: "slice",
     aliases: &["array_slice"],
     signature: "slice(array, start[, end])",

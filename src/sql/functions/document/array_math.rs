@@ -3,19 +3,19 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::sql::eval;
-use crate::sql::expr::{Arithmetic, Const};
-use crate::sql::functions::document::array::ARRAYS;
-use crate::sql::functions::document::compose::{self, Writer, elements, part, raw, text};
-use crate::sql::functions::document::sameness::whole;
-use crate::sql::functions::math::number::exact;
-use crate::sql::functions::{
+use crate::eval;
+use crate::expr::{Arithmetic, Const};
+use crate::functions::document::array::ARRAYS;
+use crate::functions::document::compose::{self, Writer, elements, part, raw, text};
+use crate::functions::document::sameness::whole;
+use crate::functions::math::number::exact;
+use crate::functions::{
     Fault, Function, Kind, Prepare, Prepared, Problem, example, missing, optional, required,
 };
-use crate::sql::json;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::json;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions that give a number share.
 const MATH: Function =
@@ -90,7 +90,7 @@ impl Total {
     }
 }
 
-pub(in crate::sql::functions) const ARRAY_SUM: Function = Function {
+pub(in crate::functions) const ARRAY_SUM: Function = Function {
     name: "array_sum",
     signature: "array_sum(array)",
     summary: "The sum of the elements; `null` counts for nothing, text that reads as a number as \
@@ -106,7 +106,7 @@ pub(in crate::sql::functions) const ARRAY_SUM: Function = Function {
     ..MATH
 };
 
-pub(in crate::sql::functions) const ARRAY_AVG: Function = Function {
+pub(in crate::functions) const ARRAY_AVG: Function = Function {
     name: "array_avg",
     aliases: &["array_mean"],
     signature: "array_avg(array)",
@@ -131,7 +131,7 @@ pub(in crate::sql::functions) const ARRAY_AVG: Function = Function {
     ..MATH
 };
 
-pub(in crate::sql::functions) const ARRAY_MEDIAN: Function = Function {
+pub(in crate::functions) const ARRAY_MEDIAN: Function = Function {
     name: "array_median",
     signature: "array_median(array)",
     summary: "The middle one of the elements by value, or the mean of the two in the middle; those \
@@ -162,7 +162,7 @@ pub(in crate::sql::functions) const ARRAY_MEDIAN: Function = Function {
     ..MATH
 };
 
-pub(in crate::sql::functions) const ARRAY_STDDEV: Function = Function {
+pub(in crate::functions) const ARRAY_STDDEV: Function = Function {
     name: "array_stddev",
     signature: "array_stddev(array[, kind])",
     params: &[required("array", Kind::Array), optional("kind", Kind::Text)],
@@ -255,7 +255,7 @@ fn extreme<'a>(arguments: &[Value<'a>], wanted: Ordering) -> Result<Value<'a>, F
     Ok(if best == Value::Missing { Value::Null } else { best })
 }
 
-pub(in crate::sql::functions) const ARRAY_MAX: Function = Function {
+pub(in crate::functions) const ARRAY_MAX: Function = Function {
     name: "array_max",
     signature: "array_max(array)",
     result: Kind::Any,
@@ -271,7 +271,7 @@ pub(in crate::sql::functions) const ARRAY_MAX: Function = Function {
     ..MATH
 };
 
-pub(in crate::sql::functions) const ARRAY_MIN: Function = Function {
+pub(in crate::functions) const ARRAY_MIN: Function = Function {
     name: "array_min",
     signature: "array_min(array)",
     result: Kind::Any,
@@ -352,7 +352,7 @@ fn sorted<'a>(
 /// Each element is compared with some twenty others.
 const SORTED: Price = Price::new(1_000, 450);
 
-pub(in crate::sql::functions) const ARRAY_SORT: Function = Function {
+pub(in crate::functions) const ARRAY_SORT: Function = Function {
     name: "array_sort",
     aliases: &["sort"],
     signature: "array_sort(array[, order])",
@@ -385,7 +385,7 @@ const PATH_AND_ORDER: Prepare = |arguments| {
     compose::prepare_path(arguments.get(1))
 };
 
-pub(in crate::sql::functions) const ARRAY_SORT_BY: Function = Function {
+pub(in crate::functions) const ARRAY_SORT_BY: Function = Function {
     name: "array_sort_by",
     signature: "array_sort_by(array, path[, order])",
     params: &[

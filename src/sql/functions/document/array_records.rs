@@ -3,18 +3,18 @@
 
 use std::borrow::Cow;
 
-use crate::sql::eval;
-use crate::sql::expr::{Comparison, Const};
-use crate::sql::functions::document::array::ARRAYS;
-use crate::sql::functions::document::array_search::Sought;
-use crate::sql::functions::document::compose::{self, Map, Writer, elements, raw, text};
-use crate::sql::functions::document::sameness::whole;
-use crate::sql::functions::{Fault, Function, Kind, Problem, example, missing, required};
-use crate::sql::json;
-use crate::sql::value::{Number, Value};
-use crate::sql::work::Price;
+use crate::eval;
+use crate::expr::{Comparison, Const};
+use crate::functions::document::array::ARRAYS;
+use crate::functions::document::array_search::Sought;
+use crate::functions::document::compose::{self, Map, Writer, elements, raw, text};
+use crate::functions::document::sameness::whole;
+use crate::functions::{Fault, Function, Kind, Problem, example, missing, required};
+use crate::json;
+use crate::value::{Number, Value};
+use crate::work::Price;
 
-pub(in crate::sql::functions) const PLUCK: Function = Function {
+pub(in crate::functions) const PLUCK: Function = Function {
     name: "pluck",
     signature: "pluck(array, path)",
     params: &[required("array", Kind::Array), required("path", Kind::Text)],
@@ -61,7 +61,7 @@ fn comparison(operator: &str) -> Result<Comparison, Problem> {
     })
 }
 
-pub(in crate::sql::functions) const ARRAY_FILTER: Function = Function {
+pub(in crate::functions) const ARRAY_FILTER: Function = Function {
     name: "array_filter",
     signature: "array_filter(array, path, operator, value)",
     params: &[
@@ -111,7 +111,7 @@ pub(in crate::sql::functions) const ARRAY_FILTER: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_GROUP_BY: Function = Function {
+pub(in crate::functions) const ARRAY_GROUP_BY: Function = Function {
     name: "array_group_by",
     signature: "array_group_by(array, path)",
     params: &[required("array", Kind::Array), required("path", Kind::Text)],
@@ -164,7 +164,7 @@ pub(in crate::sql::functions) const ARRAY_GROUP_BY: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const OBJECT_FROM_ENTRIES: Function = Function {
+pub(in crate::functions) const OBJECT_FROM_ENTRIES: Function = Function {
     name: "object_from_entries",
     aliases: &["kvpair_array_to_obj", "array_to_object"],
     signature: "object_from_entries(array)",
@@ -220,7 +220,7 @@ fn name(raw: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-pub(in crate::sql::functions) const OBJECT_FROM_ARRAYS: Function = Function {
+pub(in crate::functions) const OBJECT_FROM_ARRAYS: Function = Function {
     name: "object_from_arrays",
     signature: "object_from_arrays(keys, values)",
     params: &[required("keys", Kind::Array), required("values", Kind::Array)],

@@ -2,14 +2,14 @@
 //!
 //! One value is looked for as `=` compares, but NULL finds `null`. Sets are stricter, see `sameness`.
 
-use crate::sql::functions::document::array::{ARRAYS, size};
-use crate::sql::functions::document::compose::{Writer, elements, raw};
-use crate::sql::functions::document::sameness::{Bag, Key, key};
-use crate::sql::functions::{Fault, Function, Kind, Nulls, example, missing, required};
-use crate::sql::json;
-use crate::sql::number::Num;
-use crate::sql::value::{Relation, Value};
-use crate::sql::work::{COMPARED, Price};
+use crate::functions::document::array::{ARRAYS, size};
+use crate::functions::document::compose::{Writer, elements, raw};
+use crate::functions::document::sameness::{Bag, Key, key};
+use crate::functions::{Fault, Function, Kind, Nulls, example, missing, required};
+use crate::json;
+use crate::number::Num;
+use crate::value::{Relation, Value};
+use crate::work::{COMPARED, Price};
 
 /// What all functions that look for one value share.
 const SEARCH: Function = Function {
@@ -37,7 +37,7 @@ fn nothing<'a>(arguments: &[Value<'_>]) -> Option<Value<'a>> {
 
 /// A value that many are compared with. What would have to be read of it for each is read once:
 /// comparing takes the time that the others need, however large it is.
-pub(in crate::sql::functions) struct Sought<'v, 'a> {
+pub(in crate::functions) struct Sought<'v, 'a> {
     value: &'v Value<'a>,
     number: Option<Num>,
     key: Option<Key<'v>>,
@@ -45,7 +45,7 @@ pub(in crate::sql::functions) struct Sought<'v, 'a> {
 
 impl<'v, 'a> Sought<'v, 'a> {
     /// The value of an argument.
-    pub(in crate::sql::functions) fn new(arguments: &'v [Value<'a>], index: usize) -> Self {
+    pub(in crate::functions) fn new(arguments: &'v [Value<'a>], index: usize) -> Self {
         let value = arguments.get(index).unwrap_or(&Value::Missing);
         let key = match value {
             Value::Json(text) => Some(key(text.as_bytes())),
@@ -55,7 +55,7 @@ impl<'v, 'a> Sought<'v, 'a> {
     }
 
     /// How a JSON value compares with it, as [`Value::relate`] has it.
-    pub(in crate::sql::functions) fn relation(&self, raw: &[u8]) -> Relation {
+    pub(in crate::functions) fn relation(&self, raw: &[u8]) -> Relation {
         match (Value::read(raw), self.value) {
             (Value::Number(a), Value::String(_)) => self
                 .number
@@ -80,7 +80,7 @@ fn position<'a>(index: Option<usize>) -> Value<'a> {
     index.map_or(Value::number(Num::Int(-1)), size)
 }
 
-pub(in crate::sql::functions) const ARRAY_CONTAINS: Function = Function {
+pub(in crate::functions) const ARRAY_CONTAINS: Function = Function {
     name: "array_contains",
     signature: "array_contains(array, value)",
     result: Kind::Boolean,
@@ -101,7 +101,7 @@ pub(in crate::sql::functions) const ARRAY_CONTAINS: Function = Function {
     ..SEARCH
 };
 
-pub(in crate::sql::functions) const ARRAY_POSITION: Function = Function {
+pub(in crate::functions) const ARRAY_POSITION: Function = Function {
     name: "array_position",
     signature: "array_position(array, value)",
     result: Kind::Integer,
@@ -120,7 +120,7 @@ pub(in crate::sql::functions) const ARRAY_POSITION: Function = Function {
     ..SEARCH
 };
 
-pub(in crate::sql::functions) const ARRAY_LAST_POSITION: Function = Function {
+pub(in crate::functions) const ARRAY_LAST_POSITION: Function = Function {
     name: "array_last_position",
     signature: "array_last_position(array, value)",
     result: Kind::Integer,
@@ -140,7 +140,7 @@ pub(in crate::sql::functions) const ARRAY_LAST_POSITION: Function = Function {
     ..SEARCH
 };
 
-pub(in crate::sql::functions) const ARRAY_REMOVE: Function = Function {
+pub(in crate::functions) const ARRAY_REMOVE: Function = Function {
     name: "array_remove",
     signature: "array_remove(array, value)",
     summary: "The elements that do not equal the value, as `=` compares; NULL removes `null`.",
@@ -163,7 +163,7 @@ pub(in crate::sql::functions) const ARRAY_REMOVE: Function = Function {
     ..SEARCH
 };
 
-pub(in crate::sql::functions) const ARRAY_COUNT: Function = Function {
+pub(in crate::functions) const ARRAY_COUNT: Function = Function {
     name: "array_count",
     signature: "array_count(array)",
     params: &[required("array", Kind::Array)],
@@ -179,7 +179,7 @@ pub(in crate::sql::functions) const ARRAY_COUNT: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_CONTAINS_ANY: Function = Function {
+pub(in crate::functions) const ARRAY_CONTAINS_ANY: Function = Function {
     name: "array_contains_any",
     signature: "array_contains_any(a, b)",
     result: Kind::Boolean,
@@ -197,7 +197,7 @@ pub(in crate::sql::functions) const ARRAY_CONTAINS_ANY: Function = Function {
     ..SETS
 };
 
-pub(in crate::sql::functions) const ARRAY_CONTAINS_ALL: Function = Function {
+pub(in crate::functions) const ARRAY_CONTAINS_ALL: Function = Function {
     name: "array_contains_all",
     signature: "array_contains_all(a, b)",
     result: Kind::Boolean,
@@ -238,7 +238,7 @@ fn once<'t, 'a>(
     out.end_array()
 }
 
-pub(in crate::sql::functions) const ARRAY_DISTINCT: Function = Function {
+pub(in crate::functions) const ARRAY_DISTINCT: Function = Function {
     name: "array_distinct",
     aliases: &["distinct"],
     signature: "array_distinct(array)",
@@ -258,7 +258,7 @@ pub(in crate::sql::functions) const ARRAY_DISTINCT: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_UNION: Function = Function {
+pub(in crate::functions) const ARRAY_UNION: Function = Function {
     name: "array_union",
     signature: "array_union(a, b, …)",
     rest: Some(Kind::Array),
@@ -276,7 +276,7 @@ pub(in crate::sql::functions) const ARRAY_UNION: Function = Function {
     ..SETS
 };
 
-pub(in crate::sql::functions) const ARRAY_INTERSECT: Function = Function {
+pub(in crate::functions) const ARRAY_INTERSECT: Function = Function {
     name: "array_intersect",
     signature: "array_intersect(a, b)",
     summary: "Each element of `a` once that is one of `b` too; the same means as in array_distinct.",
@@ -291,7 +291,7 @@ pub(in crate::sql::functions) const ARRAY_INTERSECT: Function = Function {
     ..SETS
 };
 
-pub(in crate::sql::functions) const ARRAY_EXCEPT: Function = Function {
+pub(in crate::functions) const ARRAY_EXCEPT: Function = Function {
     name: "array_except",
     signature: "array_except(a, b)",
     summary: "Each element of `a` once that is none of `b`; the same means as in array_distinct.",

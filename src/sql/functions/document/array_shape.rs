@@ -1,19 +1,19 @@
 //! Functions that give the elements of arrays another order or another shape, and arrays of counts.
 
-use crate::sql::eval;
-use crate::sql::functions::document::array::ARRAYS;
-use crate::sql::functions::document::compose::{Writer, elements, integer, raw};
-use crate::sql::functions::math::number::exact;
-use crate::sql::functions::{
+use crate::eval;
+use crate::functions::document::array::ARRAYS;
+use crate::functions::document::compose::{Writer, elements, integer, raw};
+use crate::functions::math::number::exact;
+use crate::functions::{
     Depends, Fault, Function, Kind, Prepared, Problem, Site, example, missing, optional, required,
 };
-use crate::sql::json;
-use crate::sql::number::Num;
-use crate::sql::pick::JSON_DEPTH;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::json;
+use crate::number::Num;
+use crate::pick::JSON_DEPTH;
+use crate::value::Value;
+use crate::work::Price;
 
-pub(in crate::sql::functions) const ARRAY_REVERSE: Function = Function {
+pub(in crate::functions) const ARRAY_REVERSE: Function = Function {
     name: "array_reverse",
     signature: "array_reverse(array)",
     params: &[required("array", Kind::Array)],
@@ -32,7 +32,7 @@ pub(in crate::sql::functions) const ARRAY_REVERSE: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_FLATTEN: Function = Function {
+pub(in crate::functions) const ARRAY_FLATTEN: Function = Function {
     name: "array_flatten",
     aliases: &["flatten"],
     signature: "array_flatten(array[, levels])",
@@ -66,7 +66,7 @@ fn flatten(array: &[u8], levels: i64, out: &mut Writer) -> Result<(), Fault> {
     })
 }
 
-pub(in crate::sql::functions) const ARRAY_COMPACT: Function = Function {
+pub(in crate::functions) const ARRAY_COMPACT: Function = Function {
     name: "array_compact",
     signature: "array_compact(array)",
     params: &[required("array", Kind::Array)],
@@ -84,7 +84,7 @@ pub(in crate::sql::functions) const ARRAY_COMPACT: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_CHUNK: Function = Function {
+pub(in crate::functions) const ARRAY_CHUNK: Function = Function {
     name: "array_chunk",
     signature: "array_chunk(array, size)",
     params: &[required("array", Kind::Array), required("size", Kind::Integer)],
@@ -130,7 +130,7 @@ pub(in crate::sql::functions) const ARRAY_CHUNK: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_ZIP: Function = Function {
+pub(in crate::functions) const ARRAY_ZIP: Function = Function {
     name: "array_zip",
     signature: "array_zip(array, other, …)",
     params: &[required("array", Kind::Array), required("other", Kind::Array)],
@@ -162,7 +162,7 @@ pub(in crate::sql::functions) const ARRAY_ZIP: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_REPEAT: Function = Function {
+pub(in crate::functions) const ARRAY_REPEAT: Function = Function {
     name: "array_repeat",
     signature: "array_repeat(value, count)",
     params: &[required("value", Kind::Any), required("count", Kind::Integer)],
@@ -192,7 +192,7 @@ pub(in crate::sql::functions) const ARRAY_REPEAT: Function = Function {
 };
 
 /// An integer with which there is no exact arithmetic.
-pub(in crate::sql::functions) fn beyond(function: &str, number: Num) -> Fault {
+pub(in crate::functions) fn beyond(function: &str, number: Num) -> Fault {
     let message =
         format!("`{function}` takes integers from -2^63 to 2^63 - 1, not {}", number.text());
     Fault::new("domain", message)
@@ -201,7 +201,7 @@ pub(in crate::sql::functions) fn beyond(function: &str, number: Num) -> Fault {
 /// Units of work for each number of a sequence.
 const NUMBER: u64 = 200;
 
-pub(in crate::sql::functions) const SEQUENCE: Function = Function {
+pub(in crate::functions) const SEQUENCE: Function = Function {
     name: "sequence",
     signature: "sequence(start, stop[, step])",
     params: &[
@@ -249,7 +249,7 @@ pub(in crate::sql::functions) const SEQUENCE: Function = Function {
     ..ARRAYS
 };
 
-pub(in crate::sql::functions) const ARRAY_SHUFFLE: Function = Function {
+pub(in crate::functions) const ARRAY_SHUFFLE: Function = Function {
     name: "array_shuffle",
     signature: "array_shuffle(array)",
     params: &[required("array", Kind::Array)],

@@ -6,19 +6,19 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::sql::eval;
-use crate::sql::expr::Const;
-use crate::sql::functions::{Fault, Prepared, Problem, Site};
-use crate::sql::json;
-use crate::sql::path::{self, Quoted, Step};
-use crate::sql::pick::JSON_DEPTH;
-use crate::sql::value::Value;
+use crate::eval;
+use crate::expr::Const;
+use crate::functions::{Fault, Prepared, Problem, Site};
+use crate::json;
+use crate::path::{self, Quoted, Step};
+use crate::pick::JSON_DEPTH;
+use crate::value::Value;
 
 /// Up to how many keys a map is searched one by one.
 const FEW: usize = 8;
 
 /// The JSON text of an argument that is an array or object; nothing for another.
-pub(in crate::sql::functions) fn raw<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v [u8] {
+pub(in crate::functions) fn raw<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v [u8] {
     match arguments.get(index) {
         Some(Value::Json(text)) => text.as_bytes(),
         _ => &[],
@@ -26,7 +26,7 @@ pub(in crate::sql::functions) fn raw<'v>(arguments: &'v [Value<'_>], index: usiz
 }
 
 /// The elements of an argument that is an array.
-pub(in crate::sql::functions) fn elements<'v>(
+pub(in crate::functions) fn elements<'v>(
     arguments: &'v [Value<'_>],
     index: usize,
 ) -> impl Iterator<Item = &'v [u8]> {
@@ -34,7 +34,7 @@ pub(in crate::sql::functions) fn elements<'v>(
 }
 
 /// The text of an argument that was coerced to one.
-pub(in crate::sql::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v str {
+pub(in crate::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v str {
     match arguments.get(index) {
         Some(Value::String(text)) => text,
         _ => "",
@@ -42,7 +42,7 @@ pub(in crate::sql::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usi
 }
 
 /// The integer of an argument that was coerced to one, held within i64; `None` when it is not there.
-pub(in crate::sql::functions) fn integer(arguments: &[Value<'_>], index: usize) -> Option<i64> {
+pub(in crate::functions) fn integer(arguments: &[Value<'_>], index: usize) -> Option<i64> {
     match arguments.get(index) {
         Some(Value::Number(number)) => Some(number.num.truncate()),
         _ => None,
@@ -51,7 +51,7 @@ pub(in crate::sql::functions) fn integer(arguments: &[Value<'_>], index: usize) 
 
 /// MISSING with a MISSING argument, else NULL with a NULL one: for functions that look for
 /// themselves at some of their arguments.
-pub(in crate::sql::functions) fn absent<'a>(arguments: &[Value<'_>]) -> Option<Value<'a>> {
+pub(in crate::functions) fn absent<'a>(arguments: &[Value<'_>]) -> Option<Value<'a>> {
     if arguments.contains(&Value::Missing) {
         return Some(Value::Missing);
     }
@@ -59,28 +59,25 @@ pub(in crate::sql::functions) fn absent<'a>(arguments: &[Value<'_>]) -> Option<V
 }
 
 /// The number of elements of an array.
-pub(in crate::sql::functions) fn count(array: &[u8]) -> usize {
+pub(in crate::functions) fn count(array: &[u8]) -> usize {
     json::elements(array).count()
 }
 
 /// An index of an array of a length, when it counts from the end a plain one; `None` before the
 /// start.
-pub(in crate::sql::functions) fn place(
-    index: i64,
-    length: impl FnOnce() -> usize,
-) -> Option<usize> {
+pub(in crate::functions) fn place(index: i64, length: impl FnOnce() -> usize) -> Option<usize> {
     let magnitude = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
     if index < 0 { length().checked_sub(magnitude) } else { Some(magnitude) }
 }
 
 /// The element at an index; a negative one counts from the end.
-pub(in crate::sql::functions) fn nth(array: &[u8], index: i64) -> Option<&[u8]> {
+pub(in crate::functions) fn nth(array: &[u8], index: i64) -> Option<&[u8]> {
     let index = place(index, || count(array))?;
     json::elements(array).nth(index)
 }
 
 /// The value of a key of an object; the last of equal keys.
-pub(in crate::sql::functions) fn member<'t>(object: &'t [u8], key: &str) -> Option<&'t [u8]> {
+pub(in crate::functions) fn member<'t>(object: &'t [u8], key: &str) -> Option<&'t [u8]> {
     let same = |raw: &[u8]| match raw.get(1..raw.len().saturating_sub(1)) {
         Some(plain) if memchr::memchr(b'\\', plain).is_none() => plain == key.as_bytes(),
         _ => json::decode(raw) == key,
@@ -90,7 +87,7 @@ pub(in crate::sql::functions) fn member<'t>(object: &'t [u8], key: &str) -> Opti
 
 /// What a key or path finds in a value: a key that is spelled exactly so, else what the steps lead
 /// to.
-pub(in crate::sql::functions) fn look<'t>(
+pub(in crate::functions) fn look<'t>(
     value: &'t [u8],
     key: &str,
     steps: &[Step],
@@ -102,7 +99,7 @@ pub(in crate::sql::functions) fn look<'t>(
 }
 
 /// What steps lead to.
-pub(in crate::sql::functions) fn walk<'t>(value: &'t [u8], steps: &[Step]) -> Option<&'t [u8]> {
+pub(in crate::functions) fn walk<'t>(value: &'t [u8], steps: &[Step]) -> Option<&'t [u8]> {
     steps.iter().try_fold(value, |value, step| match step {
         Step::Key(key) => member(value, key),
         Step::Index(index) => nth(value, *index),
@@ -135,7 +132,7 @@ fn read_steps(text: &str) -> Result<Vec<Step>, Problem> {
 ///
 /// # Errors
 /// A path that can name many values or is too long.
-pub(in crate::sql::functions) fn prepare_path(
+pub(in crate::functions) fn prepare_path(
     argument: Option<&Option<&Const>>,
 ) -> Result<Prepared, Problem> {
     match argument {
@@ -148,7 +145,7 @@ pub(in crate::sql::functions) fn prepare_path(
 ///
 /// # Errors
 /// As [`prepare_path`].
-pub(in crate::sql::functions) fn steps<'s>(
+pub(in crate::functions) fn steps<'s>(
     site: &'s Site<'_>,
     text: &str,
 ) -> Result<Cow<'s, [Step]>, Fault> {
@@ -159,7 +156,7 @@ pub(in crate::sql::functions) fn steps<'s>(
 }
 
 /// What a constant would be refused for at compile time, for one message.
-pub(in crate::sql::functions) fn fault(code: &'static str, problem: &Problem) -> Fault {
+pub(in crate::functions) fn fault(code: &'static str, problem: &Problem) -> Fault {
     Fault::new(code, format!("{}, but expected {}", problem.message, problem.expected))
 }
 
@@ -167,7 +164,7 @@ pub(in crate::sql::functions) fn fault(code: &'static str, problem: &Problem) ->
 ///
 /// # Errors
 /// As [`owned`].
-pub(in crate::sql::functions) fn part<'a>(
+pub(in crate::functions) fn part<'a>(
     whole: &Value<'a>,
     find: impl for<'t> FnOnce(&'t [u8]) -> Option<&'t [u8]>,
 ) -> Result<Value<'a>, Fault> {
@@ -185,7 +182,7 @@ pub(in crate::sql::functions) fn part<'a>(
 ///
 /// # Errors
 /// `not_finite` for a number beyond f64, `overflow` for an integer beyond 64 bits.
-pub(in crate::sql::functions) fn owned<'a>(raw: &[u8]) -> Result<Value<'a>, Fault> {
+pub(in crate::functions) fn owned<'a>(raw: &[u8]) -> Result<Value<'a>, Fault> {
     Ok(match Value::read(raw) {
         Value::Missing => Value::Missing,
         Value::Null => Value::Null,
@@ -206,7 +203,7 @@ pub(in crate::sql::functions) fn owned<'a>(raw: &[u8]) -> Result<Value<'a>, Faul
 
 /// Writes an array or object as a result: commas where they belong, never more bytes than a result
 /// may have, never more levels than a document may have.
-pub(in crate::sql::functions) struct Writer {
+pub(in crate::functions) struct Writer {
     out: Vec<u8>,
     /// True when something may be nested.
     nested: bool,
@@ -214,19 +211,19 @@ pub(in crate::sql::functions) struct Writer {
 
 impl Writer {
     /// Nothing yet; `capacity` is what the result will roughly need.
-    pub(in crate::sql::functions) fn new(capacity: usize) -> Self {
+    pub(in crate::functions) fn new(capacity: usize) -> Self {
         Self { out: Vec::with_capacity(capacity.min(eval::RESULT) + 2), nested: false }
     }
 
     /// An array that has just begun.
-    pub(in crate::sql::functions) fn array(capacity: usize) -> Self {
+    pub(in crate::functions) fn array(capacity: usize) -> Self {
         let mut new = Self::new(capacity);
         new.out.push(b'[');
         new
     }
 
     /// An object that has just begun.
-    pub(in crate::sql::functions) fn object(capacity: usize) -> Self {
+    pub(in crate::functions) fn object(capacity: usize) -> Self {
         let mut new = Self::new(capacity);
         new.out.push(b'{');
         new
@@ -241,19 +238,19 @@ impl Writer {
     }
 
     /// Opens an array or object as the next value.
-    pub(in crate::sql::functions) fn open(&mut self, bracket: u8) {
+    pub(in crate::functions) fn open(&mut self, bracket: u8) {
         self.separate();
         self.nested |= !self.out.is_empty();
         self.out.push(bracket);
     }
 
     /// Closes what is open.
-    pub(in crate::sql::functions) fn close(&mut self, bracket: u8) {
+    pub(in crate::functions) fn close(&mut self, bracket: u8) {
         self.out.push(bracket);
     }
 
     /// Appends JSON text as the next value.
-    pub(in crate::sql::functions) fn raw(&mut self, raw: &[u8]) -> Result<(), Fault> {
+    pub(in crate::functions) fn raw(&mut self, raw: &[u8]) -> Result<(), Fault> {
         eval::fits(self.out.len() + raw.len())?;
         self.separate();
         self.nested |= matches!(raw.first(), Some(b'[' | b'{'));
@@ -262,7 +259,7 @@ impl Writer {
     }
 
     /// Appends text as the next value.
-    pub(in crate::sql::functions) fn text(&mut self, text: &str) -> Result<(), Fault> {
+    pub(in crate::functions) fn text(&mut self, text: &str) -> Result<(), Fault> {
         eval::fits(self.out.len() + text.len())?;
         self.separate();
         json::write_string(text, &mut self.out);
@@ -270,7 +267,7 @@ impl Writer {
     }
 
     /// Appends a value; MISSING is `null`.
-    pub(in crate::sql::functions) fn value(&mut self, value: &Value<'_>) -> Result<(), Fault> {
+    pub(in crate::functions) fn value(&mut self, value: &Value<'_>) -> Result<(), Fault> {
         match value {
             Value::Missing | Value::Null => self.raw(b"null"),
             Value::Json(text) => self.raw(text.as_bytes()),
@@ -288,32 +285,32 @@ impl Writer {
     }
 
     /// Appends the key of the next value.
-    pub(in crate::sql::functions) fn key(&mut self, key: &str) -> Result<(), Fault> {
+    pub(in crate::functions) fn key(&mut self, key: &str) -> Result<(), Fault> {
         self.text(key)?;
         self.out.push(b':');
         Ok(())
     }
 
     /// Appends a member.
-    pub(in crate::sql::functions) fn member(&mut self, key: &str, raw: &[u8]) -> Result<(), Fault> {
+    pub(in crate::functions) fn member(&mut self, key: &str, raw: &[u8]) -> Result<(), Fault> {
         self.key(key)?;
         self.raw(raw)
     }
 
     /// The array that [`Writer::array`] began.
-    pub(in crate::sql::functions) fn end_array<'a>(mut self) -> Result<Value<'a>, Fault> {
+    pub(in crate::functions) fn end_array<'a>(mut self) -> Result<Value<'a>, Fault> {
         self.out.push(b']');
         self.finish()
     }
 
     /// The object that [`Writer::object`] began.
-    pub(in crate::sql::functions) fn end_object<'a>(mut self) -> Result<Value<'a>, Fault> {
+    pub(in crate::functions) fn end_object<'a>(mut self) -> Result<Value<'a>, Fault> {
         self.out.push(b'}');
         self.finish()
     }
 
     /// The array or object, all of it closed.
-    pub(in crate::sql::functions) fn finish<'a>(self) -> Result<Value<'a>, Fault> {
+    pub(in crate::functions) fn finish<'a>(self) -> Result<Value<'a>, Fault> {
         eval::fits(self.out.len())?;
         if self.nested && depth(&self.out) > JSON_DEPTH {
             let message = format!("the result is nested deeper than {JSON_DEPTH} levels");
@@ -342,7 +339,7 @@ fn depth(text: &[u8]) -> u32 {
 }
 
 /// The end of the valid string whose opening quote is at `at`.
-pub(in crate::sql::functions) fn string(text: &[u8], at: usize) -> usize {
+pub(in crate::functions) fn string(text: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     while let Some(rest) = text.get(at..) {
         match memchr::memchr2(b'"', b'\\', rest) {
@@ -356,14 +353,14 @@ pub(in crate::sql::functions) fn string(text: &[u8], at: usize) -> usize {
 
 /// The members of an object in the order in which their keys came first. The last of equal keys
 /// wins. Small ones stay off the heap.
-pub(in crate::sql::functions) struct Map<'t, V> {
+pub(in crate::functions) struct Map<'t, V> {
     list: smallvec::SmallVec<[(Cow<'t, str>, V); FEW]>,
     /// Empty while there are few.
     index: HashMap<Cow<'t, str>, usize, foldhash::fast::RandomState>,
 }
 
 impl<'t, V> Map<'t, V> {
-    pub(in crate::sql::functions) fn new() -> Self {
+    pub(in crate::functions) fn new() -> Self {
         Self { list: smallvec::SmallVec::new(), index: HashMap::default() }
     }
 
@@ -375,7 +372,7 @@ impl<'t, V> Map<'t, V> {
         }
     }
 
-    pub(in crate::sql::functions) fn put(&mut self, key: Cow<'t, str>, value: V) {
+    pub(in crate::functions) fn put(&mut self, key: Cow<'t, str>, value: V) {
         if let Some((_, place)) = self.find(&key).and_then(|at| self.list.get_mut(at)) {
             *place = value;
             return;
@@ -390,37 +387,37 @@ impl<'t, V> Map<'t, V> {
         self.list.push((key, value));
     }
 
-    pub(in crate::sql::functions) fn get(&self, key: &str) -> Option<&V> {
+    pub(in crate::functions) fn get(&self, key: &str) -> Option<&V> {
         self.find(key).and_then(|at| self.list.get(at)).map(|(_, value)| value)
     }
 
-    pub(in crate::sql::functions) fn get_mut(&mut self, key: &str) -> Option<&mut V> {
+    pub(in crate::functions) fn get_mut(&mut self, key: &str) -> Option<&mut V> {
         let at = self.find(key)?;
         self.list.get_mut(at).map(|(_, value)| value)
     }
 
-    pub(in crate::sql::functions) fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
+    pub(in crate::functions) fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
         self.list.iter().map(|(key, value)| (&**key, value))
     }
 }
 
 impl<'t> Map<'t, &'t [u8]> {
     /// The members of an object.
-    pub(in crate::sql::functions) fn read(object: &'t [u8]) -> Self {
+    pub(in crate::functions) fn read(object: &'t [u8]) -> Self {
         let mut map = Self::new();
         map.extend(object);
         map
     }
 
     /// Puts the members of another object.
-    pub(in crate::sql::functions) fn extend(&mut self, object: &'t [u8]) {
+    pub(in crate::functions) fn extend(&mut self, object: &'t [u8]) {
         for (key, value) in json::members(object) {
             self.put(json::decode(key), value);
         }
     }
 
     /// The object.
-    pub(in crate::sql::functions) fn write<'a>(&self, capacity: usize) -> Result<Value<'a>, Fault> {
+    pub(in crate::functions) fn write<'a>(&self, capacity: usize) -> Result<Value<'a>, Fault> {
         let mut out = Writer::object(capacity);
         for (key, value) in self.iter() {
             out.member(key, value)?;

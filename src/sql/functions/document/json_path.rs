@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 
-use connectors::contract::tree;
+use contract::tree;
 
-use crate::sql::eval;
-use crate::sql::expr::Const;
-use crate::sql::functions::document::compose::{self, Writer, owned, part, walk};
-use crate::sql::functions::document::json_text::{JSON, parsed, trimmed, valid};
-use crate::sql::functions::{
+use crate::eval;
+use crate::expr::Const;
+use crate::functions::document::compose::{self, Writer, owned, part, walk};
+use crate::functions::document::json_text::{JSON, parsed, trimmed, valid};
+use crate::functions::{
     Fault, Function, Kind, Prepare, Prepared, Problem, Site, example, missing, required,
 };
-use crate::sql::json_path::JsonPath;
-use crate::sql::path::{self, Quoted, Step};
-use crate::sql::value::Value;
-use crate::sql::work::TREE;
+use crate::json_path::JsonPath;
+use crate::path::{self, Quoted, Step};
+use crate::value::Value;
+use crate::work::TREE;
 
 /// What a path in an argument names.
 enum Way<'s> {
@@ -102,7 +102,7 @@ const PATHS: Function = Function {
     ..JSON
 };
 
-pub(in crate::sql::functions) const JSON_PATH_QUERY: Function = Function {
+pub(in crate::functions) const JSON_PATH_QUERY: Function = Function {
     name: "json_path_query",
     signature: "json_path_query(value, path)",
     result: Kind::Array,
@@ -138,7 +138,7 @@ pub(in crate::sql::functions) const JSON_PATH_QUERY: Function = Function {
     ..PATHS
 };
 
-pub(in crate::sql::functions) const JSON_PATH_QUERY_FIRST: Function = Function {
+pub(in crate::functions) const JSON_PATH_QUERY_FIRST: Function = Function {
     name: "json_path_query_first",
     signature: "json_path_query_first(value, path)",
     summary: "The first value that a JSONPath finds in an OBJECT, an ARRAY or JSON text; MISSING \
@@ -167,7 +167,7 @@ pub(in crate::sql::functions) const JSON_PATH_QUERY_FIRST: Function = Function {
     ..PATHS
 };
 
-pub(in crate::sql::functions) const JSON_PATH_EXISTS: Function = Function {
+pub(in crate::functions) const JSON_PATH_EXISTS: Function = Function {
     name: "json_path_exists",
     signature: "json_path_exists(value, path)",
     result: Kind::Boolean,

@@ -4,18 +4,18 @@
 
 use std::borrow::Cow;
 
-use crate::sql::eval;
-use crate::sql::functions::document::compose::{self, Map, Writer, owned, raw};
-use crate::sql::functions::document::sameness::same;
-use crate::sql::functions::{
+use crate::eval;
+use crate::functions::document::compose::{self, Map, Writer, owned, raw};
+use crate::functions::document::sameness::same;
+use crate::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, required,
 };
-use crate::sql::pick;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::pick;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions of JSON share.
-pub(in crate::sql::functions) const JSON: Function = Function {
+pub(in crate::functions) const JSON: Function = Function {
     name: "",
     aliases: &[],
     family: "JSON",
@@ -44,7 +44,7 @@ fn bytes<'v>(value: &'v Value<'_>) -> &'v [u8] {
 }
 
 /// Holds text against RFC 8259, as payloads are.
-pub(in crate::sql::functions) fn valid(text: &[u8]) -> Result<(), Fault> {
+pub(in crate::functions) fn valid(text: &[u8]) -> Result<(), Fault> {
     pick::validate(text).map_err(|invalid| {
         let message =
             format!("the text is not JSON at byte {}: {}", invalid.offset, invalid.reason);
@@ -53,7 +53,7 @@ pub(in crate::sql::functions) fn valid(text: &[u8]) -> Result<(), Fault> {
 }
 
 /// The bytes without white space around them: a value is told by its first byte.
-pub(in crate::sql::functions) fn trimmed(mut text: &[u8]) -> &[u8] {
+pub(in crate::functions) fn trimmed(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = text {
         text = rest;
     }
@@ -82,7 +82,7 @@ fn compact(text: &[u8]) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-pub(in crate::sql::functions) const TO_JSON: Function = Function {
+pub(in crate::functions) const TO_JSON: Function = Function {
     name: "to_json",
     aliases: &["json_encode"],
     signature: "to_json(value)",
@@ -112,7 +112,7 @@ pub(in crate::sql::functions) const TO_JSON: Function = Function {
     ..JSON
 };
 
-pub(in crate::sql::functions) const PARSE_JSON: Function = Function {
+pub(in crate::functions) const PARSE_JSON: Function = Function {
     name: "parse_json",
     aliases: &["json_decode"],
     signature: "parse_json(text)",
@@ -140,12 +140,12 @@ pub(in crate::sql::functions) const PARSE_JSON: Function = Function {
 };
 
 /// Reads JSON text.
-pub(in crate::sql::functions) fn parsed(text: &[u8]) -> Result<Value<'_>, Fault> {
+pub(in crate::functions) fn parsed(text: &[u8]) -> Result<Value<'_>, Fault> {
     valid(text)?;
     Ok(Value::read(trimmed(text)))
 }
 
-pub(in crate::sql::functions) const JSON_VALID: Function = Function {
+pub(in crate::functions) const JSON_VALID: Function = Function {
     name: "json_valid",
     aliases: &["is_json"],
     signature: "json_valid(text)",
@@ -165,7 +165,7 @@ pub(in crate::sql::functions) const JSON_VALID: Function = Function {
     ..JSON
 };
 
-pub(in crate::sql::functions) const JSON_MINIFY: Function = Function {
+pub(in crate::functions) const JSON_MINIFY: Function = Function {
     name: "json_minify",
     signature: "json_minify(text)",
     params: &[required("text", Kind::Bytes)],
@@ -187,7 +187,7 @@ pub(in crate::sql::functions) const JSON_MINIFY: Function = Function {
     ..JSON
 };
 
-pub(in crate::sql::functions) const JSON_PRETTY: Function = Function {
+pub(in crate::functions) const JSON_PRETTY: Function = Function {
     name: "json_pretty",
     signature: "json_pretty(value)",
     params: &[required("value", Kind::Any)],
@@ -259,7 +259,7 @@ fn pretty<'a>(text: &[u8]) -> Result<Value<'a>, Fault> {
     Ok(Value::text(String::from_utf8(out).unwrap_or_default()))
 }
 
-pub(in crate::sql::functions) const JSON_EQUAL: Function = Function {
+pub(in crate::functions) const JSON_EQUAL: Function = Function {
     name: "json_equal",
     signature: "json_equal(a, b)",
     params: &[required("a", Kind::Any), required("b", Kind::Any)],
@@ -289,7 +289,7 @@ pub(in crate::sql::functions) const JSON_EQUAL: Function = Function {
     ..JSON
 };
 
-pub(in crate::sql::functions) const CHANGED_KEYS: Function = Function {
+pub(in crate::functions) const CHANGED_KEYS: Function = Function {
     name: "changed_keys",
     signature: "changed_keys(old, new)",
     params: &[required("old", Kind::Object), required("new", Kind::Object)],
@@ -325,7 +325,7 @@ pub(in crate::sql::functions) const CHANGED_KEYS: Function = Function {
     ..JSON
 };
 
-pub(in crate::sql::functions) const JSON_MERGE_PATCH: Function = Function {
+pub(in crate::functions) const JSON_MERGE_PATCH: Function = Function {
     name: "json_merge_patch",
     signature: "json_merge_patch(target, patch)",
     params: &[required("target", Kind::Any), required("patch", Kind::Any)],

@@ -5,19 +5,19 @@
 
 use std::borrow::Cow;
 
-use crate::sql::expr::Const;
-use crate::sql::functions::document::array::size;
-use crate::sql::functions::document::compose::{self, Map, Writer, absent, nth, part, raw, text};
-use crate::sql::functions::{
+use crate::expr::Const;
+use crate::functions::document::array::size;
+use crate::functions::document::compose::{self, Map, Writer, absent, nth, part, raw, text};
+use crate::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Prepare, Prepared, Problem, Site, example,
     missing, optional, required,
 };
-use crate::sql::path::Step;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::path::Step;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions of objects share.
-pub(in crate::sql::functions) const OBJECTS: Function = Function {
+pub(in crate::functions) const OBJECTS: Function = Function {
     name: "",
     aliases: &[],
     family: "objects",
@@ -51,7 +51,7 @@ pub(crate) static PART: Function = Function {
     ..OBJECTS
 };
 
-pub(in crate::sql::functions) const OBJECT: Function = Function {
+pub(in crate::functions) const OBJECT: Function = Function {
     name: "object",
     aliases: &["object_construct", "map_new"],
     signature: "object([key, value, …])",
@@ -105,7 +105,7 @@ pub(in crate::sql::functions) const OBJECT: Function = Function {
     ..OBJECTS
 };
 
-pub(in crate::sql::functions) const KEYS: Function = Function {
+pub(in crate::functions) const KEYS: Function = Function {
     name: "keys",
     aliases: &["map_keys", "object_keys"],
     signature: "keys(object)",
@@ -124,7 +124,7 @@ pub(in crate::sql::functions) const KEYS: Function = Function {
     ..OBJECTS
 };
 
-pub(in crate::sql::functions) const VALUES: Function = Function {
+pub(in crate::functions) const VALUES: Function = Function {
     name: "values",
     aliases: &["map_values", "object_values"],
     signature: "values(object)",
@@ -142,7 +142,7 @@ pub(in crate::sql::functions) const VALUES: Function = Function {
     ..OBJECTS
 };
 
-pub(in crate::sql::functions) const ENTRIES: Function = Function {
+pub(in crate::functions) const ENTRIES: Function = Function {
     name: "entries",
     aliases: &["map_to_entries", "obj_to_kvpair_array"],
     signature: "entries(object)",
@@ -172,7 +172,7 @@ pub(in crate::sql::functions) const ENTRIES: Function = Function {
     ..OBJECTS
 };
 
-pub(in crate::sql::functions) const ITEMS: Function = Function {
+pub(in crate::functions) const ITEMS: Function = Function {
     name: "items",
     signature: "items(object)",
     result: Kind::Array,
@@ -194,7 +194,7 @@ pub(in crate::sql::functions) const ITEMS: Function = Function {
     ..OBJECTS
 };
 
-pub(in crate::sql::functions) const OBJECT_SIZE: Function = Function {
+pub(in crate::functions) const OBJECT_SIZE: Function = Function {
     name: "object_size",
     aliases: &["map_size"],
     signature: "object_size(object)",
@@ -212,7 +212,7 @@ pub(in crate::sql::functions) const OBJECT_SIZE: Function = Function {
 /// Keeps the path that is the second argument.
 const PATH: Prepare = |arguments| compose::prepare_path(arguments.get(1));
 
-pub(in crate::sql::functions) const HAS_KEY: Function = Function {
+pub(in crate::functions) const HAS_KEY: Function = Function {
     name: "has_key",
     signature: "has_key(object, path)",
     params: &[required("object", Kind::Object), required("path", Kind::Text)],
@@ -232,7 +232,7 @@ pub(in crate::sql::functions) const HAS_KEY: Function = Function {
     ..OBJECTS
 };
 
-pub(in crate::sql::functions) const GET: Function = Function {
+pub(in crate::functions) const GET: Function = Function {
     name: "get",
     signature: "get(value, path[, default])",
     params: &[
@@ -288,7 +288,7 @@ fn find<'a>(whole: &Value<'a>, at: &Value<'a>, site: &Site<'a>) -> Result<Value<
     }
 }
 
-pub(in crate::sql::functions) const PUT: Function = Function {
+pub(in crate::functions) const PUT: Function = Function {
     name: "put",
     signature: "put(value, path, new)",
     params: &[
@@ -370,7 +370,7 @@ fn put(
                 return Err(Fault::new("domain", message));
             };
             out.open(b'[');
-            for (at, part) in crate::sql::json::elements(array).enumerate() {
+            for (at, part) in crate::json::elements(array).enumerate() {
                 if at == place { put(Some(part), rest, new, out)? } else { out.raw(part)? }
             }
             if place == length {

@@ -3,19 +3,19 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::sql::eval;
-use crate::sql::expr::Const;
-use crate::sql::functions::document::compose::{Map, Writer, raw, text};
-use crate::sql::functions::document::object::OBJECTS;
-use crate::sql::functions::{
+use crate::eval;
+use crate::expr::Const;
+use crate::functions::document::compose::{Map, Writer, raw, text};
+use crate::functions::document::object::OBJECTS;
+use crate::functions::{
     Fault, Function, Kind, Nulls, Prepared, Problem, example, missing, optional, required,
 };
-use crate::sql::json;
-use crate::sql::pick::JSON_DEPTH;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::json;
+use crate::pick::JSON_DEPTH;
+use crate::value::Value;
+use crate::work::Price;
 
-pub(in crate::sql::functions) const MERGE: Function = Function {
+pub(in crate::functions) const MERGE: Function = Function {
     name: "merge",
     aliases: &["object_concat", "map_merge"],
     signature: "merge(object, other, …)",
@@ -78,7 +78,7 @@ fn named<'v>(function: &str, arguments: &'v [Value<'_>]) -> Result<Map<'v, ()>, 
     Ok(keys)
 }
 
-pub(in crate::sql::functions) const OBJECT_PICK: Function = Function {
+pub(in crate::functions) const OBJECT_PICK: Function = Function {
     name: "object_pick",
     signature: "object_pick(object, key, …)",
     params: &[required("object", Kind::Object), required("key", Kind::Any)],
@@ -101,7 +101,7 @@ pub(in crate::sql::functions) const OBJECT_PICK: Function = Function {
     ..OBJECTS
 };
 
-pub(in crate::sql::functions) const OBJECT_REMOVE: Function = Function {
+pub(in crate::functions) const OBJECT_REMOVE: Function = Function {
     name: "object_remove",
     aliases: &["erase"],
     signature: "object_remove(object, key, …)",
@@ -119,7 +119,7 @@ pub(in crate::sql::functions) const OBJECT_REMOVE: Function = Function {
     ..OBJECTS
 };
 
-pub(in crate::sql::functions) const OBJECT_COMPACT: Function = Function {
+pub(in crate::functions) const OBJECT_COMPACT: Function = Function {
     name: "object_compact",
     signature: "object_compact(object)",
     summary: "The object without the keys that hold `null`.",
@@ -148,7 +148,7 @@ fn filtered<'a>(
     out.end_object()
 }
 
-pub(in crate::sql::functions) const RENAME_KEYS: Function = Function {
+pub(in crate::functions) const RENAME_KEYS: Function = Function {
     name: "rename_keys",
     signature: "rename_keys(object, old, new, …)",
     params: &[
@@ -213,7 +213,7 @@ fn prepare_separator(arguments: &[Option<&Const>]) -> Result<Prepared, Problem> 
     }
 }
 
-pub(in crate::sql::functions) const FLATTEN_OBJECT: Function = Function {
+pub(in crate::functions) const FLATTEN_OBJECT: Function = Function {
     name: "flatten_object",
     signature: "flatten_object(object[, separator])",
     params: &[required("object", Kind::Object), optional("separator", Kind::Text)],
@@ -275,7 +275,7 @@ impl<'v> Flat<'v> {
     }
 }
 
-pub(in crate::sql::functions) const NEST: Function = Function {
+pub(in crate::functions) const NEST: Function = Function {
     name: "nest",
     signature: "nest(object[, separator])",
     params: &[required("object", Kind::Object), optional("separator", Kind::Text)],

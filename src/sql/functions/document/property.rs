@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use crate::sql::eval;
-use crate::sql::functions::document::compose::{self, Map};
-use crate::sql::functions::{
+use crate::eval;
+use crate::functions::document::compose::{self, Map};
+use crate::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, example, missing, required,
 };
-use crate::sql::json;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::json;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions here share.
 const JSON: Function = Function {
@@ -31,7 +31,7 @@ const JSON: Function = Function {
     eval: |_, _| Ok(Value::Missing),
 };
 
-pub(in crate::sql::functions) const NANVL: Function = Function {
+pub(in crate::functions) const NANVL: Function = Function {
     name: "nanvl",
     aliases: &["ifnull", "nvl"],
     signature: "nanvl(value, default)",
@@ -50,7 +50,7 @@ pub(in crate::sql::functions) const NANVL: Function = Function {
     ..JSON
 };
 
-pub(in crate::sql::functions) const THING_PROPERTY_FLAT_MAP: Function = Function {
+pub(in crate::functions) const THING_PROPERTY_FLAT_MAP: Function = Function {
     name: "thingPropertyFlatMap",
     signature: "thingPropertyFlatMap([property, …])",
     rest: Some(Kind::Text),

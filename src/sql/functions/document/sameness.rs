@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use crate::sql::json;
-use crate::sql::number::Num;
-use crate::sql::pick::{self, JSON_DEPTH};
+use crate::json;
+use crate::number::Num;
+use crate::pick::{self, JSON_DEPTH};
 
 /// Up to how many keys a bag is searched one by one.
 const FEW: usize = 8;
@@ -16,7 +16,7 @@ const FEW: usize = 8;
 /// A value that equals others of its type alone: numbers by value, objects without regard to order,
 /// NULL as itself. Only arrays and objects allocate.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(in crate::sql::functions) enum Key<'t> {
+pub(in crate::functions) enum Key<'t> {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -32,7 +32,7 @@ pub(in crate::sql::functions) enum Key<'t> {
 }
 
 /// The key of a JSON value.
-pub(in crate::sql::functions) fn key(raw: &[u8]) -> Key<'_> {
+pub(in crate::functions) fn key(raw: &[u8]) -> Key<'_> {
     match raw.first() {
         Some(b'"') => Key::Text(json::decode(raw)),
         Some(b't') => Key::Bool(true),
@@ -52,7 +52,7 @@ fn number<'t>(num: Num) -> Key<'t> {
 }
 
 /// The value of a number without a fraction, however it is written, within ±2^64.
-pub(in crate::sql::functions) fn whole(num: Num) -> Option<i128> {
+pub(in crate::functions) fn whole(num: Num) -> Option<i128> {
     const LIMIT: f64 = 18_446_744_073_709_551_616.0;
     match num {
         #[expect(clippy::cast_possible_truncation, reason = "an integer within ±2^64")]
@@ -129,23 +129,23 @@ fn sized(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// True when two JSON values are the same.
-pub(in crate::sql::functions) fn same(a: &[u8], b: &[u8]) -> bool {
+pub(in crate::functions) fn same(a: &[u8], b: &[u8]) -> bool {
     a == b || key(a) == key(b)
 }
 
 /// A set of values. Small ones stay off the heap.
-pub(in crate::sql::functions) struct Bag<'t> {
+pub(in crate::functions) struct Bag<'t> {
     few: smallvec::SmallVec<[Key<'t>; FEW]>,
     many: HashSet<Key<'t>, foldhash::fast::RandomState>,
 }
 
 impl<'t> Bag<'t> {
-    pub(in crate::sql::functions) fn new() -> Self {
+    pub(in crate::functions) fn new() -> Self {
         Self { few: smallvec::SmallVec::new(), many: HashSet::default() }
     }
 
     /// The values of an array.
-    pub(in crate::sql::functions) fn of(array: &'t [u8]) -> Self {
+    pub(in crate::functions) fn of(array: &'t [u8]) -> Self {
         let mut bag = Self::new();
         for raw in json::elements(array) {
             bag.insert(key(raw));
@@ -153,16 +153,16 @@ impl<'t> Bag<'t> {
         bag
     }
 
-    pub(in crate::sql::functions) fn len(&self) -> usize {
+    pub(in crate::functions) fn len(&self) -> usize {
         self.few.len() + self.many.len()
     }
 
-    pub(in crate::sql::functions) fn contains(&self, key: &Key<'t>) -> bool {
+    pub(in crate::functions) fn contains(&self, key: &Key<'t>) -> bool {
         if self.many.is_empty() { self.few.contains(key) } else { self.many.contains(key) }
     }
 
     /// True when it was not there.
-    pub(in crate::sql::functions) fn insert(&mut self, key: Key<'t>) -> bool {
+    pub(in crate::functions) fn insert(&mut self, key: Key<'t>) -> bool {
         if !self.many.is_empty() {
             return self.many.insert(key);
         }

@@ -1,13 +1,13 @@
 //! Functions of places that name cells of a grid, and those between the coordinates that maps of
 //! China use.
 
-use crate::sql::functions::geo::place::{GEO, Place, number};
-use crate::sql::functions::{
+use crate::functions::geo::place::{GEO, Place, number};
+use crate::functions::{
     Example, Fault, Function, Kind, Param, example, missing, optional, required,
 };
-use crate::sql::lex::shorten;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::lex::shorten;
+use crate::number::Num;
+use crate::value::Value;
 
 /// The digits of a geohash, in their order.
 const BASE32: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
@@ -17,7 +17,7 @@ const HASH_MAX: i64 = 12;
 
 const PLACE: &[Param] = &[number("lat"), number("lon")];
 
-pub(in crate::sql::functions) const GEOHASH_ENCODE: Function = Function {
+pub(in crate::functions) const GEOHASH_ENCODE: Function = Function {
     name: "geohash_encode",
     aliases: &["geohash", "geohashEncode"],
     signature: "geohash_encode(lat, lon[, length])",
@@ -61,7 +61,7 @@ pub(in crate::sql::functions) const GEOHASH_ENCODE: Function = Function {
     ..GEO
 };
 
-pub(in crate::sql::functions) const GEOHASH_DECODE: Function = Function {
+pub(in crate::functions) const GEOHASH_DECODE: Function = Function {
     name: "geohash_decode",
     signature: "geohash_decode(hash)",
     params: &[required("hash", Kind::Text)],
@@ -99,7 +99,7 @@ pub(in crate::sql::functions) const GEOHASH_DECODE: Function = Function {
     ..GEO
 };
 
-pub(in crate::sql::functions) const TILE: Function = Function {
+pub(in crate::functions) const TILE: Function = Function {
     name: "tile",
     signature: "tile(lat, lon, zoom)",
     params: &[number("lat"), number("lon"), required("zoom", Kind::Integer)],
@@ -211,7 +211,7 @@ const fn conversion(
     signature: &'static str,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     Function {
         name,
@@ -225,7 +225,7 @@ const fn conversion(
     }
 }
 
-pub(in crate::sql::functions) const WGS84_TO_GCJ02: Function = conversion(
+pub(in crate::functions) const WGS84_TO_GCJ02: Function = conversion(
     "wgs84_to_gcj02",
     "wgs84_to_gcj02(lat, lon)",
     "A place of GPS (WGS-84) as maps of China show it (GCJ-02: Amap, Tencent), \
@@ -241,7 +241,7 @@ pub(in crate::sql::functions) const WGS84_TO_GCJ02: Function = conversion(
     |arguments, _| convert(arguments, wgs84_to_gcj02),
 );
 
-pub(in crate::sql::functions) const GCJ02_TO_WGS84: Function = conversion(
+pub(in crate::functions) const GCJ02_TO_WGS84: Function = conversion(
     "gcj02_to_wgs84",
     "gcj02_to_wgs84(lat, lon)",
     "The reverse of wgs84_to_gcj02, exact to a millimetre.",
@@ -256,7 +256,7 @@ pub(in crate::sql::functions) const GCJ02_TO_WGS84: Function = conversion(
     |arguments, _| convert(arguments, gcj02_to_wgs84),
 );
 
-pub(in crate::sql::functions) const GCJ02_TO_BD09: Function = conversion(
+pub(in crate::functions) const GCJ02_TO_BD09: Function = conversion(
     "gcj02_to_bd09",
     "gcj02_to_bd09(lat, lon)",
     "A place of GCJ-02 as maps of Baidu show it (BD-09), `{\"lat\":…,\"lon\":…}`.",
@@ -271,7 +271,7 @@ pub(in crate::sql::functions) const GCJ02_TO_BD09: Function = conversion(
     |arguments, _| convert(arguments, gcj02_to_bd09),
 );
 
-pub(in crate::sql::functions) const BD09_TO_GCJ02: Function = conversion(
+pub(in crate::functions) const BD09_TO_GCJ02: Function = conversion(
     "bd09_to_gcj02",
     "bd09_to_gcj02(lat, lon)",
     "The reverse of gcj02_to_bd09, exact to a millimetre.",
@@ -286,7 +286,7 @@ pub(in crate::sql::functions) const BD09_TO_GCJ02: Function = conversion(
     |arguments, _| convert(arguments, bd09_to_gcj02),
 );
 
-pub(in crate::sql::functions) const WGS84_TO_BD09: Function = conversion(
+pub(in crate::functions) const WGS84_TO_BD09: Function = conversion(
     "wgs84_to_bd09",
     "wgs84_to_bd09(lat, lon)",
     "A place of GPS (WGS-84) as maps of Baidu show it (BD-09), `{\"lat\":…,\"lon\":…}`.",
@@ -301,7 +301,7 @@ pub(in crate::sql::functions) const WGS84_TO_BD09: Function = conversion(
     |arguments, _| convert(arguments, |place| gcj02_to_bd09(wgs84_to_gcj02(place))),
 );
 
-pub(in crate::sql::functions) const BD09_TO_WGS84: Function = conversion(
+pub(in crate::functions) const BD09_TO_WGS84: Function = conversion(
     "bd09_to_wgs84",
     "bd09_to_wgs84(lat, lon)",
     "The reverse of wgs84_to_bd09, exact to a millimetre.",

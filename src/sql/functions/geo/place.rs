@@ -1,18 +1,18 @@
 //! Functions of places on the earth. A latitude (-90 to 90) always stands before a longitude (-180 to
 //! 180), in degrees; lengths are metres on a sphere with the mean earth radius.
 
-use crate::sql::expr::Const;
-use crate::sql::functions::{
+use crate::expr::Const;
+use crate::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, Site,
 };
-use crate::sql::functions::{example, missing, required};
-use crate::sql::json;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::functions::{example, missing, required};
+use crate::json;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions of places share.
-pub(in crate::sql::functions) const GEO: Function = Function {
+pub(in crate::functions) const GEO: Function = Function {
     name: "",
     aliases: &[],
     family: "geo",
@@ -34,26 +34,26 @@ pub(in crate::sql::functions) const GEO: Function = Function {
 /// The mean radius R1 of the IUGG, in metres.
 const RADIUS: f64 = 6_371_008.8;
 
-pub(in crate::sql::functions) const fn number(name: &'static str) -> Param {
+pub(in crate::functions) const fn number(name: &'static str) -> Param {
     required(name, Kind::Number)
 }
 
 const TWO_PLACES: &[Param] = &[number("lat1"), number("lon1"), number("lat2"), number("lon2")];
 
 /// A number of an argument that was coerced to one.
-pub(in crate::sql::functions) fn real(arguments: &[Value<'_>], index: usize) -> f64 {
+pub(in crate::functions) fn real(arguments: &[Value<'_>], index: usize) -> f64 {
     arguments.get(index).and_then(Value::as_num).map_or(0.0, Num::as_f64)
 }
 
 /// A place: latitude and longitude in degrees.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::sql::functions) struct Place {
-    pub(in crate::sql::functions) lat: f64,
-    pub(in crate::sql::functions) lon: f64,
+pub(in crate::functions) struct Place {
+    pub(in crate::functions) lat: f64,
+    pub(in crate::functions) lon: f64,
 }
 
 impl Place {
-    pub(in crate::sql::functions) fn new(lat: f64, lon: f64) -> Result<Self, Fault> {
+    pub(in crate::functions) fn new(lat: f64, lon: f64) -> Result<Self, Fault> {
         let wrong = |text: String| {
             Err(Fault::new("domain", text).because("the latitude stands before the longitude"))
         };
@@ -67,15 +67,12 @@ impl Place {
     }
 
     /// The place of two arguments.
-    pub(in crate::sql::functions) fn of(
-        arguments: &[Value<'_>],
-        index: usize,
-    ) -> Result<Self, Fault> {
+    pub(in crate::functions) fn of(arguments: &[Value<'_>], index: usize) -> Result<Self, Fault> {
         Self::new(real(arguments, index), real(arguments, index + 1))
     }
 
     /// The place as `{"lat":…,"lon":…}` with 9 decimals, a tenth of a millimetre.
-    pub(in crate::sql::functions) fn object<'a>(self) -> Value<'a> {
+    pub(in crate::functions) fn object<'a>(self) -> Value<'a> {
         self.written(|value| (value * 1e9).round() / 1e9)
     }
 
@@ -90,7 +87,7 @@ impl Place {
     }
 
     /// The place with all digits, for results that are exact.
-    pub(in crate::sql::functions) fn exact<'a>(self) -> Value<'a> {
+    pub(in crate::functions) fn exact<'a>(self) -> Value<'a> {
         self.written(|value| value)
     }
 
@@ -105,13 +102,13 @@ impl Place {
 }
 
 /// A computed number as a result.
-pub(in crate::sql::functions) fn float<'a>(value: f64) -> Result<Value<'a>, Fault> {
+pub(in crate::functions) fn float<'a>(value: f64) -> Result<Value<'a>, Fault> {
     Num::from_f64(value)
         .map(Value::number)
         .ok_or_else(|| Fault::new("not_finite", "the result is too large"))
 }
 
-pub(in crate::sql::functions) const DISTANCE: Function = Function {
+pub(in crate::functions) const DISTANCE: Function = Function {
     name: "distance",
     signature: "distance(lat1, lon1, lat2, lon2)",
     params: TWO_PLACES,
@@ -128,7 +125,7 @@ pub(in crate::sql::functions) const DISTANCE: Function = Function {
     ..GEO
 };
 
-pub(in crate::sql::functions) const BEARING: Function = Function {
+pub(in crate::functions) const BEARING: Function = Function {
     name: "bearing",
     signature: "bearing(lat1, lon1, lat2, lon2)",
     params: TWO_PLACES,
@@ -152,7 +149,7 @@ pub(in crate::sql::functions) const BEARING: Function = Function {
     ..GEO
 };
 
-pub(in crate::sql::functions) const DESTINATION: Function = Function {
+pub(in crate::functions) const DESTINATION: Function = Function {
     name: "destination",
     signature: "destination(lat, lon, bearing, metres)",
     params: &[number("lat"), number("lon"), number("bearing"), number("metres")],
@@ -181,7 +178,7 @@ pub(in crate::sql::functions) const DESTINATION: Function = Function {
     ..GEO
 };
 
-pub(in crate::sql::functions) const IN_CIRCLE: Function = Function {
+pub(in crate::functions) const IN_CIRCLE: Function = Function {
     name: "in_circle",
     signature: "in_circle(lat, lon, center_lat, center_lon, metres)",
     params: &[
@@ -213,7 +210,7 @@ pub(in crate::sql::functions) const IN_CIRCLE: Function = Function {
     ..GEO
 };
 
-pub(in crate::sql::functions) const IN_BOX: Function = Function {
+pub(in crate::functions) const IN_BOX: Function = Function {
     name: "in_box",
     signature: "in_box(lat, lon, south, west, north, east)",
     params: &[
@@ -326,7 +323,7 @@ fn corner(raw: &[u8]) -> Result<Place, Fault> {
     }
 }
 
-pub(in crate::sql::functions) const IN_POLYGON: Function = Function {
+pub(in crate::functions) const IN_POLYGON: Function = Function {
     name: "in_polygon",
     signature: "in_polygon(lat, lon, polygon)",
     params: &[number("lat"), number("lon"), required("polygon", Kind::Any)],

@@ -1,10 +1,10 @@
 //! Functions of the bits of integers. An integer is its 64 bits, negative ones in two's complement; a
 //! result is unsigned when an argument is above the range of signed ones. Bits of bytes are in `binary`.
 
-use crate::sql::functions::math::number::{bounded, exact, num, numeric, unsigned, whole};
-use crate::sql::functions::{Example, Fault, Function, Kind, Param, example, missing, required};
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::functions::math::number::{bounded, exact, num, numeric, unsigned, whole};
+use crate::functions::{Example, Fault, Function, Kind, Param, example, missing, required};
+use crate::number::Num;
+use crate::value::Value;
 
 const ONE: &[Param] = &[required("n", Kind::Integer)];
 const TWO: &[Param] = &[required("n", Kind::Integer), required("m", Kind::Integer)];
@@ -16,7 +16,7 @@ const fn bits(
     signature: &'static str,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     Function { params, family: "bits", ..numeric(name, signature, summary, examples, eval) }
 }
@@ -47,7 +47,7 @@ fn combine(
     Ok(number(of(a, b), a_unsigned || b_unsigned))
 }
 
-pub(in crate::sql::functions) const BITAND: Function = bits(
+pub(in crate::functions) const BITAND: Function = bits(
     TWO,
     "bitand",
     "bitand(n, m)",
@@ -63,7 +63,7 @@ pub(in crate::sql::functions) const BITAND: Function = bits(
     |arguments, _| combine(arguments, "bitand", |a, b| a & b),
 );
 
-pub(in crate::sql::functions) const BITOR: Function = bits(
+pub(in crate::functions) const BITOR: Function = bits(
     TWO,
     "bitor",
     "bitor(n, m)",
@@ -75,7 +75,7 @@ pub(in crate::sql::functions) const BITOR: Function = bits(
     |arguments, _| combine(arguments, "bitor", |a, b| a | b),
 );
 
-pub(in crate::sql::functions) const BITXOR: Function = bits(
+pub(in crate::functions) const BITXOR: Function = bits(
     TWO,
     "bitxor",
     "bitxor(n, m)",
@@ -84,7 +84,7 @@ pub(in crate::sql::functions) const BITXOR: Function = bits(
     |arguments, _| combine(arguments, "bitxor", |a, b| a ^ b),
 );
 
-pub(in crate::sql::functions) const BITNOT: Function = bits(
+pub(in crate::functions) const BITNOT: Function = bits(
     ONE,
     "bitnot",
     "bitnot(n)",
@@ -108,7 +108,7 @@ fn count(arguments: &[Value<'_>], name: &str) -> Result<u32, Fault> {
     })
 }
 
-pub(in crate::sql::functions) const SHL: Function = Function {
+pub(in crate::functions) const SHL: Function = Function {
     aliases: &["bitsl", "shift_left"],
     ..bits(
         SHIFT,
@@ -138,7 +138,7 @@ pub(in crate::sql::functions) const SHL: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const SHR: Function = Function {
+pub(in crate::functions) const SHR: Function = Function {
     aliases: &["bitsr", "shift_right"],
     ..bits(
         SHIFT,
@@ -158,7 +158,7 @@ pub(in crate::sql::functions) const SHR: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const BIT_COUNT: Function = bits(
+pub(in crate::functions) const BIT_COUNT: Function = bits(
     ONE,
     "bit_count",
     "bit_count(n)",
@@ -174,7 +174,7 @@ pub(in crate::sql::functions) const BIT_COUNT: Function = bits(
     },
 );
 
-pub(in crate::sql::functions) const BIT_TEST: Function = Function {
+pub(in crate::functions) const BIT_TEST: Function = Function {
     result: Kind::Boolean,
     ..bits(
         &[required("n", Kind::Integer), required("bit", Kind::Integer)],

@@ -1,45 +1,45 @@
 //! Functions of numbers: powers, logarithms, remainders, and what the other families of numbers share.
 //! A result that is no finite number is an error. Rounding, angles and ranges have files of their own.
 
-use crate::sql::eval::{calculate, overflow};
-use crate::sql::expr::Arithmetic;
-use crate::sql::functions::{Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param};
-use crate::sql::functions::{example, missing, optional, required};
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::eval::{calculate, overflow};
+use crate::expr::Arithmetic;
+use crate::functions::{Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param};
+use crate::functions::{example, missing, optional, required};
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// A function of one number, `n`.
-pub(in crate::sql::functions) const fn unary(
+pub(in crate::functions) const fn unary(
     name: &'static str,
     signature: &'static str,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     const PARAMS: &[Param] = &[required("n", Kind::Number)];
     Function { params: PARAMS, ..numeric(name, signature, summary, examples, eval) }
 }
 
 /// A function of two numbers, `n` and `m`.
-pub(in crate::sql::functions) const fn binary(
+pub(in crate::functions) const fn binary(
     name: &'static str,
     signature: &'static str,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     const PARAMS: &[Param] = &[required("n", Kind::Number), required("m", Kind::Number)];
     Function { params: PARAMS, ..numeric(name, signature, summary, examples, eval) }
 }
 
 /// A function whose result is a number; it has no arguments yet.
-pub(in crate::sql::functions) const fn numeric(
+pub(in crate::functions) const fn numeric(
     name: &'static str,
     signature: &'static str,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     Function {
         name,
@@ -62,12 +62,12 @@ pub(in crate::sql::functions) const fn numeric(
 }
 
 /// The number of an argument that was coerced to one.
-pub(in crate::sql::functions) fn num(arguments: &[Value<'_>], index: usize) -> Num {
+pub(in crate::functions) fn num(arguments: &[Value<'_>], index: usize) -> Num {
     arguments.get(index).and_then(Value::as_num).unwrap_or(Num::Int(0))
 }
 
 /// A function of reals on the first argument.
-pub(in crate::sql::functions) fn real(
+pub(in crate::functions) fn real(
     arguments: &[Value<'_>],
     of: fn(f64) -> f64,
     name: &str,
@@ -78,10 +78,7 @@ pub(in crate::sql::functions) fn real(
 
 /// The first argument, of functions whose result is exact for integers. Integers beyond 64 bits are
 /// refused, and so is what [`readable`] refuses.
-pub(in crate::sql::functions) fn computable(
-    arguments: &[Value<'_>],
-    name: &str,
-) -> Result<Num, Fault> {
+pub(in crate::functions) fn computable(arguments: &[Value<'_>], name: &str) -> Result<Num, Fault> {
     match arguments.iter().find(|value| value.is_huge()) {
         None => readable(arguments, name),
         Some(huge) => Err(overflow(&huge.as_text().unwrap_or_default())),
@@ -90,10 +87,7 @@ pub(in crate::sql::functions) fn computable(
 
 /// The first argument. Any that is beyond f64 is refused: it was read (`1e999`), but nothing can be
 /// computed from it.
-pub(in crate::sql::functions) fn readable(
-    arguments: &[Value<'_>],
-    name: &str,
-) -> Result<Num, Fault> {
+pub(in crate::functions) fn readable(arguments: &[Value<'_>], name: &str) -> Result<Num, Fault> {
     if (0..arguments.len()).all(|index| num(arguments, index).as_f64().is_finite()) {
         return Ok(num(arguments, 0));
     }
@@ -101,7 +95,7 @@ pub(in crate::sql::functions) fn readable(
 }
 
 /// A computed number, or the error that there is none.
-pub(in crate::sql::functions) fn finite(
+pub(in crate::functions) fn finite(
     value: f64,
     call: impl FnOnce() -> String,
 ) -> Result<Value<'static>, Fault> {
@@ -112,7 +106,7 @@ pub(in crate::sql::functions) fn finite(
     }
 }
 
-pub(in crate::sql::functions) const ABS: Function = unary(
+pub(in crate::functions) const ABS: Function = unary(
     "abs",
     "abs(n)",
     "The absolute value.",
@@ -131,7 +125,7 @@ pub(in crate::sql::functions) const ABS: Function = unary(
     },
 );
 
-pub(in crate::sql::functions) const EXP: Function = unary(
+pub(in crate::functions) const EXP: Function = unary(
     "exp",
     "exp(n)",
     "e to the power of n.",
@@ -143,7 +137,7 @@ pub(in crate::sql::functions) const EXP: Function = unary(
     |arguments, _| real(arguments, f64::exp, "exp"),
 );
 
-pub(in crate::sql::functions) const LOG: Function = Function {
+pub(in crate::functions) const LOG: Function = Function {
     params: &[required("n", Kind::Number), optional("m", Kind::Number)],
     ..numeric(
         "log",
@@ -179,7 +173,7 @@ pub(in crate::sql::functions) const LOG: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const MOD: Function = Function {
+pub(in crate::functions) const MOD: Function = Function {
     aliases: &["remainder", "fmod"],
     ..binary(
         "mod",
@@ -198,7 +192,7 @@ pub(in crate::sql::functions) const MOD: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const POWER: Function = Function {
+pub(in crate::functions) const POWER: Function = Function {
     aliases: &["pow"],
     ..binary(
         "power",
@@ -244,7 +238,7 @@ fn logarithm(
     finite(of(n.as_f64()), || format!("the logarithm of {}", n.text()))
 }
 
-pub(in crate::sql::functions) const LN: Function = unary(
+pub(in crate::functions) const LN: Function = unary(
     "ln",
     "ln(n)",
     "The natural logarithm of n, which has to be above 0.",
@@ -257,7 +251,7 @@ pub(in crate::sql::functions) const LN: Function = unary(
     |arguments, _| logarithm(arguments, f64::ln, "ln"),
 );
 
-pub(in crate::sql::functions) const LOG10: Function = unary(
+pub(in crate::functions) const LOG10: Function = unary(
     "log10",
     "log10(n)",
     "The logarithm of n to base 10; n has to be above 0.",
@@ -269,7 +263,7 @@ pub(in crate::sql::functions) const LOG10: Function = unary(
     |arguments, _| logarithm(arguments, f64::log10, "log10"),
 );
 
-pub(in crate::sql::functions) const LOG2: Function = unary(
+pub(in crate::functions) const LOG2: Function = unary(
     "log2",
     "log2(n)",
     "The logarithm of n to base 2; n has to be above 0.",
@@ -277,7 +271,7 @@ pub(in crate::sql::functions) const LOG2: Function = unary(
     |arguments, _| logarithm(arguments, f64::log2, "log2"),
 );
 
-pub(in crate::sql::functions) const E: Function = numeric(
+pub(in crate::functions) const E: Function = numeric(
     "e",
     "e()",
     "Euler's number, 2.718281828459045.",
@@ -285,7 +279,7 @@ pub(in crate::sql::functions) const E: Function = numeric(
     |_, _| Ok(Value::number(Num::Float(std::f64::consts::E))),
 );
 
-pub(in crate::sql::functions) const SQRT: Function = unary(
+pub(in crate::functions) const SQRT: Function = unary(
     "sqrt",
     "sqrt(n)",
     "The square root of n, which must not be below 0.",
@@ -297,7 +291,7 @@ pub(in crate::sql::functions) const SQRT: Function = unary(
     |arguments, _| real(arguments, f64::sqrt, "sqrt"),
 );
 
-pub(in crate::sql::functions) const CBRT: Function = unary(
+pub(in crate::functions) const CBRT: Function = unary(
     "cbrt",
     "cbrt(n)",
     "The cube root of n; that of a negative number is negative.",
@@ -305,7 +299,7 @@ pub(in crate::sql::functions) const CBRT: Function = unary(
     |arguments, _| real(arguments, f64::cbrt, "cbrt"),
 );
 
-pub(in crate::sql::functions) const SQUARE: Function = unary(
+pub(in crate::functions) const SQUARE: Function = unary(
     "square",
     "square(n)",
     "n times n: exact for integers, and an error beyond 64 bits.",
@@ -321,7 +315,7 @@ pub(in crate::sql::functions) const SQUARE: Function = unary(
     },
 );
 
-pub(in crate::sql::functions) const HYPOT: Function = binary(
+pub(in crate::functions) const HYPOT: Function = binary(
     "hypot",
     "hypot(n, m)",
     "The length of the hypotenuse, √(n² + m²), without overflow on the way.",
@@ -333,14 +327,14 @@ pub(in crate::sql::functions) const HYPOT: Function = binary(
 );
 
 /// The integer of an argument that was coerced to one; far beyond 64 bits it is held within i128.
-pub(in crate::sql::functions) fn whole(arguments: &[Value<'_>], index: usize) -> i128 {
+pub(in crate::functions) fn whole(arguments: &[Value<'_>], index: usize) -> i128 {
     let num = num(arguments, index);
     #[expect(clippy::cast_possible_truncation, reason = "an integer; saturates")]
     num.as_i128().unwrap_or_else(|| num.as_f64() as i128)
 }
 
 /// An integer argument, refused beyond 64 bits.
-pub(in crate::sql::functions) fn bounded(
+pub(in crate::functions) fn bounded(
     arguments: &[Value<'_>],
     index: usize,
     name: &str,
@@ -354,7 +348,7 @@ pub(in crate::sql::functions) fn bounded(
 }
 
 /// A computed integer, or the error that 64 bits do not hold it.
-pub(in crate::sql::functions) fn exact(
+pub(in crate::functions) fn exact(
     value: i128,
     call: impl FnOnce() -> String,
 ) -> Result<Value<'static>, Fault> {
@@ -362,7 +356,7 @@ pub(in crate::sql::functions) fn exact(
 }
 
 /// An unsigned integer.
-pub(in crate::sql::functions) fn unsigned(value: u64) -> Num {
+pub(in crate::functions) fn unsigned(value: u64) -> Num {
     i64::try_from(value).map_or(Num::UInt(value), Num::Int)
 }
 
@@ -378,7 +372,7 @@ fn divisor(n: i128, m: i128) -> u128 {
     a
 }
 
-pub(in crate::sql::functions) const GCD: Function = Function {
+pub(in crate::functions) const GCD: Function = Function {
     params: INTEGERS,
     ..numeric(
         "gcd",
@@ -398,7 +392,7 @@ pub(in crate::sql::functions) const GCD: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const LCM: Function = Function {
+pub(in crate::functions) const LCM: Function = Function {
     params: INTEGERS,
     ..numeric(
         "lcm",

@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use crate::sql::expr::Const;
-use crate::sql::functions::math::number::{finite, num, numeric, readable, whole};
-use crate::sql::functions::{
+use crate::expr::Const;
+use crate::functions::math::number::{finite, num, numeric, readable, whole};
+use crate::functions::{
     Fault, Function, Kind, Nulls, Prepared, Problem, example, missing, required, shown,
 };
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::number::Num;
+use crate::value::Value;
 
 /// What `greatest` and `least` share.
 const EXTREME: Function = Function {
@@ -19,7 +19,7 @@ const EXTREME: Function = Function {
     ..numeric("", "", "", &[], |_, _| Ok(Value::Missing))
 };
 
-pub(in crate::sql::functions) const GREATEST: Function = Function {
+pub(in crate::functions) const GREATEST: Function = Function {
     name: "greatest",
     signature: "greatest(value, …)",
     summary: "The greatest of any number of values, as `>` has it; NULL and MISSING do not count, \
@@ -37,7 +37,7 @@ pub(in crate::sql::functions) const GREATEST: Function = Function {
     ..EXTREME
 };
 
-pub(in crate::sql::functions) const LEAST: Function = Function {
+pub(in crate::functions) const LEAST: Function = Function {
     name: "least",
     signature: "least(value, …)",
     summary: "The least of any number of values, as `<` has it; NULL and MISSING do not count, and \
@@ -102,7 +102,7 @@ fn refuse_empty(arguments: &[Option<&Const>], low: usize) -> Result<Prepared, Pr
     }
 }
 
-pub(in crate::sql::functions) const CLAMP: Function = Function {
+pub(in crate::functions) const CLAMP: Function = Function {
     params: &[
         required("n", Kind::Number),
         required("low", Kind::Number),
@@ -143,7 +143,7 @@ pub(in crate::sql::functions) const CLAMP: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const MAP_RANGE: Function = Function {
+pub(in crate::functions) const MAP_RANGE: Function = Function {
     params: &[
         required("n", Kind::Number),
         required("in_low", Kind::Number),
@@ -182,7 +182,7 @@ pub(in crate::sql::functions) const MAP_RANGE: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const WIDTH_BUCKET: Function = Function {
+pub(in crate::functions) const WIDTH_BUCKET: Function = Function {
     params: &[
         required("n", Kind::Number),
         required("low", Kind::Number),

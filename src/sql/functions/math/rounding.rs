@@ -1,12 +1,12 @@
 //! Functions that round: to integers, to digits before or behind the point.
 
-use crate::sql::functions::math::number::{computable, exact, finite, num, numeric, unary, whole};
-use crate::sql::functions::text::decimal::Decimal;
-use crate::sql::functions::{Fault, Function, Kind, Param, example, missing, optional, required};
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::functions::math::number::{computable, exact, finite, num, numeric, unary, whole};
+use crate::functions::text::decimal::Decimal;
+use crate::functions::{Fault, Function, Kind, Param, example, missing, optional, required};
+use crate::number::Num;
+use crate::value::Value;
 
-pub(in crate::sql::functions) const CEIL: Function = Function {
+pub(in crate::functions) const CEIL: Function = Function {
     aliases: &["ceiling"],
     ..unary(
         "ceil",
@@ -25,7 +25,7 @@ pub(in crate::sql::functions) const CEIL: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const FLOOR: Function = unary(
+pub(in crate::functions) const FLOOR: Function = unary(
     "floor",
     "floor(n)",
     "The greatest integer that is not greater than n.",
@@ -43,7 +43,7 @@ pub(in crate::sql::functions) const FLOOR: Function = unary(
 /// A number and to how many digits.
 const PARAMS: &[Param] = &[required("n", Kind::Number), optional("digits", Kind::Integer)];
 
-pub(in crate::sql::functions) const ROUND: Function = Function {
+pub(in crate::functions) const ROUND: Function = Function {
     params: PARAMS,
     ..numeric(
         "round",
@@ -65,7 +65,7 @@ pub(in crate::sql::functions) const ROUND: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const TRUNC: Function = Function {
+pub(in crate::functions) const TRUNC: Function = Function {
     aliases: &["truncate"],
     params: PARAMS,
     ..numeric(
@@ -83,7 +83,7 @@ pub(in crate::sql::functions) const TRUNC: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const SIGN: Function = unary(
+pub(in crate::functions) const SIGN: Function = unary(
     "sign",
     "sign(n)",
     "-1, 0 or 1 for a number below, at or above 0.",

@@ -1,11 +1,11 @@
 //! Functions of angles, which are in radians.
 
-use crate::sql::functions::math::number::{finite, num, numeric, readable, real, unary};
-use crate::sql::functions::{Function, Kind, example, missing, required};
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::functions::math::number::{finite, num, numeric, readable, real, unary};
+use crate::functions::{Function, Kind, example, missing, required};
+use crate::number::Num;
+use crate::value::Value;
 
-pub(in crate::sql::functions) const ACOS: Function = unary(
+pub(in crate::functions) const ACOS: Function = unary(
     "acos",
     "acos(n)",
     "The arc cosine of -1 to 1.",
@@ -20,7 +20,7 @@ pub(in crate::sql::functions) const ACOS: Function = unary(
 /// From here on `acosh(n)` and `asinh(n)` are ln(2n) to the last digit.
 const LARGE: f64 = 1e100;
 
-pub(in crate::sql::functions) const ACOSH: Function = unary(
+pub(in crate::functions) const ACOSH: Function = unary(
     "acosh",
     "acosh(n)",
     "The inverse hyperbolic cosine of a number from 1 on.",
@@ -32,7 +32,7 @@ pub(in crate::sql::functions) const ACOSH: Function = unary(
     },
 );
 
-pub(in crate::sql::functions) const ASINH: Function = unary(
+pub(in crate::functions) const ASINH: Function = unary(
     "asinh",
     "asinh(n)",
     "The inverse hyperbolic sine.",
@@ -46,7 +46,7 @@ pub(in crate::sql::functions) const ASINH: Function = unary(
     },
 );
 
-pub(in crate::sql::functions) const ATAN: Function = unary(
+pub(in crate::functions) const ATAN: Function = unary(
     "atan",
     "atan(n)",
     "The arc tangent.",
@@ -54,7 +54,7 @@ pub(in crate::sql::functions) const ATAN: Function = unary(
     |arguments, _| real(arguments, f64::atan, "atan"),
 );
 
-pub(in crate::sql::functions) const ATAN2: Function = Function {
+pub(in crate::functions) const ATAN2: Function = Function {
     params: &[required("y", Kind::Number), required("x", Kind::Number)],
     ..numeric(
         "atan2",
@@ -72,7 +72,7 @@ pub(in crate::sql::functions) const ATAN2: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const ATANH: Function = unary(
+pub(in crate::functions) const ATANH: Function = unary(
     "atanh",
     "atanh(n)",
     "The inverse hyperbolic tangent of a number between -1 and 1.",
@@ -84,7 +84,7 @@ pub(in crate::sql::functions) const ATANH: Function = unary(
     },
 );
 
-pub(in crate::sql::functions) const COT: Function = unary(
+pub(in crate::functions) const COT: Function = unary(
     "cot",
     "cot(n)",
     "The cotangent; that of 0 is not defined.",
@@ -95,7 +95,7 @@ pub(in crate::sql::functions) const COT: Function = unary(
     },
 );
 
-pub(in crate::sql::functions) const DEGREES: Function = unary(
+pub(in crate::functions) const DEGREES: Function = unary(
     "degrees",
     "degrees(n)",
     "An angle in degrees, from radians.",
@@ -103,7 +103,7 @@ pub(in crate::sql::functions) const DEGREES: Function = unary(
     |arguments, _| real(arguments, f64::to_degrees, "degrees"),
 );
 
-pub(in crate::sql::functions) const RADIANS: Function = unary(
+pub(in crate::functions) const RADIANS: Function = unary(
     "radians",
     "radians(n)",
     "An angle in radians, from degrees.",
@@ -111,7 +111,7 @@ pub(in crate::sql::functions) const RADIANS: Function = unary(
     |arguments, _| real(arguments, f64::to_radians, "radians"),
 );
 
-pub(in crate::sql::functions) const PI: Function = numeric(
+pub(in crate::functions) const PI: Function = numeric(
     "pi",
     "pi()",
     "π, 3.141592653589793.",
@@ -122,7 +122,7 @@ pub(in crate::sql::functions) const PI: Function = numeric(
     |_, _| Ok(Value::number(Num::Float(std::f64::consts::PI))),
 );
 
-pub(in crate::sql::functions) const ASIN: Function = unary(
+pub(in crate::functions) const ASIN: Function = unary(
     "asin",
     "asin(n)",
     "The arc sine of -1 to 1.",
@@ -134,7 +134,7 @@ pub(in crate::sql::functions) const ASIN: Function = unary(
     |arguments, _| real(arguments, f64::asin, "asin"),
 );
 
-pub(in crate::sql::functions) const COS: Function = unary(
+pub(in crate::functions) const COS: Function = unary(
     "cos",
     "cos(n)",
     "The cosine.",
@@ -142,7 +142,7 @@ pub(in crate::sql::functions) const COS: Function = unary(
     |arguments, _| real(arguments, f64::cos, "cos"),
 );
 
-pub(in crate::sql::functions) const COSH: Function = unary(
+pub(in crate::functions) const COSH: Function = unary(
     "cosh",
     "cosh(n)",
     "The hyperbolic cosine.",
@@ -150,7 +150,7 @@ pub(in crate::sql::functions) const COSH: Function = unary(
     |arguments, _| real(arguments, f64::cosh, "cosh"),
 );
 
-pub(in crate::sql::functions) const SIN: Function = unary(
+pub(in crate::functions) const SIN: Function = unary(
     "sin",
     "sin(n)",
     "The sine.",
@@ -158,7 +158,7 @@ pub(in crate::sql::functions) const SIN: Function = unary(
     |arguments, _| real(arguments, f64::sin, "sin"),
 );
 
-pub(in crate::sql::functions) const SINH: Function = unary(
+pub(in crate::functions) const SINH: Function = unary(
     "sinh",
     "sinh(n)",
     "The hyperbolic sine.",
@@ -166,7 +166,7 @@ pub(in crate::sql::functions) const SINH: Function = unary(
     |arguments, _| real(arguments, f64::sinh, "sinh"),
 );
 
-pub(in crate::sql::functions) const TAN: Function = unary(
+pub(in crate::functions) const TAN: Function = unary(
     "tan",
     "tan(n)",
     "The tangent.",
@@ -174,7 +174,7 @@ pub(in crate::sql::functions) const TAN: Function = unary(
     |arguments, _| real(arguments, f64::tan, "tan"),
 );
 
-pub(in crate::sql::functions) const TANH: Function = unary(
+pub(in crate::functions) const TANH: Function = unary(
     "tanh",
     "tanh(n)",
     "The hyperbolic tangent.",

@@ -1,14 +1,14 @@
 //! Functions of chance and of identifiers. Chance comes from the message, the rule and the place of
 //! the call: evaluating a message again gives the same.
 
-use crate::sql::functions::document::array_shape::beyond;
-use crate::sql::functions::math::number::exact;
-use crate::sql::functions::{
+use crate::functions::document::array_shape::beyond;
+use crate::functions::math::number::exact;
+use crate::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Site, example, missing, optional, required,
 };
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions here share.
 const CHANCE: Function = Function {
@@ -41,7 +41,7 @@ fn unit(site: &Site<'_>, draw: u64) -> f64 {
     value
 }
 
-pub(in crate::sql::functions) const RAND_INT: Function = Function {
+pub(in crate::functions) const RAND_INT: Function = Function {
     name: "rand_int",
     signature: "rand_int(low, high)",
     params: &[required("low", Kind::Integer), required("high", Kind::Integer)],
@@ -72,7 +72,7 @@ pub(in crate::sql::functions) const RAND_INT: Function = Function {
     ..CHANCE
 };
 
-pub(in crate::sql::functions) const RAND_NORMAL: Function = Function {
+pub(in crate::functions) const RAND_NORMAL: Function = Function {
     name: "rand_normal",
     signature: "rand_normal([mean[, deviation]])",
     params: &[optional("mean", Kind::Number), optional("deviation", Kind::Number)],
@@ -101,7 +101,7 @@ pub(in crate::sql::functions) const RAND_NORMAL: Function = Function {
     ..CHANCE
 };
 
-pub(in crate::sql::functions) const SAMPLE: Function = Function {
+pub(in crate::functions) const SAMPLE: Function = Function {
     name: "sample",
     signature: "sample(percent)",
     params: &[required("percent", Kind::Number)],
@@ -129,7 +129,7 @@ pub(in crate::sql::functions) const SAMPLE: Function = Function {
 };
 
 /// The UUID of version 4 of a call, or the one that a rule's test fixes.
-pub(in crate::sql::functions) fn random_uuid(site: &Site<'_>) -> uuid::Uuid {
+pub(in crate::functions) fn random_uuid(site: &Site<'_>) -> uuid::Uuid {
     match site.input.facts.fixed_uuid() {
         Some(fixed) => uuid::Uuid::from_u128(fixed),
         None => uuid::Builder::from_random_bytes(bytes(site)).into_uuid(),
@@ -141,7 +141,7 @@ fn bytes(site: &Site<'_>) -> [u8; 16] {
     (u128::from(site.random(0)) << 64 | u128::from(site.random(1))).to_be_bytes()
 }
 
-pub(in crate::sql::functions) const UUID_V4_NO_HYPHEN: Function = Function {
+pub(in crate::functions) const UUID_V4_NO_HYPHEN: Function = Function {
     name: "uuid_v4_no_hyphen",
     signature: "uuid_v4_no_hyphen()",
     summary: "As newuuid, 32 digits without hyphens.",
@@ -153,7 +153,7 @@ pub(in crate::sql::functions) const UUID_V4_NO_HYPHEN: Function = Function {
     ..CHANCE
 };
 
-pub(in crate::sql::functions) const UUID_V7: Function = Function {
+pub(in crate::functions) const UUID_V7: Function = Function {
     name: "uuid_v7",
     signature: "uuid_v7()",
     summary: "A UUID of version 7: when the message was received, then chance, so that they sort by \
@@ -171,7 +171,7 @@ pub(in crate::sql::functions) const UUID_V7: Function = Function {
     ..CHANCE
 };
 
-pub(in crate::sql::functions) const ULID: Function = Function {
+pub(in crate::functions) const ULID: Function = Function {
     name: "ulid",
     signature: "ulid()",
     summary: "A ULID: 26 characters, when the message was received, then chance, so that they sort \
@@ -190,7 +190,7 @@ pub(in crate::sql::functions) const ULID: Function = Function {
     ..CHANCE
 };
 
-pub(in crate::sql::functions) const NANOID: Function = Function {
+pub(in crate::functions) const NANOID: Function = Function {
     name: "nanoid",
     signature: "nanoid([length])",
     params: &[optional("length", Kind::Integer)],
@@ -220,7 +220,7 @@ pub(in crate::sql::functions) const NANOID: Function = Function {
     ..CHANCE
 };
 
-pub(in crate::sql::functions) const IS_UUID: Function = Function {
+pub(in crate::functions) const IS_UUID: Function = Function {
     name: "is_uuid",
     signature: "is_uuid(text)",
     params: &[required("text", Kind::Text)],

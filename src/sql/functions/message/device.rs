@@ -1,13 +1,13 @@
 //! Functions of the message and the device that sent it. Chance comes from the message's record, so
 //! that evaluating it again gives the same.
 
-use crate::sql::functions::message::chance::random_uuid;
-use crate::sql::functions::{
+use crate::functions::message::chance::random_uuid;
+use crate::functions::{
     Depends, Function, Kind, NO_PREPARE, Nulls, example, missing, optional, required,
 };
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions here share.
 const DEVICE: Function = Function {
@@ -29,7 +29,7 @@ const DEVICE: Function = Function {
     eval: |_, _| Ok(Value::Missing),
 };
 
-pub(in crate::sql::functions) const ATTRIBUTE: Function = Function {
+pub(in crate::functions) const ATTRIBUTE: Function = Function {
     name: "attribute",
     signature: "attribute(key)",
     params: &[required("key", Kind::Text)],
@@ -50,7 +50,7 @@ pub(in crate::sql::functions) const ATTRIBUTE: Function = Function {
     ..DEVICE
 };
 
-pub(in crate::sql::functions) const DEVICE_NAME: Function = Function {
+pub(in crate::functions) const DEVICE_NAME: Function = Function {
     name: "deviceName",
     signature: "deviceName()",
     summary: "The name of the device that sent the message; MISSING when there is none.",
@@ -66,7 +66,7 @@ pub(in crate::sql::functions) const DEVICE_NAME: Function = Function {
     ..DEVICE
 };
 
-pub(in crate::sql::functions) const MESSAGE_ID: Function = Function {
+pub(in crate::functions) const MESSAGE_ID: Function = Function {
     name: "messageId",
     aliases: &["msgid"],
     signature: "messageId()",
@@ -79,7 +79,7 @@ pub(in crate::sql::functions) const MESSAGE_ID: Function = Function {
     ..DEVICE
 };
 
-pub(in crate::sql::functions) const NEWUUID: Function = Function {
+pub(in crate::functions) const NEWUUID: Function = Function {
     name: "newuuid",
     aliases: &["uuid", "uuid_v4"],
     signature: "newuuid()",
@@ -95,7 +95,7 @@ pub(in crate::sql::functions) const NEWUUID: Function = Function {
     ..DEVICE
 };
 
-pub(in crate::sql::functions) const RAND: Function = Function {
+pub(in crate::functions) const RAND: Function = Function {
     name: "rand",
     aliases: &["random"],
     signature: "rand()",
@@ -115,7 +115,7 @@ pub(in crate::sql::functions) const RAND: Function = Function {
     ..DEVICE
 };
 
-pub(in crate::sql::functions) const TOPIC: Function = Function {
+pub(in crate::functions) const TOPIC: Function = Function {
     name: "topic",
     signature: "topic([level])",
     params: &[optional("level", Kind::Number)],

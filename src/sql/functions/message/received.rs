@@ -1,16 +1,16 @@
 //! Functions of how a message came in: who sent it, with which properties, to which topic.
 
 use bytestring::ByteString;
-use connectors::contract::{Headers, TopicFilter, TopicLimits};
+use contract::{Headers, TopicFilter, TopicLimits};
 
-use crate::sql::expr::Const;
-use crate::sql::functions::{Depends, Example, example, missing, required};
-use crate::sql::functions::{Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem, Site};
-use crate::sql::lex::shorten;
-use crate::sql::query::without_sys;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
-use crate::sql::{eval, json};
+use crate::expr::Const;
+use crate::functions::{Depends, Example, example, missing, required};
+use crate::functions::{Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem, Site};
+use crate::lex::shorten;
+use crate::query::without_sys;
+use crate::value::Value;
+use crate::work::Price;
+use crate::{eval, json};
 
 /// What all functions here share.
 const MESSAGE: Function = Function {
@@ -38,7 +38,7 @@ const fn fact(
     result: Kind,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     Function { name, signature, result, summary, examples, eval, ..MESSAGE }
 }
@@ -58,7 +58,7 @@ fn key<'v>(arguments: &'v [Value<'_>]) -> &'v str {
     }
 }
 
-pub(in crate::sql::functions) const CLIENT_ID: Function = Function {
+pub(in crate::functions) const CLIENT_ID: Function = Function {
     aliases: &["client_id"],
     ..fact(
         "clientId",
@@ -73,7 +73,7 @@ pub(in crate::sql::functions) const CLIENT_ID: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const USERNAME: Function = fact(
+pub(in crate::functions) const USERNAME: Function = fact(
     "username",
     "username()",
     Kind::Text,
@@ -82,7 +82,7 @@ pub(in crate::sql::functions) const USERNAME: Function = fact(
     |_, site| Ok(text(site.input.message.origin.username.as_deref())),
 );
 
-pub(in crate::sql::functions) const SOURCE_IP: Function = Function {
+pub(in crate::functions) const SOURCE_IP: Function = Function {
     aliases: &["peerhost"],
     ..fact(
         "sourceIp",
@@ -101,7 +101,7 @@ pub(in crate::sql::functions) const SOURCE_IP: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const SOURCE: Function = fact(
+pub(in crate::functions) const SOURCE: Function = fact(
     "source",
     "source()",
     Kind::Text,
@@ -111,7 +111,7 @@ pub(in crate::sql::functions) const SOURCE: Function = fact(
     |_, site| Ok(text(site.input.message.origin.source.as_deref())),
 );
 
-pub(in crate::sql::functions) const PRODUCT_KEY: Function = Function {
+pub(in crate::functions) const PRODUCT_KEY: Function = Function {
     aliases: &["product_key"],
     ..fact(
         "productKey",
@@ -130,16 +130,16 @@ pub(in crate::sql::functions) const PRODUCT_KEY: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const QOS: Function = fact(
+pub(in crate::functions) const QOS: Function = fact(
     "qos",
     "qos()",
     Kind::Number,
     "The quality of service that the message was published with: 0, 1 or 2.",
     &[example("qos()", "{}", "1"), example("qos() >= 1", "{}", "true")],
-    |_, site| Ok(crate::sql::functions::time::moment::integer(site.input.message.qos.level())),
+    |_, site| Ok(crate::functions::time::moment::integer(site.input.message.qos.level())),
 );
 
-pub(in crate::sql::functions) const RETAIN: Function = fact(
+pub(in crate::functions) const RETAIN: Function = fact(
     "retain",
     "retain()",
     Kind::Boolean,
@@ -148,16 +148,16 @@ pub(in crate::sql::functions) const RETAIN: Function = fact(
     |_, site| Ok(Value::Bool(site.input.message.retain)),
 );
 
-pub(in crate::sql::functions) const HOPS: Function = fact(
+pub(in crate::functions) const HOPS: Function = fact(
     "hops",
     "hops()",
     Kind::Number,
     "How many times a rule has republished what led to this message; 0 from a device.",
     &[example("hops()", "{}", "0"), example("hops() < 2", "{}", "true")],
-    |_, site| Ok(crate::sql::functions::time::moment::integer(site.input.message.hops)),
+    |_, site| Ok(crate::functions::time::moment::integer(site.input.message.hops)),
 );
 
-pub(in crate::sql::functions) const RULE_NAME: Function = Function {
+pub(in crate::functions) const RULE_NAME: Function = Function {
     aliases: &["rule_name", "rule_id"],
     ..fact(
         "ruleName",
@@ -169,7 +169,7 @@ pub(in crate::sql::functions) const RULE_NAME: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const PAYLOAD_SIZE: Function = fact(
+pub(in crate::functions) const PAYLOAD_SIZE: Function = fact(
     "payload_size",
     "payload_size()",
     Kind::Number,
@@ -178,10 +178,10 @@ pub(in crate::sql::functions) const PAYLOAD_SIZE: Function = fact(
         example("payload_size()", r#"{"a":1}"#, "7"),
         example("payload_size() > 1024", r#"{"a":"温度"}"#, "false"),
     ],
-    |_, site| Ok(crate::sql::functions::document::array::size(site.payload().len())),
+    |_, site| Ok(crate::functions::document::array::size(site.payload().len())),
 );
 
-pub(in crate::sql::functions) const USER_PROPERTY: Function = Function {
+pub(in crate::functions) const USER_PROPERTY: Function = Function {
     aliases: &["user_property"],
     params: &[required("key", Kind::Text)],
     ..fact(
@@ -214,7 +214,7 @@ fn properties<'a>(
     Ok(list)
 }
 
-pub(in crate::sql::functions) const USER_PROPERTIES: Function = Function {
+pub(in crate::functions) const USER_PROPERTIES: Function = Function {
     aliases: &["user_properties"],
     ..fact(
         "userProperties",
@@ -247,7 +247,7 @@ pub(in crate::sql::functions) const USER_PROPERTIES: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const GET_USER_PROPERTIES: Function = Function {
+pub(in crate::functions) const GET_USER_PROPERTIES: Function = Function {
     params: &[required("key", Kind::Text)],
     ..fact(
         "get_user_properties",
@@ -277,7 +277,7 @@ pub(in crate::sql::functions) const GET_USER_PROPERTIES: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const CONTENT_TYPE: Function = Function {
+pub(in crate::functions) const CONTENT_TYPE: Function = Function {
     aliases: &["content_type"],
     ..fact(
         "contentType",
@@ -292,7 +292,7 @@ pub(in crate::sql::functions) const CONTENT_TYPE: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const RESPONSE_TOPIC: Function = Function {
+pub(in crate::functions) const RESPONSE_TOPIC: Function = Function {
     aliases: &["response_topic"],
     ..fact(
         "responseTopic",
@@ -308,7 +308,7 @@ pub(in crate::sql::functions) const RESPONSE_TOPIC: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const CORRELATION_DATA: Function = Function {
+pub(in crate::functions) const CORRELATION_DATA: Function = Function {
     aliases: &["correlation_data"],
     ..fact(
         "correlationData",
@@ -328,7 +328,7 @@ pub(in crate::sql::functions) const CORRELATION_DATA: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const TOPIC_LEVELS: Function = fact(
+pub(in crate::functions) const TOPIC_LEVELS: Function = fact(
     "topic_levels",
     "topic_levels()",
     Kind::Array,
@@ -352,7 +352,7 @@ pub(in crate::sql::functions) const TOPIC_LEVELS: Function = fact(
 /// Filters are bounded by the text of the statement or the payload.
 const ANY_LENGTH: TopicLimits = TopicLimits { bytes: usize::MAX, levels: usize::MAX };
 
-pub(in crate::sql::functions) const TOPIC_MATCHES: Function = Function {
+pub(in crate::functions) const TOPIC_MATCHES: Function = Function {
     params: &[required("filter", Kind::Text)],
     prepare: |arguments| {
         let Some(Some(Const::String(filter))) = arguments.first() else {

@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::sql::expr::Const;
-use crate::sql::functions::{
+use crate::expr::Const;
+use crate::functions::{
     Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem,
 };
-use crate::sql::functions::{example, missing, required};
-use crate::sql::lex::shorten;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::functions::{example, missing, required};
+use crate::lex::shorten;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions of addresses share.
 const NETWORK: Function = Function {
@@ -38,7 +38,7 @@ const fn of_ip(
     signature: &'static str,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     const PARAMS: &[Param] = &[required("ip", Kind::Text)];
     Function { name, signature, params: PARAMS, summary, examples, eval, ..NETWORK }
@@ -105,7 +105,7 @@ impl Network {
     }
 }
 
-pub(in crate::sql::functions) const IP_IN_CIDR: Function = Function {
+pub(in crate::functions) const IP_IN_CIDR: Function = Function {
     name: "ip_in_cidr",
     signature: "ip_in_cidr(ip, cidr)",
     params: &[required("ip", Kind::Text), required("cidr", Kind::Text)],
@@ -137,7 +137,7 @@ pub(in crate::sql::functions) const IP_IN_CIDR: Function = Function {
     ..NETWORK
 };
 
-pub(in crate::sql::functions) const IS_IPV4: Function = of_ip(
+pub(in crate::functions) const IS_IPV4: Function = of_ip(
     "is_ipv4",
     "is_ipv4(ip)",
     "Whether a text is an IPv4 address.",
@@ -148,7 +148,7 @@ pub(in crate::sql::functions) const IS_IPV4: Function = of_ip(
     |arguments, _| Ok(Value::Bool(text(arguments, 0).parse::<Ipv4Addr>().is_ok())),
 );
 
-pub(in crate::sql::functions) const IS_IPV6: Function = of_ip(
+pub(in crate::functions) const IS_IPV6: Function = of_ip(
     "is_ipv6",
     "is_ipv6(ip)",
     "Whether a text is an IPv6 address.",
@@ -159,7 +159,7 @@ pub(in crate::sql::functions) const IS_IPV6: Function = of_ip(
     |arguments, _| Ok(Value::Bool(text(arguments, 0).parse::<Ipv6Addr>().is_ok())),
 );
 
-pub(in crate::sql::functions) const IS_PRIVATE_IP: Function = of_ip(
+pub(in crate::functions) const IS_PRIVATE_IP: Function = of_ip(
     "is_private_ip",
     "is_private_ip(ip)",
     "Whether an address is one of a local network or of the machine itself: 10/8, 172.16/12, \
@@ -179,7 +179,7 @@ pub(in crate::sql::functions) const IS_PRIVATE_IP: Function = of_ip(
     },
 );
 
-pub(in crate::sql::functions) const IP_TO_INT: Function =
+pub(in crate::functions) const IP_TO_INT: Function =
     Function {
         result: Kind::Number,
         ..of_ip(
@@ -199,7 +199,7 @@ pub(in crate::sql::functions) const IP_TO_INT: Function =
         )
     };
 
-pub(in crate::sql::functions) const INT_TO_IP: Function = Function {
+pub(in crate::functions) const INT_TO_IP: Function = Function {
     name: "int_to_ip",
     signature: "int_to_ip(n)",
     params: &[required("n", Kind::Integer)],

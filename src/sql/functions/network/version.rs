@@ -5,13 +5,13 @@
 
 use std::cmp::Ordering;
 
-use crate::sql::expr::Const;
-use crate::sql::functions::{Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem};
-use crate::sql::functions::{example, missing, required};
-use crate::sql::lex::shorten;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::expr::Const;
+use crate::functions::{Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem};
+use crate::functions::{example, missing, required};
+use crate::lex::shorten;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions here share.
 const VERSION: Function = Function {
@@ -161,7 +161,7 @@ fn text<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v str {
     }
 }
 
-pub(in crate::sql::functions) const VERSION_COMPARE: Function = Function {
+pub(in crate::functions) const VERSION_COMPARE: Function = Function {
     name: "version_compare",
     signature: "version_compare(a, b)",
     params: &[required("a", Kind::Text), required("b", Kind::Text)],
@@ -189,7 +189,7 @@ pub(in crate::sql::functions) const VERSION_COMPARE: Function = Function {
     ..VERSION
 };
 
-pub(in crate::sql::functions) const VERSION_IN_RANGE: Function = Function {
+pub(in crate::functions) const VERSION_IN_RANGE: Function = Function {
     name: "version_in_range",
     signature: "version_in_range(version, range)",
     params: &[required("version", Kind::Text), required("range", Kind::Text)],

@@ -5,19 +5,19 @@
 
 use std::io::Write as _;
 
-use crate::sql::functions::Fault;
-use crate::sql::number::Num;
+use crate::functions::Fault;
+use crate::number::Num;
 
 /// A count of places as a distance between digits.
-pub(in crate::sql::functions) fn index(places: usize) -> i32 {
+pub(in crate::functions) fn index(places: usize) -> i32 {
     i32::try_from(places).unwrap_or(i32::MAX)
 }
 
 /// The magnitude of a number in decimal digits: `d.ddd × 10^exponent`.
-pub(in crate::sql::functions) struct Decimal {
+pub(in crate::functions) struct Decimal {
     digits: [u8; Self::DIGITS],
     len: usize,
-    pub(in crate::sql::functions) exponent: i32,
+    pub(in crate::functions) exponent: i32,
 }
 
 impl Decimal {
@@ -28,7 +28,7 @@ impl Decimal {
     ///
     /// # Errors
     /// `not_finite` when the number is not.
-    pub(in crate::sql::functions) fn new(num: Num) -> Result<Self, Fault> {
+    pub(in crate::functions) fn new(num: Num) -> Result<Self, Fault> {
         let mut buffer = [0_u8; Self::DIGITS];
         let mut room = &mut buffer[..];
         // The buffer holds all that these can write.
@@ -55,7 +55,7 @@ impl Decimal {
     }
 
     /// The digit at a place behind the first; zeros follow and precede the digits.
-    pub(in crate::sql::functions) fn digit(&self, at: i32) -> u8 {
+    pub(in crate::functions) fn digit(&self, at: i32) -> u8 {
         usize::try_from(at)
             .ok()
             .and_then(|at| self.digits.get(..self.len)?.get(at).copied())
@@ -63,7 +63,7 @@ impl Decimal {
     }
 
     /// Keeps so many digits; what follows is rounded, halves away from zero, or cut.
-    pub(in crate::sql::functions) fn keep(&mut self, keep: i32, half_away: bool) {
+    pub(in crate::functions) fn keep(&mut self, keep: i32, half_away: bool) {
         let up = half_away && keep >= 0 && self.digit(keep) >= b'5';
         let keep = usize::try_from(keep).unwrap_or(0);
         if keep >= self.len {
@@ -87,7 +87,7 @@ impl Decimal {
     }
 
     /// The double that is nearest to it.
-    pub(in crate::sql::functions) fn magnitude(&self) -> f64 {
+    pub(in crate::functions) fn magnitude(&self) -> f64 {
         let mut text = [0_u8; Self::DIGITS + 16];
         let mut room = &mut text[..];
         let digits = std::str::from_utf8(&self.digits[..self.len]).unwrap_or_default();
@@ -98,7 +98,7 @@ impl Decimal {
     }
 
     /// Appends it with so many decimals.
-    pub(in crate::sql::functions) fn fixed(mut self, places: usize, out: &mut Vec<u8>) {
+    pub(in crate::functions) fn fixed(mut self, places: usize, out: &mut Vec<u8>) {
         self.keep((self.exponent + 1).saturating_add(index(places)), true);
         let whole = self.exponent.max(0);
         for at in 0..=whole {

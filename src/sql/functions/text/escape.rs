@@ -5,21 +5,21 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::sql::eval;
-use crate::sql::expr::Const;
-use crate::sql::functions::text::string::{TEXT, count, integer, text};
-use crate::sql::functions::{
+use crate::eval;
+use crate::expr::Const;
+use crate::functions::text::string::{TEXT, count, integer, text};
+use crate::functions::{
     Fault, Function, Kind, Prepared, Problem, example, missing, optional, required,
 };
-use crate::sql::json;
-use crate::sql::value::Value;
+use crate::json;
+use crate::value::Value;
 
 /// The character with a code point; `None` for surrogates and what is beyond Unicode.
 fn character(code: i64) -> Option<char> {
     u32::try_from(code).ok().and_then(char::from_u32)
 }
 
-pub(in crate::sql::functions) const CHR: Function = Function {
+pub(in crate::functions) const CHR: Function = Function {
     name: "chr",
     signature: "chr(code)",
     params: &[required("code", Kind::Integer)],
@@ -50,7 +50,7 @@ pub(in crate::sql::functions) const CHR: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const CODEPOINT: Function = Function {
+pub(in crate::functions) const CODEPOINT: Function = Function {
     name: "codepoint",
     aliases: &["ascii", "ord"],
     signature: "codepoint(input)",
@@ -81,7 +81,7 @@ fn entity(char: char) -> Option<&'static str> {
     })
 }
 
-pub(in crate::sql::functions) const ESCAPE_HTML: Function = Function {
+pub(in crate::functions) const ESCAPE_HTML: Function = Function {
     name: "escape_html",
     signature: "escape_html(input)",
     params: &[required("input", Kind::Text)],
@@ -110,7 +110,7 @@ pub(in crate::sql::functions) const ESCAPE_HTML: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const ESCAPE_JSON: Function = Function {
+pub(in crate::functions) const ESCAPE_JSON: Function = Function {
     name: "escape_json",
     signature: "escape_json(input)",
     params: &[required("input", Kind::Text)],
@@ -134,7 +134,7 @@ pub(in crate::sql::functions) const ESCAPE_JSON: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const QUOTE: Function = Function {
+pub(in crate::functions) const QUOTE: Function = Function {
     name: "quote",
     signature: "quote(input[, mark])",
     params: &[required("input", Kind::Text), optional("mark", Kind::Text)],
@@ -169,7 +169,7 @@ pub(in crate::sql::functions) const QUOTE: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const UNESCAPE: Function = Function {
+pub(in crate::functions) const UNESCAPE: Function = Function {
     name: "unescape",
     signature: "unescape(input)",
     params: &[required("input", Kind::Text)],
@@ -223,7 +223,7 @@ fn escaped(text: &str) -> Option<(char, &str)> {
 /// All but the unreserved characters of RFC 3986 §2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-pub(in crate::sql::functions) const URL_DECODE: Function = Function {
+pub(in crate::functions) const URL_DECODE: Function = Function {
     name: "url_decode",
     signature: "url_decode(input)",
     params: &[required("input", Kind::Text)],
@@ -253,7 +253,7 @@ pub(in crate::sql::functions) const URL_DECODE: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const URL_ENCODE: Function = Function {
+pub(in crate::functions) const URL_ENCODE: Function = Function {
     name: "url_encode",
     signature: "url_encode(input)",
     params: &[required("input", Kind::Text)],

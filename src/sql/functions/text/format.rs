@@ -4,16 +4,16 @@
 
 use std::io::Write as _;
 
-use crate::sql::eval;
-use crate::sql::expr::Const;
-use crate::sql::functions::math::number::whole;
-use crate::sql::functions::text::decimal::{Decimal, index};
-use crate::sql::functions::text::string::{TEXT, integer, text};
-use crate::sql::functions::{
+use crate::eval;
+use crate::expr::Const;
+use crate::functions::math::number::whole;
+use crate::functions::text::decimal::{Decimal, index};
+use crate::functions::text::string::{TEXT, integer, text};
+use crate::functions::{
     Fault, Function, Kind, Prepared, Problem, example, missing, optional, required,
 };
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::number::Num;
+use crate::value::Value;
 
 /// The most characters that a width asks for.
 const WIDTH: usize = 1024;
@@ -295,7 +295,7 @@ impl Directive {
     }
 }
 
-pub(in crate::sql::functions) const FORMAT: Function = Function {
+pub(in crate::functions) const FORMAT: Function = Function {
     name: "format",
     aliases: &["printf"],
     signature: "format(template, value, …)",
@@ -342,7 +342,7 @@ pub(in crate::sql::functions) const FORMAT: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const TO_FIXED: Function = Function {
+pub(in crate::functions) const TO_FIXED: Function = Function {
     name: "to_fixed",
     signature: "to_fixed(number, decimals[, group])",
     params: &[

@@ -2,20 +2,20 @@
 //!
 //! Splitting by a pattern is in `regexp`; arrays by themselves have their own family.
 
-use crate::sql::eval;
-use crate::sql::functions::text::pad::Set;
-use crate::sql::functions::text::part::part;
-use crate::sql::functions::text::string::{TEXT, integer, text};
-use crate::sql::functions::{Fault, Function, Kind, example, missing, optional, required};
-use crate::sql::json;
-use crate::sql::value::Value;
+use crate::eval;
+use crate::functions::text::pad::Set;
+use crate::functions::text::part::part;
+use crate::functions::text::string::{TEXT, integer, text};
+use crate::functions::{Fault, Function, Kind, example, missing, optional, required};
+use crate::json;
+use crate::value::Value;
 
 /// An ARRAY of texts while it is written.
-pub(in crate::sql::functions) struct List(Vec<u8>);
+pub(in crate::functions) struct List(Vec<u8>);
 
 impl List {
     /// With room for the elements of a text of so many bytes.
-    pub(in crate::sql::functions) fn new(bytes: usize) -> Self {
+    pub(in crate::functions) fn new(bytes: usize) -> Self {
         let mut out = Vec::with_capacity(bytes + bytes / 4 + 16);
         out.push(b'[');
         Self(out)
@@ -25,7 +25,7 @@ impl List {
     ///
     /// # Errors
     /// `too_large` when the array would be.
-    pub(in crate::sql::functions) fn push(&mut self, element: Option<&str>) -> Result<(), Fault> {
+    pub(in crate::functions) fn push(&mut self, element: Option<&str>) -> Result<(), Fault> {
         // With a comma and the closing bracket.
         eval::fits(self.0.len() + element.map_or(4, json::string_length) + 2)?;
         if self.0.len() > 1 {
@@ -42,14 +42,14 @@ impl List {
     ///
     /// # Errors
     /// `too_large` when it is.
-    pub(in crate::sql::functions) fn finish<'a>(mut self) -> Result<Value<'a>, Fault> {
+    pub(in crate::functions) fn finish<'a>(mut self) -> Result<Value<'a>, Fault> {
         self.0.push(b']');
         eval::fits(self.0.len())?;
         Ok(Value::Json(String::from_utf8(self.0).unwrap_or_default().into()))
     }
 }
 
-pub(in crate::sql::functions) const JOIN: Function = Function {
+pub(in crate::functions) const JOIN: Function = Function {
     name: "join",
     aliases: &["array_join"],
     signature: "join(array, separator[, null_text])",
@@ -95,7 +95,7 @@ pub(in crate::sql::functions) const JOIN: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const SPLIT: Function = Function {
+pub(in crate::functions) const SPLIT: Function = Function {
     name: "split",
     signature: "split(input, separator[, limit])",
     params: &[
@@ -135,7 +135,7 @@ pub(in crate::sql::functions) const SPLIT: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const SPLIT_VALUE: Function = Function {
+pub(in crate::functions) const SPLIT_VALUE: Function = Function {
     name: "split_value",
     signature: "split_value(input, separator, index)",
     params: &[
@@ -179,7 +179,7 @@ fn back_nth<'t>(input: &'t str, separator: &str, back: usize) -> Option<&'t str>
     input.split(separator).nth(parts.checked_sub(back.checked_add(1)?)?)
 }
 
-pub(in crate::sql::functions) const TOKENS: Function = Function {
+pub(in crate::functions) const TOKENS: Function = Function {
     name: "tokens",
     signature: "tokens(input, separators)",
     params: &[required("input", Kind::Text), required("separators", Kind::Text)],

@@ -2,31 +2,31 @@
 //!
 //! Cutting by position is in `string_part`.
 
-use crate::sql::eval;
-use crate::sql::functions::text::part::{offset, part};
-use crate::sql::functions::text::string::{STEP, TEXT, integer, one_of, small, text, word};
-use crate::sql::functions::{
+use crate::eval;
+use crate::functions::text::part::{offset, part};
+use crate::functions::text::string::{STEP, TEXT, integer, one_of, small, text, word};
+use crate::functions::{
     Fault, Function, Kind, Prepared, Site, example, missing, optional, required,
 };
-use crate::sql::value::Value;
+use crate::value::Value;
 
 /// A set of characters that answers for ASCII at once.
-pub(in crate::sql::functions) struct Set<'s> {
+pub(in crate::functions) struct Set<'s> {
     ascii: u128,
     text: &'s str,
 }
 
 impl<'s> Set<'s> {
     /// # Errors
-    /// `domain` with more than [`crate::sql::functions::text::string::SET`] characters.
-    pub(in crate::sql::functions) fn new(what: &str, text: &'s str) -> Result<Self, Fault> {
+    /// `domain` with more than [`crate::functions::text::string::SET`] characters.
+    pub(in crate::functions) fn new(what: &str, text: &'s str) -> Result<Self, Fault> {
         small(what, text)?;
         let ascii = text.bytes().filter(u8::is_ascii).fold(0, |set, byte| set | 1_u128 << byte);
         Ok(Self { ascii, text })
     }
 
     /// Units of work to look for all characters of a text in a set.
-    pub(in crate::sql::functions) fn searching(text: &str, set: &str) -> u64 {
+    pub(in crate::functions) fn searching(text: &str, set: &str) -> u64 {
         if text.is_ascii() {
             0
         } else {
@@ -34,7 +34,7 @@ impl<'s> Set<'s> {
         }
     }
 
-    pub(in crate::sql::functions) fn has(&self, char: char) -> bool {
+    pub(in crate::functions) fn has(&self, char: char) -> bool {
         match u8::try_from(char) {
             Ok(byte) if byte.is_ascii() => self.ascii >> byte & 1 == 1,
             _ => self.text.contains(char),
@@ -124,7 +124,7 @@ fn padded<'a>(arguments: &[Value<'a>], start: bool) -> Result<Value<'a>, Fault> 
     }
 }
 
-pub(in crate::sql::functions) const LPAD: Function = Function {
+pub(in crate::functions) const LPAD: Function = Function {
     name: "lpad",
     signature: "lpad(input, length[, fill])",
     params: &[
@@ -145,7 +145,7 @@ pub(in crate::sql::functions) const LPAD: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const LTRIM: Function = Function {
+pub(in crate::functions) const LTRIM: Function = Function {
     name: "ltrim",
     signature: "ltrim(input[, characters])",
     params: &[required("input", Kind::Text), optional("characters", Kind::Text)],
@@ -158,7 +158,7 @@ pub(in crate::sql::functions) const LTRIM: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const NORMALIZE_SPACE: Function = Function {
+pub(in crate::functions) const NORMALIZE_SPACE: Function = Function {
     name: "normalize_space",
     signature: "normalize_space(input)",
     params: &[required("input", Kind::Text)],
@@ -185,7 +185,7 @@ pub(in crate::sql::functions) const NORMALIZE_SPACE: Function = Function {
 /// The sides that `pad` knows.
 const SIDES: &[&str] = &["trailing", "leading", "both"];
 
-pub(in crate::sql::functions) const PAD: Function = Function {
+pub(in crate::functions) const PAD: Function = Function {
     name: "pad",
     signature: "pad(input, length[, side[, fill]])",
     params: &[
@@ -218,7 +218,7 @@ pub(in crate::sql::functions) const PAD: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const RPAD: Function = Function {
+pub(in crate::functions) const RPAD: Function = Function {
     name: "rpad",
     signature: "rpad(input, length[, fill])",
     params: &[
@@ -238,7 +238,7 @@ pub(in crate::sql::functions) const RPAD: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const RTRIM: Function = Function {
+pub(in crate::functions) const RTRIM: Function = Function {
     name: "rtrim",
     signature: "rtrim(input[, characters])",
     params: &[required("input", Kind::Text), optional("characters", Kind::Text)],
@@ -251,7 +251,7 @@ pub(in crate::sql::functions) const RTRIM: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const TRIM: Function = Function {
+pub(in crate::functions) const TRIM: Function = Function {
     name: "trim",
     aliases: &["btrim"],
     signature: "trim(input[, characters])",

@@ -8,16 +8,14 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use crate::sql::functions::text::string::{TEXT, count, integer, one_of, text, word};
-use crate::sql::functions::{
-    Fault, Function, Kind, Prepared, example, missing, optional, required,
-};
-use crate::sql::json;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::functions::text::string::{TEXT, count, integer, one_of, text, word};
+use crate::functions::{Fault, Function, Kind, Prepared, example, missing, optional, required};
+use crate::json;
+use crate::number::Num;
+use crate::value::Value;
 
 /// A part of a text by its bytes; borrows where the text does.
-pub(in crate::sql::functions) fn part<'a>(value: &Value<'a>, range: Range<usize>) -> Value<'a> {
+pub(in crate::functions) fn part<'a>(value: &Value<'a>, range: Range<usize>) -> Value<'a> {
     match value {
         Value::String(Cow::Borrowed(text)) => Value::text(text.get(range).unwrap_or_default()),
         Value::String(Cow::Owned(text)) => {
@@ -28,7 +26,7 @@ pub(in crate::sql::functions) fn part<'a>(value: &Value<'a>, range: Range<usize>
 }
 
 /// The byte at which a position stands, held within the text; a negative one counts from the end.
-pub(in crate::sql::functions) fn offset(text: &str, position: i64) -> usize {
+pub(in crate::functions) fn offset(text: &str, position: i64) -> usize {
     match usize::try_from(position) {
         Ok(position) => text.char_indices().nth(position).map_or(text.len(), |(at, _)| at),
         Err(_) => {
@@ -39,14 +37,14 @@ pub(in crate::sql::functions) fn offset(text: &str, position: i64) -> usize {
 }
 
 /// The position of a byte.
-pub(in crate::sql::functions) fn position<'a>(text: &str, at: Option<usize>) -> Value<'a> {
+pub(in crate::functions) fn position<'a>(text: &str, at: Option<usize>) -> Value<'a> {
     match at {
         Some(at) => count(text.get(..at).unwrap_or_default().chars().count()),
         None => Value::number(Num::Int(-1)),
     }
 }
 
-pub(in crate::sql::functions) const BYTE_LENGTH: Function = Function {
+pub(in crate::functions) const BYTE_LENGTH: Function = Function {
     name: "byte_length",
     aliases: &["numbytes", "bytesize", "octet_length"],
     signature: "byte_length(input)",
@@ -68,7 +66,7 @@ pub(in crate::sql::functions) const BYTE_LENGTH: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const INDEXOF: Function = Function {
+pub(in crate::functions) const INDEXOF: Function = Function {
     name: "indexof",
     aliases: &["index_of"],
     signature: "indexof(input, part[, start])",
@@ -96,7 +94,7 @@ pub(in crate::sql::functions) const INDEXOF: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const LAST_INDEXOF: Function = Function {
+pub(in crate::functions) const LAST_INDEXOF: Function = Function {
     name: "last_indexof",
     aliases: &["last_index_of"],
     signature: "last_indexof(input, part)",
@@ -115,7 +113,7 @@ pub(in crate::sql::functions) const LAST_INDEXOF: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const LEFT: Function = Function {
+pub(in crate::functions) const LEFT: Function = Function {
     name: "left",
     signature: "left(input, count)",
     params: &[required("input", Kind::Text), required("count", Kind::Integer)],
@@ -133,7 +131,7 @@ pub(in crate::sql::functions) const LEFT: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const LENGTH: Function = Function {
+pub(in crate::functions) const LENGTH: Function = Function {
     name: "length",
     aliases: &["strlen", "char_length", "character_length"],
     signature: "length(input)",
@@ -160,7 +158,7 @@ pub(in crate::sql::functions) const LENGTH: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const REMOVE_PREFIX: Function = Function {
+pub(in crate::functions) const REMOVE_PREFIX: Function = Function {
     name: "remove_prefix",
     aliases: &["rm_prefix"],
     signature: "remove_prefix(input, prefix)",
@@ -179,7 +177,7 @@ pub(in crate::sql::functions) const REMOVE_PREFIX: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const REMOVE_SUFFIX: Function = Function {
+pub(in crate::functions) const REMOVE_SUFFIX: Function = Function {
     name: "remove_suffix",
     signature: "remove_suffix(input, suffix)",
     params: &[required("input", Kind::Text), required("suffix", Kind::Text)],
@@ -196,7 +194,7 @@ pub(in crate::sql::functions) const REMOVE_SUFFIX: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const RIGHT: Function = Function {
+pub(in crate::functions) const RIGHT: Function = Function {
     name: "right",
     signature: "right(input, count)",
     params: &[required("input", Kind::Text), required("count", Kind::Integer)],
@@ -218,7 +216,7 @@ pub(in crate::sql::functions) const RIGHT: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const SUBSTR: Function = Function {
+pub(in crate::functions) const SUBSTR: Function = Function {
     name: "substr",
     signature: "substr(input, start[, length])",
     params: &[
@@ -245,7 +243,7 @@ pub(in crate::sql::functions) const SUBSTR: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const SUBSTRING: Function = Function {
+pub(in crate::functions) const SUBSTRING: Function = Function {
     name: "substring",
     signature: "substring(target, start[, end])",
     params: &[
@@ -296,7 +294,7 @@ pub(in crate::sql::functions) const SUBSTRING: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const SUBSTRING_AFTER: Function = Function {
+pub(in crate::functions) const SUBSTRING_AFTER: Function = Function {
     name: "substring_after",
     signature: "substring_after(input, separator)",
     params: &[required("input", Kind::Text), required("separator", Kind::Text)],
@@ -313,7 +311,7 @@ pub(in crate::sql::functions) const SUBSTRING_AFTER: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const SUBSTRING_BEFORE: Function = Function {
+pub(in crate::functions) const SUBSTRING_BEFORE: Function = Function {
     name: "substring_before",
     signature: "substring_before(input, separator)",
     params: &[required("input", Kind::Text), required("separator", Kind::Text)],
@@ -332,7 +330,7 @@ pub(in crate::sql::functions) const SUBSTRING_BEFORE: Function = Function {
 /// The occurrences that `text_from` knows.
 const ENDS: &[&str] = &["leading", "trailing"];
 
-pub(in crate::sql::functions) const TEXT_FROM: Function = Function {
+pub(in crate::functions) const TEXT_FROM: Function = Function {
     name: "text_from",
     aliases: &["find"],
     signature: "text_from(input, part[, which])",

@@ -19,11 +19,11 @@ use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::{Anchored, Input, MatchErrorKind, MatchKind};
 use regex_syntax::hir::{Hir, HirKind, Look};
 
-use crate::sql::functions::{Fault, Site};
+use crate::functions::{Fault, Site};
 
 /// What a pattern may be.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::sql::functions) struct Limits {
+pub(in crate::functions) struct Limits {
     /// Bytes of the pattern.
     pattern: usize,
     /// Bytes of the compiled program.
@@ -35,11 +35,11 @@ pub(in crate::sql::functions) struct Limits {
 }
 
 /// For a constant, which is compiled once.
-pub(in crate::sql::functions) const CONSTANT: Limits =
+pub(in crate::functions) const CONSTANT: Limits =
     Limits { pattern: 4096, program: 1024 * 1024, parts: u64::MAX, kept: true };
 
 /// For one that each message compiles: it comes from devices.
-pub(in crate::sql::functions) const PER_MESSAGE: Limits =
+pub(in crate::functions) const PER_MESSAGE: Limits =
     Limits { pattern: 512, program: 128 * 1024, parts: 1_000, kept: false };
 
 /// Bytes of the cache of the lazy automaton, for each thread that uses a pattern.
@@ -73,7 +73,7 @@ const LITTLE: u64 = 1_000_000;
 /// A compiled pattern.
 #[derive(Debug, Clone)]
 pub struct Regexp {
-    pub(in crate::sql::functions) regex: Regex,
+    pub(in crate::functions) regex: Regex,
     /// How many bytes beyond its match a search looks at most.
     reach: usize,
     /// Parts of the program.
@@ -103,7 +103,7 @@ fn compiling(pattern: &str) -> u64 {
 
 impl Regexp {
     /// Compiles a pattern. The error is one line.
-    pub(in crate::sql::functions) fn new(pattern: &str, limits: Limits) -> Result<Self, String> {
+    pub(in crate::functions) fn new(pattern: &str, limits: Limits) -> Result<Self, String> {
         if pattern.len() > limits.pattern {
             return Err(format!("the pattern has more than {} bytes", limits.pattern));
         }
@@ -114,7 +114,7 @@ impl Regexp {
     ///
     /// # Errors
     /// `too_costly`, or `pattern`.
-    pub(in crate::sql::functions) fn brought(
+    pub(in crate::functions) fn brought(
         pattern: &str,
         site: &Site<'_>,
         compile: fn(&str, Limits) -> Result<Self, String>,
@@ -170,7 +170,7 @@ impl Regexp {
     }
 
     /// A pattern of LIKE without regard to case.
-    pub(in crate::sql::functions) fn like(pattern: &str, limits: Limits) -> Result<Self, String> {
+    pub(in crate::functions) fn like(pattern: &str, limits: Limits) -> Result<Self, String> {
         if pattern.len() > limits.pattern {
             return Err(format!("the pattern has more than {} bytes", limits.pattern));
         }
@@ -202,7 +202,7 @@ impl Regexp {
     ///
     /// # Errors
     /// `too_costly`.
-    pub(in crate::sql::functions) fn is_match(
+    pub(in crate::functions) fn is_match(
         &self,
         text: &str,
         site: &Site<'_>,
@@ -215,7 +215,7 @@ impl Regexp {
     ///
     /// # Errors
     /// `too_costly`.
-    pub(in crate::sql::functions) fn find<'t>(
+    pub(in crate::functions) fn find<'t>(
         &self,
         text: &'t str,
         site: &Site<'_>,
@@ -228,7 +228,7 @@ impl Regexp {
     ///
     /// # Errors
     /// `too_costly`, here and with each match.
-    pub(in crate::sql::functions) fn find_all<'r, 't>(
+    pub(in crate::functions) fn find_all<'r, 't>(
         &'r self,
         text: &'t str,
         site: &'r Site<'_>,
@@ -242,7 +242,7 @@ impl Regexp {
     ///
     /// # Errors
     /// `too_costly`.
-    pub(in crate::sql::functions) fn groups<'t>(
+    pub(in crate::functions) fn groups<'t>(
         &self,
         text: &'t str,
         matched: &Match<'t>,
@@ -280,7 +280,7 @@ impl Regexp {
 }
 
 /// The matches of a pattern in a text.
-pub(in crate::sql::functions) struct Matches<'r, 't> {
+pub(in crate::functions) struct Matches<'r, 't> {
     all: regex::Matches<'r, 't>,
     text: &'t str,
     /// Units of work for each byte that is looked at.
@@ -294,7 +294,7 @@ impl<'t> Matches<'_, 't> {
     ///
     /// # Errors
     /// `too_costly`.
-    pub(in crate::sql::functions) fn next(&mut self) -> Result<Option<Match<'t>>, Fault> {
+    pub(in crate::functions) fn next(&mut self) -> Result<Option<Match<'t>>, Fault> {
         let Some(found) = self.all.next() else { return Ok(None) };
         let beyond = (self.text.len() - found.end()).min(self.reach) as u64;
         self.site.pay(beyond.saturating_mul(self.step).saturating_add(SEARCH))?;

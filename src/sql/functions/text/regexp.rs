@@ -4,17 +4,17 @@ use std::borrow::Cow;
 
 use regex::{Captures, Regex};
 
-use crate::sql::eval;
-use crate::sql::expr::Const;
-use crate::sql::functions::text::list::List;
-use crate::sql::functions::text::part::{part, position};
-use crate::sql::functions::text::pattern::{CONSTANT, Limits, Regexp};
-use crate::sql::functions::text::string::{TEXT, count, integer, text};
-use crate::sql::functions::{
+use crate::eval;
+use crate::expr::Const;
+use crate::functions::text::list::List;
+use crate::functions::text::part::{part, position};
+use crate::functions::text::pattern::{CONSTANT, Limits, Regexp};
+use crate::functions::text::string::{TEXT, count, integer, text};
+use crate::functions::{
     Fault, Function, Kind, Prepare, Prepared, Problem, Site, example, missing, optional, required,
 };
-use crate::sql::value::Value;
-use crate::sql::work::VALUE;
+use crate::value::Value;
+use crate::work::VALUE;
 
 /// Compiles the pattern when it is a constant.
 const PREPARE: Prepare = |arguments| constant(arguments, Regexp::new);
@@ -46,7 +46,7 @@ fn pattern<'a>(arguments: &[Value<'a>], site: &Site<'a>) -> Result<Cow<'a, Regex
 /// What all functions here share.
 const REGEXP: Function = Function { family: "regular expressions", prepare: PREPARE, ..TEXT };
 
-pub(in crate::sql::functions) const ILIKE: Function = Function {
+pub(in crate::functions) const ILIKE: Function = Function {
     name: "ilike",
     signature: "ilike(input, pattern)",
     params: &[required("input", Kind::Text), required("pattern", Kind::Text)],
@@ -70,7 +70,7 @@ pub(in crate::sql::functions) const ILIKE: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const REGEXP_COUNT: Function = Function {
+pub(in crate::functions) const REGEXP_COUNT: Function = Function {
     name: "regexp_count",
     signature: "regexp_count(input, pattern)",
     params: &[required("input", Kind::Text), required("pattern", Kind::Text)],
@@ -93,7 +93,7 @@ pub(in crate::sql::functions) const REGEXP_COUNT: Function = Function {
     ..REGEXP
 };
 
-pub(in crate::sql::functions) const REGEXP_ESCAPE: Function = Function {
+pub(in crate::functions) const REGEXP_ESCAPE: Function = Function {
     name: "regexp_escape",
     signature: "regexp_escape(input)",
     params: &[required("input", Kind::Text)],
@@ -102,7 +102,7 @@ pub(in crate::sql::functions) const REGEXP_ESCAPE: Function = Function {
         example("regexp_escape('1.5*x')", "{}", r#""1\\.5\\*x""#),
         example("regexp_like('a.b', regexp_escape('a.b'))", "{}", "true"),
     ],
-    prepare: crate::sql::functions::NO_PREPARE,
+    prepare: crate::functions::NO_PREPARE,
     eval: |arguments, _| {
         let input = text(arguments, 0);
         eval::fits(input.len().saturating_mul(2))?;
@@ -111,7 +111,7 @@ pub(in crate::sql::functions) const REGEXP_ESCAPE: Function = Function {
     ..REGEXP
 };
 
-pub(in crate::sql::functions) const REGEXP_EXTRACT_ALL: Function = Function {
+pub(in crate::functions) const REGEXP_EXTRACT_ALL: Function = Function {
     name: "regexp_extract_all",
     signature: "regexp_extract_all(input, pattern[, group])",
     params: &[
@@ -174,7 +174,7 @@ fn group_exists(arguments: &[Option<&Const>], index: usize) -> Result<Prepared, 
     Ok(prepared)
 }
 
-pub(in crate::sql::functions) const REGEXP_GROUPS: Function = Function {
+pub(in crate::functions) const REGEXP_GROUPS: Function = Function {
     name: "regexp_groups",
     aliases: &["regex_extract"],
     signature: "regexp_groups(input, pattern)",
@@ -207,7 +207,7 @@ pub(in crate::sql::functions) const REGEXP_GROUPS: Function = Function {
     ..REGEXP
 };
 
-pub(in crate::sql::functions) const REGEXP_INSTR: Function = Function {
+pub(in crate::functions) const REGEXP_INSTR: Function = Function {
     name: "regexp_instr",
     signature: "regexp_instr(input, pattern)",
     params: &[required("input", Kind::Text), required("pattern", Kind::Text)],
@@ -226,7 +226,7 @@ pub(in crate::sql::functions) const REGEXP_INSTR: Function = Function {
     ..REGEXP
 };
 
-pub(in crate::sql::functions) const REGEXP_LIKE: Function = Function {
+pub(in crate::functions) const REGEXP_LIKE: Function = Function {
     name: "regexp_like",
     aliases: &["regexp_matches", "regex_match", "rlike"],
     signature: "regexp_like(input, pattern)",
@@ -247,7 +247,7 @@ pub(in crate::sql::functions) const REGEXP_LIKE: Function = Function {
     ..REGEXP
 };
 
-pub(in crate::sql::functions) const REGEXP_REPLACE: Function = Function {
+pub(in crate::functions) const REGEXP_REPLACE: Function = Function {
     name: "regexp_replace",
     aliases: &["regex_replace"],
     signature: "regexp_replace(input, pattern, replacement)",
@@ -414,7 +414,7 @@ fn reference<'t>(
     Some(if group < groups { Ok((group, rest)) } else { Err(lacks(name)) })
 }
 
-pub(in crate::sql::functions) const REGEXP_SPLIT: Function = Function {
+pub(in crate::functions) const REGEXP_SPLIT: Function = Function {
     name: "regexp_split",
     signature: "regexp_split(input, pattern)",
     params: &[required("input", Kind::Text), required("pattern", Kind::Text)],
@@ -441,7 +441,7 @@ pub(in crate::sql::functions) const REGEXP_SPLIT: Function = Function {
     ..REGEXP
 };
 
-pub(in crate::sql::functions) const REGEXP_SUBSTR: Function = Function {
+pub(in crate::functions) const REGEXP_SUBSTR: Function = Function {
     name: "regexp_substr",
     signature: "regexp_substr(input, pattern[, occurrence[, group]])",
     params: &[

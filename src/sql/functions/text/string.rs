@@ -3,20 +3,20 @@
 //! Positions and lengths count code points; what cuts a text is in `string_part`, what makes lists of
 //! it in `string_list`, what escapes it in `escape`.
 
-use crate::sql::eval;
-use crate::sql::expr::Const;
-use crate::sql::functions::{
+use crate::eval;
+use crate::expr::Const;
+use crate::functions::{
     Depends, Fault, Function, Kind, NO_PREPARE, Nulls, Prepared, Problem, example, missing,
     optional, required,
 };
-use crate::sql::json;
-use crate::sql::lex;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::json;
+use crate::lex;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions of text share.
-pub(in crate::sql::functions) const TEXT: Function = Function {
+pub(in crate::functions) const TEXT: Function = Function {
     name: "",
     aliases: &[],
     family: "text",
@@ -37,13 +37,13 @@ pub(in crate::sql::functions) const TEXT: Function = Function {
 
 /// The most characters of an argument that is a set of characters, and of those that `levenshtein`
 /// compares: the work for each character of the text grows with them.
-pub(in crate::sql::functions) const SET: usize = 256;
+pub(in crate::functions) const SET: usize = 256;
 
 /// Units of work to compare two characters of two texts.
-pub(in crate::sql::functions) const STEP: u64 = 20;
+pub(in crate::functions) const STEP: u64 = 20;
 
 /// The text of an argument that was coerced to one.
-pub(in crate::sql::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v str {
+pub(in crate::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usize) -> &'v str {
     match arguments.get(index) {
         Some(Value::String(text)) => text,
         _ => "",
@@ -51,7 +51,7 @@ pub(in crate::sql::functions) fn text<'v>(arguments: &'v [Value<'_>], index: usi
 }
 
 /// An argument that was coerced to an integer, held within i64; `None` when it was left out.
-pub(in crate::sql::functions) fn integer(arguments: &[Value<'_>], index: usize) -> Option<i64> {
+pub(in crate::functions) fn integer(arguments: &[Value<'_>], index: usize) -> Option<i64> {
     match arguments.get(index) {
         Some(Value::Number(number)) => Some(number.num.truncate()),
         _ => None,
@@ -59,12 +59,12 @@ pub(in crate::sql::functions) fn integer(arguments: &[Value<'_>], index: usize) 
 }
 
 /// A count as a result.
-pub(in crate::sql::functions) fn count<'a>(count: usize) -> Value<'a> {
+pub(in crate::functions) fn count<'a>(count: usize) -> Value<'a> {
     Value::number(Num::Int(i64::try_from(count).unwrap_or(i64::MAX)))
 }
 
 /// Refuses a set of characters that is too large.
-pub(in crate::sql::functions) fn small(what: &str, text: &str) -> Result<(), Fault> {
+pub(in crate::functions) fn small(what: &str, text: &str) -> Result<(), Fault> {
     match text.chars().nth(SET) {
         None => Ok(()),
         Some(_) => Err(Fault::new("domain", format!("{what} has more than {SET} characters"))),
@@ -72,7 +72,7 @@ pub(in crate::sql::functions) fn small(what: &str, text: &str) -> Result<(), Fau
 }
 
 /// Whether an argument that is a constant is one of some words.
-pub(in crate::sql::functions) fn one_of(
+pub(in crate::functions) fn one_of(
     arguments: &[Option<&Const>],
     index: usize,
     words: &[&str],
@@ -86,7 +86,7 @@ pub(in crate::sql::functions) fn one_of(
 }
 
 /// The one of some words that an argument names; the first when it was left out.
-pub(in crate::sql::functions) fn word<'w>(
+pub(in crate::functions) fn word<'w>(
     arguments: &[Value<'_>],
     index: usize,
     words: &[&'w str],
@@ -113,7 +113,7 @@ fn listed(words: &[&str]) -> String {
     }
 }
 
-pub(in crate::sql::functions) const CAPITALIZE: Function = Function {
+pub(in crate::functions) const CAPITALIZE: Function = Function {
     name: "capitalize",
     signature: "capitalize(input)",
     params: &[required("input", Kind::Text)],
@@ -136,7 +136,7 @@ pub(in crate::sql::functions) const CAPITALIZE: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const CONCAT: Function = Function {
+pub(in crate::functions) const CONCAT: Function = Function {
     name: "concat",
     signature: "concat(a, b, …)",
     params: &[required("a", Kind::Any), required("b", Kind::Any)],
@@ -190,7 +190,7 @@ fn append<'a>(arrays: &[Value<'_>]) -> Result<Value<'a>, Fault> {
     Ok(Value::Json(String::from_utf8(out).unwrap_or_default().into()))
 }
 
-pub(in crate::sql::functions) const CONCAT_WS: Function = Function {
+pub(in crate::functions) const CONCAT_WS: Function = Function {
     name: "concat_ws",
     signature: "concat_ws(separator, a, …)",
     params: &[required("separator", Kind::Text), required("a", Kind::Text)],
@@ -232,7 +232,7 @@ pub(in crate::sql::functions) const CONCAT_WS: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const CONTAINS_TEXT: Function = Function {
+pub(in crate::functions) const CONTAINS_TEXT: Function = Function {
     name: "contains_text",
     signature: "contains_text(input, part)",
     params: &[required("input", Kind::Text), required("part", Kind::Text)],
@@ -248,7 +248,7 @@ pub(in crate::sql::functions) const CONTAINS_TEXT: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const ENDSWITH: Function = Function {
+pub(in crate::functions) const ENDSWITH: Function = Function {
     name: "endswith",
     aliases: &["ends_with"],
     signature: "endswith(input, suffix)",
@@ -268,7 +268,7 @@ pub(in crate::sql::functions) const ENDSWITH: Function = Function {
 /// The marks of letters that are written in parts: `e` and U+0301 are `é`.
 const ACCENTS: std::ops::RangeInclusive<char> = '\u{300}'..='\u{36f}';
 
-pub(in crate::sql::functions) const INITCAP: Function = Function {
+pub(in crate::functions) const INITCAP: Function = Function {
     name: "initcap",
     signature: "initcap(input)",
     params: &[required("input", Kind::Text)],
@@ -298,7 +298,7 @@ pub(in crate::sql::functions) const INITCAP: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const IS_ASCII: Function = Function {
+pub(in crate::functions) const IS_ASCII: Function = Function {
     name: "is_ascii",
     signature: "is_ascii(input)",
     params: &[required("input", Kind::Text)],
@@ -312,7 +312,7 @@ pub(in crate::sql::functions) const IS_ASCII: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const LEVENSHTEIN: Function = Function {
+pub(in crate::functions) const LEVENSHTEIN: Function = Function {
     name: "levenshtein",
     signature: "levenshtein(a, b)",
     params: &[required("a", Kind::Text), required("b", Kind::Text)],
@@ -353,7 +353,7 @@ fn cased<C: Iterator<Item = char>>(input: &str, of: fn(char) -> C) -> Result<(),
     eval::fits(input.chars().flat_map(of).map(char::len_utf8).sum())
 }
 
-pub(in crate::sql::functions) const LOWER: Function = Function {
+pub(in crate::functions) const LOWER: Function = Function {
     name: "lower",
     aliases: &["lowercase"],
     signature: "lower(input)",
@@ -372,7 +372,7 @@ pub(in crate::sql::functions) const LOWER: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const REPEAT_TEXT: Function = Function {
+pub(in crate::functions) const REPEAT_TEXT: Function = Function {
     name: "repeat_text",
     signature: "repeat_text(input, count)",
     params: &[required("input", Kind::Text), required("count", Kind::Integer)],
@@ -396,7 +396,7 @@ pub(in crate::sql::functions) const REPEAT_TEXT: Function = Function {
 /// The occurrences that `replace` can mean.
 const WHICH: &[&str] = &["all", "leading", "trailing"];
 
-pub(in crate::sql::functions) const REPLACE: Function = Function {
+pub(in crate::functions) const REPLACE: Function = Function {
     name: "replace",
     signature: "replace(source, substring, replacement[, which])",
     params: &[
@@ -443,7 +443,7 @@ pub(in crate::sql::functions) const REPLACE: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const REVERSE: Function = Function {
+pub(in crate::functions) const REVERSE: Function = Function {
     name: "reverse",
     signature: "reverse(input)",
     params: &[required("input", Kind::Text)],
@@ -461,7 +461,7 @@ pub(in crate::sql::functions) const REVERSE: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const STARTSWITH: Function = Function {
+pub(in crate::functions) const STARTSWITH: Function = Function {
     name: "startswith",
     aliases: &["starts_with"],
     signature: "startswith(input, prefix)",
@@ -477,7 +477,7 @@ pub(in crate::sql::functions) const STARTSWITH: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const TRANSLATE: Function = Function {
+pub(in crate::functions) const TRANSLATE: Function = Function {
     name: "translate",
     signature: "translate(input, from, to)",
     params: &[
@@ -523,7 +523,7 @@ pub(in crate::sql::functions) const TRANSLATE: Function = Function {
     ..TEXT
 };
 
-pub(in crate::sql::functions) const UPPER: Function = Function {
+pub(in crate::functions) const UPPER: Function = Function {
     name: "upper",
     aliases: &["uppercase"],
     signature: "upper(input)",

@@ -4,14 +4,14 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Unit as Largest, Zoned};
 
-use crate::sql::functions::math::number::exact;
-use crate::sql::functions::time::moment::{
+use crate::functions::math::number::exact;
+use crate::functions::time::moment::{
     A_TIME, Call, MAYBE_ZONE, Role, TIME, instant, integer, ms, prepare,
 };
-use crate::sql::functions::time::words::Unit;
-use crate::sql::functions::{Fault, Function, Kind, example, missing, optional, required};
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::functions::time::words::Unit;
+use crate::functions::{Fault, Function, Kind, example, missing, optional, required};
+use crate::number::Num;
+use crate::value::Value;
 
 fn beyond() -> Fault {
     Fault::new("domain", "the time is beyond 9999-12-30")
@@ -97,7 +97,7 @@ fn between(from: Timestamp, to: Timestamp, unit: Unit, zone: &TimeZone) -> Resul
     })
 }
 
-pub(in crate::sql::functions) const DATE_TRUNC: Function = Function {
+pub(in crate::functions) const DATE_TRUNC: Function = Function {
     name: "date_trunc",
     signature: "date_trunc(unit, time[, zone])",
     params: &[required("unit", Kind::Text), A_TIME, MAYBE_ZONE],
@@ -125,7 +125,7 @@ pub(in crate::sql::functions) const DATE_TRUNC: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const DATE_ADD: Function = Function {
+pub(in crate::functions) const DATE_ADD: Function = Function {
     name: "date_add",
     signature: "date_add(time, amount, unit[, zone])",
     params: &[A_TIME, required("amount", Kind::Integer), required("unit", Kind::Text), MAYBE_ZONE],
@@ -158,7 +158,7 @@ pub(in crate::sql::functions) const DATE_ADD: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const DATE_DIFF: Function = Function {
+pub(in crate::functions) const DATE_DIFF: Function = Function {
     name: "date_diff",
     signature: "date_diff(unit, from, to[, zone])",
     params: &[
@@ -187,7 +187,7 @@ pub(in crate::sql::functions) const DATE_DIFF: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const AGE: Function = Function {
+pub(in crate::functions) const AGE: Function = Function {
     name: "age",
     signature: "age(time)",
     params: &[A_TIME],
@@ -205,7 +205,7 @@ pub(in crate::sql::functions) const AGE: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const TO_SECONDS: Function = Function {
+pub(in crate::functions) const TO_SECONDS: Function = Function {
     name: "to_seconds",
     aliases: &["to_unix", "unix_timestamp"],
     signature: "to_seconds(time)",
@@ -223,7 +223,7 @@ pub(in crate::sql::functions) const TO_SECONDS: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const TIME_BUCKET: Function = Function {
+pub(in crate::functions) const TIME_BUCKET: Function = Function {
     name: "time_bucket",
     signature: "time_bucket(time, interval[, offset])",
     params: &[A_TIME, required("interval", Kind::Any), optional("offset", Kind::Any)],

@@ -5,22 +5,22 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-use crate::sql::functions::math::number::exact;
-use crate::sql::functions::time::java_date::{self, Letters};
-use crate::sql::functions::time::java_parse;
-use crate::sql::functions::time::moment::{A_TIME, Call, MAYBE_ZONE, Role, TIME, prepare};
-use crate::sql::functions::time::text::rfc3339;
-use crate::sql::functions::{
+use crate::functions::math::number::exact;
+use crate::functions::time::java_date::{self, Letters};
+use crate::functions::time::java_parse;
+use crate::functions::time::moment::{A_TIME, Call, MAYBE_ZONE, Role, TIME, prepare};
+use crate::functions::time::text::rfc3339;
+use crate::functions::{
     Depends, Fault, Function, Kind, Param, example, missing, optional, required,
 };
-use crate::sql::lex::shorten;
-use crate::sql::value::Value;
+use crate::lex::shorten;
+use crate::value::Value;
 
 /// Bytes that a percent pattern may have; a letter stands for at most 30.
 const PATTERN_MAX: usize = 1024;
 
 /// Checks a pattern of percent signs and letters.
-pub(in crate::sql::functions) fn check(pattern: &str) -> Result<(), String> {
+pub(in crate::functions) fn check(pattern: &str) -> Result<(), String> {
     percent(pattern, &Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC)).map(|_| ())
 }
 
@@ -57,7 +57,7 @@ fn ticks<'a>(time: Timestamp, tick: i128) -> Result<Value<'a>, Fault> {
 
 const UNIT: Param = optional("unit", Kind::Text);
 
-pub(in crate::sql::functions) const NOW_TIMESTAMP: Function = Function {
+pub(in crate::functions) const NOW_TIMESTAMP: Function = Function {
     name: "now_timestamp",
     signature: "now_timestamp([unit])",
     params: &[UNIT],
@@ -75,7 +75,7 @@ pub(in crate::sql::functions) const NOW_TIMESTAMP: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const NOW_RFC3339: Function = Function {
+pub(in crate::functions) const NOW_RFC3339: Function = Function {
     name: "now_rfc3339",
     signature: "now_rfc3339([unit])",
     params: &[UNIT],
@@ -94,7 +94,7 @@ pub(in crate::sql::functions) const NOW_RFC3339: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const UNIX_TS_TO_RFC3339: Function = Function {
+pub(in crate::functions) const UNIX_TS_TO_RFC3339: Function = Function {
     name: "unix_ts_to_rfc3339",
     signature: "unix_ts_to_rfc3339(ticks[, unit])",
     params: &[required("ticks", Kind::Integer), UNIT],
@@ -120,7 +120,7 @@ pub(in crate::sql::functions) const UNIX_TS_TO_RFC3339: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const RFC3339_TO_UNIX_TS: Function = Function {
+pub(in crate::functions) const RFC3339_TO_UNIX_TS: Function = Function {
     name: "rfc3339_to_unix_ts",
     depends: Depends::Arguments,
     signature: "rfc3339_to_unix_ts(text[, unit])",
@@ -140,12 +140,12 @@ pub(in crate::sql::functions) const RFC3339_TO_UNIX_TS: Function = Function {
     eval: |arguments, site| {
         let call = Call::new(arguments, site);
         let tick = call.tick(1)?;
-        ticks(crate::sql::functions::time::text::from_text(call.text(0))?, tick)
+        ticks(crate::functions::time::text::from_text(call.text(0))?, tick)
     },
     ..TIME
 };
 
-pub(in crate::sql::functions) const FORMAT_DATE: Function = Function {
+pub(in crate::functions) const FORMAT_DATE: Function = Function {
     name: "format_date",
     signature: "format_date(unit, offset, format[, ticks])",
     params: &[
@@ -189,7 +189,7 @@ pub(in crate::sql::functions) const FORMAT_DATE: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const DATE_TO_UNIX_TS: Function = Function {
+pub(in crate::functions) const DATE_TO_UNIX_TS: Function = Function {
     name: "date_to_unix_ts",
     signature: "date_to_unix_ts(unit, [offset, ]format, text)",
     params: &[
@@ -243,7 +243,7 @@ pub(in crate::sql::functions) const DATE_TO_UNIX_TS: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const PARSE_TIME: Function = Function {
+pub(in crate::functions) const PARSE_TIME: Function = Function {
     name: "parse_time",
     signature: "parse_time(format, time[, zone])",
     params: &[required("format", Kind::Text), A_TIME, MAYBE_ZONE],
@@ -275,7 +275,7 @@ pub(in crate::sql::functions) const PARSE_TIME: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const TIME_TO_EPOCH: Function = Function {
+pub(in crate::functions) const TIME_TO_EPOCH: Function = Function {
     name: "time_to_epoch",
     depends: Depends::Arguments,
     signature: "time_to_epoch(text, format)",
@@ -295,7 +295,7 @@ pub(in crate::sql::functions) const TIME_TO_EPOCH: Function = Function {
     eval: |arguments, site| {
         let call = Call::new(arguments, site);
         java_parse::parse(call.pattern(1, Letters::Joda), call.text(0), &TimeZone::UTC)
-            .map(crate::sql::functions::time::moment::instant)
+            .map(crate::functions::time::moment::instant)
             .map_err(|message| Fault::new("domain", message))
     },
     ..TIME

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use jiff::Zoned;
 
-pub(in crate::sql::functions) const MONTHS: [&str; 12] = [
+pub(in crate::functions) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -20,7 +20,7 @@ pub(in crate::sql::functions) const MONTHS: [&str; 12] = [
     "December",
 ];
 
-pub(in crate::sql::functions) const DAYS: [&str; 7] =
+pub(in crate::functions) const DAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// The letters of `SimpleDateFormat` that are known.
@@ -50,7 +50,7 @@ pub enum Piece {
 
 impl Piece {
     /// True when a time has digits here, which end where the next digits begin.
-    pub(in crate::sql::functions) fn is_number(self) -> bool {
+    pub(in crate::functions) fn is_number(self) -> bool {
         match self {
             Self::Field('M' | 'L', width) => width < 3,
             Self::Field(letter, _) => "ydDuHkKhmsSf".contains(letter),

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 
-use crate::sql::functions::time::java_date::{DAYS, MONTHS, Pattern, Piece};
-use crate::sql::lex::shorten;
+use crate::functions::time::java_date::{DAYS, MONTHS, Pattern, Piece};
+use crate::lex::shorten;
 
 /// What was read so far.
 #[derive(Debug, Default)]
@@ -210,7 +210,7 @@ fn offset(rest: &mut &str) -> Result<Offset, String> {
     // `+0800` has no room for a sixth character.
     let end = if rest.as_bytes().get(3) == Some(&b':') { end } else { end.min(5) };
     let text = rest.get(..end).ok_or(WANTED)?;
-    let found = crate::sql::functions::time::words::offset(text).ok_or(WANTED)?;
+    let found = crate::functions::time::words::offset(text).ok_or(WANTED)?;
     *rest = rest.get(end..).unwrap_or_default();
     Ok(found)
 }
@@ -232,7 +232,7 @@ fn zone(rest: &mut &str) -> Result<TimeZone, String> {
             Ok(TimeZone::UTC)
         };
     }
-    if !text.contains('/') || text.len() > crate::sql::functions::time::words::ZONE_MAX {
+    if !text.contains('/') || text.len() > crate::functions::time::words::ZONE_MAX {
         return Err(WANTED.into());
     }
     let found = TimeZone::get(text).map_err(|_| WANTED.to_owned())?;
@@ -243,7 +243,7 @@ fn zone(rest: &mut &str) -> Result<TimeZone, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::functions::time::java_date::{Letters, compile, format};
+    use crate::functions::time::java_date::{Letters, compile, format};
 
     fn read(pattern: &str, text: &str) -> Result<String, String> {
         let zone = TimeZone::get("Asia/Shanghai").expect("a zone");

@@ -11,21 +11,21 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::sql::expr::Const;
-use crate::sql::functions::time::java_date::{Letters, Pattern, Piece, compile};
-use crate::sql::functions::time::words::{PARTS, Part, SECOND, UNITS, Unit};
-use crate::sql::functions::time::words::{clock, iso, length, tick, zone_named};
-use crate::sql::functions::{
+use crate::expr::Const;
+use crate::functions::time::java_date::{Letters, Pattern, Piece, compile};
+use crate::functions::time::words::{PARTS, Part, SECOND, UNITS, Unit};
+use crate::functions::time::words::{clock, iso, length, tick, zone_named};
+use crate::functions::{
     Depends, Example, Fault, Function, Kind, NO_PREPARE, Nulls, Param, Prepared, Problem, Site,
 };
-use crate::sql::functions::{optional, required};
-use crate::sql::lex::shorten;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::functions::{optional, required};
+use crate::lex::shorten;
+use crate::number::Num;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions of time share.
-pub(in crate::sql::functions) const TIME: Function = Function {
+pub(in crate::functions) const TIME: Function = Function {
     name: "",
     aliases: &[],
     family: "time",
@@ -45,28 +45,27 @@ pub(in crate::sql::functions) const TIME: Function = Function {
 };
 
 /// `(time)` and `([time[, zone]])` and the like.
-pub(in crate::sql::functions) const A_TIME: Param = required("time", Kind::Any);
-pub(in crate::sql::functions) const MAYBE_TIME: Param = optional("time", Kind::Any);
-pub(in crate::sql::functions) const MAYBE_ZONE: Param = optional("zone", Kind::Text);
+pub(in crate::functions) const A_TIME: Param = required("time", Kind::Any);
+pub(in crate::functions) const MAYBE_TIME: Param = optional("time", Kind::Any);
+pub(in crate::functions) const MAYBE_ZONE: Param = optional("zone", Kind::Text);
 
 /// A function of a time that may be left out, and a zone.
-pub(in crate::sql::functions) const fn of_time(
+pub(in crate::functions) const fn of_time(
     name: &'static str,
     signature: &'static str,
     result: Kind,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     const PARAMS: &[Param] = &[MAYBE_TIME, MAYBE_ZONE];
-    let prepare: crate::sql::functions::Prepare =
-        |arguments| prepare(arguments, &[(1, Role::Zone)]);
+    let prepare: crate::functions::Prepare = |arguments| prepare(arguments, &[(1, Role::Zone)]);
     Function { name, signature, params: PARAMS, result, summary, examples, prepare, eval, ..TIME }
 }
 
 /// What an argument of a function of time is, when it is not a time.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::sql::functions) enum Role {
+pub(in crate::functions) enum Role {
     /// A date pattern.
     Pattern(Letters),
     /// A date pattern of percent signs and letters.
@@ -114,7 +113,7 @@ impl Role {
             Self::Pattern(letters) => compile(text, letters)
                 .map(Known::Pattern)
                 .map_err(|problem| (problem, "a pattern such as 'yyyy-MM-dd HH:mm:ss.SSS'")),
-            Self::Percent => crate::sql::functions::time::emqx::check(text)
+            Self::Percent => crate::functions::time::emqx::check(text)
                 .map(|()| Known::Nothing)
                 .map_err(|problem| (problem, "a pattern such as '%Y-%m-%d %H:%M:%S'")),
             Self::Zone => zone_named(text).map(Known::Zone).ok_or_else(|| {
@@ -147,7 +146,7 @@ impl Role {
 }
 
 /// Does the work for constant arguments; an index counts the arguments from 0.
-pub(in crate::sql::functions) fn prepare(
+pub(in crate::functions) fn prepare(
     arguments: &[Option<&Const>],
     roles: &[(usize, Role)],
 ) -> Result<Prepared, Problem> {
@@ -170,13 +169,13 @@ pub(in crate::sql::functions) fn prepare(
 }
 
 /// The arguments of a call to a function of time.
-pub(in crate::sql::functions) struct Call<'c, 'a> {
-    pub(in crate::sql::functions) arguments: &'c [Value<'a>],
-    pub(in crate::sql::functions) site: &'c Site<'a>,
+pub(in crate::functions) struct Call<'c, 'a> {
+    pub(in crate::functions) arguments: &'c [Value<'a>],
+    pub(in crate::functions) site: &'c Site<'a>,
 }
 
 impl<'c, 'a> Call<'c, 'a> {
-    pub(in crate::sql::functions) fn new(arguments: &'c [Value<'a>], site: &'c Site<'a>) -> Self {
+    pub(in crate::functions) fn new(arguments: &'c [Value<'a>], site: &'c Site<'a>) -> Self {
         Self { arguments, site }
     }
 
@@ -188,7 +187,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// The text of an argument that was coerced to one.
-    pub(in crate::sql::functions) fn text(&self, index: usize) -> &'c str {
+    pub(in crate::functions) fn text(&self, index: usize) -> &'c str {
         match self.arguments.get(index) {
             Some(Value::String(text)) => text,
             _ => "",
@@ -204,7 +203,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// When the message was received.
-    pub(in crate::sql::functions) fn received(&self) -> Result<Timestamp, Fault> {
+    pub(in crate::functions) fn received(&self) -> Result<Timestamp, Fault> {
         let ms = self.site.input.message.received_ms;
         i64::try_from(ms)
             .ok()
@@ -213,7 +212,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// The zone at an index; the configured one when it was left out.
-    pub(in crate::sql::functions) fn zone(&self, index: usize) -> Result<Cow<'a, TimeZone>, Fault> {
+    pub(in crate::functions) fn zone(&self, index: usize) -> Result<Cow<'a, TimeZone>, Fault> {
         let local = Cow::Borrowed(self.site.time_zone);
         if self.arguments.get(index).is_none() {
             return Ok(local);
@@ -226,7 +225,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// The time at an index; when the message was received when it was left out.
-    pub(in crate::sql::functions) fn time(
+    pub(in crate::functions) fn time(
         &self,
         index: usize,
         zone: &TimeZone,
@@ -238,16 +237,12 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// The time at an index as local time of the zone at another.
-    pub(in crate::sql::functions) fn local(
-        &self,
-        time: usize,
-        zone: usize,
-    ) -> Result<DateTime, Fault> {
+    pub(in crate::functions) fn local(&self, time: usize, zone: usize) -> Result<DateTime, Fault> {
         let zone = self.zone(zone)?;
         Ok(zone.to_datetime(self.time(time, &zone)?))
     }
 
-    pub(in crate::sql::functions) fn pattern(&self, index: usize, letters: Letters) -> Pattern<'c>
+    pub(in crate::functions) fn pattern(&self, index: usize, letters: Letters) -> Pattern<'c>
     where
         'a: 'c,
     {
@@ -257,14 +252,14 @@ impl<'c, 'a> Call<'c, 'a> {
         }
     }
 
-    pub(in crate::sql::functions) fn unit(&self, index: usize) -> Result<Unit, Fault> {
+    pub(in crate::functions) fn unit(&self, index: usize) -> Result<Unit, Fault> {
         match self.role(index, Role::Unit)?.get() {
             Known::Unit(unit) => Ok(*unit),
             _ => Ok(Unit::Millisecond),
         }
     }
 
-    pub(in crate::sql::functions) fn part(&self, index: usize) -> Result<Part, Fault> {
+    pub(in crate::functions) fn part(&self, index: usize) -> Result<Part, Fault> {
         match self.role(index, Role::Part)?.get() {
             Known::Part(part) => Ok(*part),
             _ => Ok(Part::Millisecond),
@@ -272,7 +267,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// Nanoseconds of the unit at an index; a second when it was left out.
-    pub(in crate::sql::functions) fn tick(&self, index: usize) -> Result<i128, Fault> {
+    pub(in crate::functions) fn tick(&self, index: usize) -> Result<i128, Fault> {
         if self.arguments.get(index).is_none() {
             return Ok(SECOND);
         }
@@ -283,7 +278,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// A time of day in seconds.
-    pub(in crate::sql::functions) fn clock(&self, index: usize) -> Result<i32, Fault> {
+    pub(in crate::functions) fn clock(&self, index: usize) -> Result<i32, Fault> {
         match self.role(index, Role::Clock)?.get() {
             Known::Clock(seconds) => Ok(*seconds),
             _ => Ok(0),
@@ -291,7 +286,7 @@ impl<'c, 'a> Call<'c, 'a> {
     }
 
     /// Milliseconds of a NUMBER or of a duration as text; 0 when it was left out.
-    pub(in crate::sql::functions) fn length(&self, index: usize) -> Result<i64, Fault> {
+    pub(in crate::functions) fn length(&self, index: usize) -> Result<i64, Fault> {
         match (self.known(index), self.arguments.get(index)) {
             (Known::Length(ms), _) => Ok(*ms),
             (_, None) => Ok(0),
@@ -323,10 +318,7 @@ impl Kept<'_> {
 }
 
 /// A value as a time.
-pub(in crate::sql::functions) fn time(
-    value: &Value<'_>,
-    zone: &TimeZone,
-) -> Result<Timestamp, Fault> {
+pub(in crate::functions) fn time(value: &Value<'_>, zone: &TimeZone) -> Result<Timestamp, Fault> {
     const WANTED: &str = "milliseconds since 1970 or text such as '2018-11-28T10:56:38+08:00'";
     if let Some(num) = value.as_num() {
         let ms = match num {
@@ -349,17 +341,17 @@ pub(in crate::sql::functions) fn time(
 }
 
 /// Milliseconds since 1970, rounded down.
-pub(in crate::sql::functions) fn ms(time: Timestamp) -> i64 {
+pub(in crate::functions) fn ms(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond().div_euclid(1_000_000)).unwrap_or_default()
 }
 
 /// An integer as a result.
-pub(in crate::sql::functions) fn integer<'a>(value: impl Into<i64>) -> Value<'a> {
+pub(in crate::functions) fn integer<'a>(value: impl Into<i64>) -> Value<'a> {
     Value::number(Num::Int(value.into()))
 }
 
 /// A time as a result, in milliseconds since 1970.
-pub(in crate::sql::functions) fn instant<'a>(time: Timestamp) -> Value<'a> {
+pub(in crate::functions) fn instant<'a>(time: Timestamp) -> Value<'a> {
     integer(ms(time))
 }
 

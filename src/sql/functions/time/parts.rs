@@ -2,13 +2,13 @@
 
 use jiff::tz::TimeZone;
 
-use crate::sql::functions::time::java_date::{DAYS, MONTHS};
-use crate::sql::functions::time::moment::{
+use crate::functions::time::java_date::{DAYS, MONTHS};
+use crate::functions::time::moment::{
     Call, MAYBE_TIME, MAYBE_ZONE, Role, TIME, integer, of_time, prepare,
 };
-use crate::sql::functions::time::words::Part;
-use crate::sql::functions::{Example, Fault, Function, Kind, Site, example, missing, required};
-use crate::sql::value::Value;
+use crate::functions::time::words::Part;
+use crate::functions::{Example, Fault, Function, Kind, Site, example, missing, required};
+use crate::value::Value;
 
 fn part<'a>(arguments: &[Value<'a>], site: &Site<'a>, part: Part) -> Result<Value<'a>, Fault> {
     Ok(integer(part.of(Call::new(arguments, site).local(0, 1)?)))
@@ -19,19 +19,15 @@ const fn number(
     signature: &'static str,
     summary: &'static str,
     examples: &'static [Example],
-    eval: crate::sql::functions::Eval,
+    eval: crate::functions::Eval,
 ) -> Function {
     of_time(name, signature, Kind::Number, summary, examples, eval)
 }
 
-pub(in crate::sql::functions) const DATE_PART: Function = Function {
+pub(in crate::functions) const DATE_PART: Function = Function {
     name: "date_part",
     signature: "date_part(part, time[, zone])",
-    params: &[
-        required("part", Kind::Text),
-        crate::sql::functions::time::moment::A_TIME,
-        MAYBE_ZONE,
-    ],
+    params: &[required("part", Kind::Text), crate::functions::time::moment::A_TIME, MAYBE_ZONE],
     summary: "A part of a time (milliseconds since 1970, or text) as a number: 'year', 'quarter', \
               'month', 'week', 'day', 'day_of_year', 'day_of_week' (Monday is 1), 'hour', 'minute', \
               'second', 'millisecond' or 'microsecond', in the configured time zone or another.",
@@ -50,7 +46,7 @@ pub(in crate::sql::functions) const DATE_PART: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const YEAR: Function = number(
+pub(in crate::functions) const YEAR: Function = number(
     "year",
     "year([time[, zone]])",
     "The year of a time (milliseconds since 1970, or text; without one the message's), in the \
@@ -65,7 +61,7 @@ pub(in crate::sql::functions) const YEAR: Function = number(
     |arguments, site| part(arguments, site, Part::Year),
 );
 
-pub(in crate::sql::functions) const QUARTER: Function = number(
+pub(in crate::functions) const QUARTER: Function = number(
     "quarter",
     "quarter([time[, zone]])",
     "The quarter of the year of a time, 1 to 4; arguments as of year.",
@@ -73,7 +69,7 @@ pub(in crate::sql::functions) const QUARTER: Function = number(
     |arguments, site| part(arguments, site, Part::Quarter),
 );
 
-pub(in crate::sql::functions) const MONTH: Function = number(
+pub(in crate::functions) const MONTH: Function = number(
     "month",
     "month([time[, zone]])",
     "The month of a time, 1 to 12; arguments as of year.",
@@ -84,7 +80,7 @@ pub(in crate::sql::functions) const MONTH: Function = number(
     |arguments, site| part(arguments, site, Part::Month),
 );
 
-pub(in crate::sql::functions) const WEEK: Function = number(
+pub(in crate::functions) const WEEK: Function = number(
     "week",
     "week([time[, zone]])",
     "The week of ISO 8601 of a time, 1 to 53: weeks start on Monday, the first has the year's first \
@@ -97,7 +93,7 @@ pub(in crate::sql::functions) const WEEK: Function = number(
     |arguments, site| part(arguments, site, Part::Week),
 );
 
-pub(in crate::sql::functions) const DAY: Function = Function {
+pub(in crate::functions) const DAY: Function = Function {
     aliases: &["day_of_month"],
     ..number(
         "day",
@@ -111,7 +107,7 @@ pub(in crate::sql::functions) const DAY: Function = Function {
     )
 };
 
-pub(in crate::sql::functions) const DAY_OF_WEEK: Function = number(
+pub(in crate::functions) const DAY_OF_WEEK: Function = number(
     "day_of_week",
     "day_of_week([time[, zone]])",
     "The weekday of a time as ISO 8601 counts: Monday is 1, Sunday 7 (eKuiper counts from Sunday). \
@@ -120,7 +116,7 @@ pub(in crate::sql::functions) const DAY_OF_WEEK: Function = number(
     |arguments, site| part(arguments, site, Part::DayOfWeek),
 );
 
-pub(in crate::sql::functions) const DAY_OF_YEAR: Function = number(
+pub(in crate::functions) const DAY_OF_YEAR: Function = number(
     "day_of_year",
     "day_of_year([time[, zone]])",
     "The day of the year of a time, 1 to 366; arguments as of year.",
@@ -128,7 +124,7 @@ pub(in crate::sql::functions) const DAY_OF_YEAR: Function = number(
     |arguments, site| part(arguments, site, Part::DayOfYear),
 );
 
-pub(in crate::sql::functions) const HOUR: Function = number(
+pub(in crate::functions) const HOUR: Function = number(
     "hour",
     "hour([time[, zone]])",
     "The hour of a time, 0 to 23; arguments as of year.",
@@ -141,7 +137,7 @@ pub(in crate::sql::functions) const HOUR: Function = number(
     |arguments, site| part(arguments, site, Part::Hour),
 );
 
-pub(in crate::sql::functions) const MINUTE: Function = number(
+pub(in crate::functions) const MINUTE: Function = number(
     "minute",
     "minute([time[, zone]])",
     "The minute of a time, 0 to 59; arguments as of year.",
@@ -152,7 +148,7 @@ pub(in crate::sql::functions) const MINUTE: Function = number(
     |arguments, site| part(arguments, site, Part::Minute),
 );
 
-pub(in crate::sql::functions) const SECOND: Function = number(
+pub(in crate::functions) const SECOND: Function = number(
     "second",
     "second([time[, zone]])",
     "The second of a time, 0 to 59; arguments as of year.",
@@ -160,7 +156,7 @@ pub(in crate::sql::functions) const SECOND: Function = number(
     |arguments, site| part(arguments, site, Part::Second),
 );
 
-pub(in crate::sql::functions) const MILLISECOND: Function = number(
+pub(in crate::functions) const MILLISECOND: Function = number(
     "millisecond",
     "millisecond([time[, zone]])",
     "The milliseconds of a time, 0 to 999; arguments as of year.",
@@ -168,7 +164,7 @@ pub(in crate::sql::functions) const MILLISECOND: Function = number(
     |arguments, site| part(arguments, site, Part::Millisecond),
 );
 
-pub(in crate::sql::functions) const MICROSECOND: Function = number(
+pub(in crate::functions) const MICROSECOND: Function = number(
     "microsecond",
     "microsecond([time[, zone]])",
     "The microseconds of a time, 0 to 999999; arguments as of year. Of a NUMBER, which has \
@@ -186,7 +182,7 @@ fn name<'a>(names: &[&'static str], number: i8) -> Value<'a> {
     at.and_then(|at| names.get(at)).map_or(Value::Missing, |name| Value::text(*name))
 }
 
-pub(in crate::sql::functions) const DAY_NAME: Function = of_time(
+pub(in crate::functions) const DAY_NAME: Function = of_time(
     "day_name",
     "day_name([time[, zone]])",
     Kind::Text,
@@ -201,7 +197,7 @@ pub(in crate::sql::functions) const DAY_NAME: Function = of_time(
     },
 );
 
-pub(in crate::sql::functions) const MONTH_NAME: Function = of_time(
+pub(in crate::functions) const MONTH_NAME: Function = of_time(
     "month_name",
     "month_name([time[, zone]])",
     Kind::Text,
@@ -213,7 +209,7 @@ pub(in crate::sql::functions) const MONTH_NAME: Function = of_time(
     |arguments, site| Ok(name(&MONTHS, Call::new(arguments, site).local(0, 1)?.month())),
 );
 
-pub(in crate::sql::functions) const LAST_DAY: Function = of_time(
+pub(in crate::functions) const LAST_DAY: Function = of_time(
     "last_day",
     "last_day([time[, zone]])",
     Kind::Text,
@@ -228,7 +224,7 @@ pub(in crate::sql::functions) const LAST_DAY: Function = of_time(
     },
 );
 
-pub(in crate::sql::functions) const IS_WEEKEND: Function = of_time(
+pub(in crate::functions) const IS_WEEKEND: Function = of_time(
     "is_weekend",
     "is_weekend([time[, zone]])",
     Kind::Boolean,
@@ -244,7 +240,7 @@ pub(in crate::sql::functions) const IS_WEEKEND: Function = of_time(
     },
 );
 
-pub(in crate::sql::functions) const IS_BETWEEN_TIMES: Function = Function {
+pub(in crate::functions) const IS_BETWEEN_TIMES: Function = Function {
     name: "is_between_times",
     signature: "is_between_times(from, to[, time[, zone]])",
     params: &[required("from", Kind::Text), required("to", Kind::Text), MAYBE_TIME, MAYBE_ZONE],
@@ -276,7 +272,7 @@ pub(in crate::sql::functions) const IS_BETWEEN_TIMES: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const TIMEZONE_OFFSET: Function = Function {
+pub(in crate::functions) const TIMEZONE_OFFSET: Function = Function {
     name: "timezone_offset",
     aliases: &["timezone_to_second", "timezone_to_offset_seconds"],
     signature: "timezone_offset(zone[, time])",

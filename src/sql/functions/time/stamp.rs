@@ -4,15 +4,13 @@ use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 
-use crate::sql::expr::Const;
-use crate::sql::functions::math::number::unsigned;
-use crate::sql::functions::time::java_date::{self, Letters};
-use crate::sql::functions::time::moment::{Call, MAYBE_ZONE, Role, TIME, instant, prepare};
-use crate::sql::functions::{
-    Fault, Function, Kind, Param, Prepared, Problem, Site, example, optional,
-};
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::expr::Const;
+use crate::functions::math::number::unsigned;
+use crate::functions::time::java_date::{self, Letters};
+use crate::functions::time::moment::{Call, MAYBE_ZONE, Role, TIME, instant, prepare};
+use crate::functions::{Fault, Function, Kind, Param, Prepared, Problem, Site, example, optional};
+use crate::number::Num;
+use crate::value::Value;
 
 fn prepare_format(arguments: &[Option<&Const>]) -> Result<Prepared, Problem> {
     prepare(arguments, &[(0, Role::Pattern(Letters::Java))])
@@ -62,7 +60,7 @@ fn local<'a>(
 const DIGITS: &[Param] = &[optional("digits", Kind::Integer)];
 const FORMAT: &[Param] = &[optional("format", Kind::Text)];
 
-pub(in crate::sql::functions) const CURRENT_DATE: Function = Function {
+pub(in crate::functions) const CURRENT_DATE: Function = Function {
     name: "current_date",
     aliases: &["cur_date"],
     signature: "current_date([zone])",
@@ -83,7 +81,7 @@ pub(in crate::sql::functions) const CURRENT_DATE: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const CURRENT_TIME: Function = Function {
+pub(in crate::functions) const CURRENT_TIME: Function = Function {
     name: "current_time",
     aliases: &["cur_time"],
     signature: "current_time([digits])",
@@ -99,7 +97,7 @@ pub(in crate::sql::functions) const CURRENT_TIME: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const CURRENT_TIMESTAMP: Function = Function {
+pub(in crate::functions) const CURRENT_TIMESTAMP: Function = Function {
     name: "current_timestamp",
     aliases: &["local_time", "local_timestamp"],
     signature: "current_timestamp([digits])",
@@ -115,7 +113,7 @@ pub(in crate::sql::functions) const CURRENT_TIMESTAMP: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const NOW: Function = Function {
+pub(in crate::functions) const NOW: Function = Function {
     name: "now",
     aliases: &["messageTime", "message_time", "event_time", "tstamp"],
     signature: "now()",
@@ -129,7 +127,7 @@ pub(in crate::sql::functions) const NOW: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const TIMESTAMP: Function = Function {
+pub(in crate::functions) const TIMESTAMP: Function = Function {
     name: "timestamp",
     signature: "timestamp([format])",
     params: FORMAT,
@@ -147,7 +145,7 @@ pub(in crate::sql::functions) const TIMESTAMP: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const TIMESTAMP_UTC: Function = Function {
+pub(in crate::functions) const TIMESTAMP_UTC: Function = Function {
     name: "timestamp_utc",
     signature: "timestamp_utc([format])",
     params: FORMAT,

@@ -5,22 +5,18 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
-use crate::sql::functions::math::number::exact;
-use crate::sql::functions::time::java_date::{self, Letters};
-use crate::sql::functions::time::java_parse;
-use crate::sql::functions::time::moment::{A_TIME, Call, MAYBE_ZONE, Role, TIME, instant, prepare};
-use crate::sql::functions::time::words::duration;
-use crate::sql::functions::{Depends, Fault, Function, Kind, example, missing, required};
-use crate::sql::lex::shorten;
-use crate::sql::number::Num;
-use crate::sql::value::Value;
+use crate::functions::math::number::exact;
+use crate::functions::time::java_date::{self, Letters};
+use crate::functions::time::java_parse;
+use crate::functions::time::moment::{A_TIME, Call, MAYBE_ZONE, Role, TIME, instant, prepare};
+use crate::functions::time::words::duration;
+use crate::functions::{Depends, Fault, Function, Kind, example, missing, required};
+use crate::lex::shorten;
+use crate::number::Num;
+use crate::value::Value;
 
 /// A time in the form of RFC 3339 with 0 to 9 digits of a fraction.
-pub(in crate::sql::functions) fn rfc3339(
-    time: Timestamp,
-    zone: &TimeZone,
-    digits: usize,
-) -> String {
+pub(in crate::functions) fn rfc3339(time: Timestamp, zone: &TimeZone, digits: usize) -> String {
     // The form has no seconds of an offset, which old local times have: as it stands for a point in
     // time, the clock gives way.
     let offset = zone.to_offset(time).seconds();
@@ -45,14 +41,14 @@ pub(in crate::sql::functions) fn rfc3339(
 }
 
 /// Reads the form of RFC 3339, which always has an offset.
-pub(in crate::sql::functions) fn from_text(text: &str) -> Result<Timestamp, Fault> {
+pub(in crate::functions) fn from_text(text: &str) -> Result<Timestamp, Fault> {
     text.parse().map_err(|_| {
         let message = format!("`{}` is no time in the form of RFC 3339", shorten(text));
         Fault::new("domain", message).because("such as '2018-11-28T10:56:38+08:00'")
     })
 }
 
-pub(in crate::sql::functions) const FORMAT_TIMESTAMP: Function = Function {
+pub(in crate::functions) const FORMAT_TIMESTAMP: Function = Function {
     name: "format_timestamp",
     aliases: &["format_time"],
     signature: "format_timestamp(time, format[, zone])",
@@ -87,7 +83,7 @@ pub(in crate::sql::functions) const FORMAT_TIMESTAMP: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const PARSE_TIMESTAMP: Function = Function {
+pub(in crate::functions) const PARSE_TIMESTAMP: Function = Function {
     name: "parse_timestamp",
     signature: "parse_timestamp(text, format[, zone])",
     params: &[required("text", Kind::Text), required("format", Kind::Text), MAYBE_ZONE],
@@ -119,7 +115,7 @@ pub(in crate::sql::functions) const PARSE_TIMESTAMP: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const FROM_RFC3339: Function = Function {
+pub(in crate::functions) const FROM_RFC3339: Function = Function {
     name: "from_rfc3339",
     depends: Depends::Arguments,
     signature: "from_rfc3339(text)",
@@ -134,7 +130,7 @@ pub(in crate::sql::functions) const FROM_RFC3339: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const TO_RFC3339: Function = Function {
+pub(in crate::functions) const TO_RFC3339: Function = Function {
     name: "to_rfc3339",
     aliases: &["convert_tz"],
     signature: "to_rfc3339(time[, zone])",
@@ -165,7 +161,7 @@ pub(in crate::sql::functions) const TO_RFC3339: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const FROM_UNIX_TIME: Function = Function {
+pub(in crate::functions) const FROM_UNIX_TIME: Function = Function {
     name: "from_unix_time",
     aliases: &["from_unixtime"],
     signature: "from_unix_time(seconds[, zone])",
@@ -194,7 +190,7 @@ pub(in crate::sql::functions) const FROM_UNIX_TIME: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const PARSE_DURATION: Function = Function {
+pub(in crate::functions) const PARSE_DURATION: Function = Function {
     name: "parse_duration",
     depends: Depends::Arguments,
     signature: "parse_duration(text)",
@@ -223,7 +219,7 @@ pub(in crate::sql::functions) const PARSE_DURATION: Function = Function {
     ..TIME
 };
 
-pub(in crate::sql::functions) const FORMAT_DURATION: Function = Function {
+pub(in crate::functions) const FORMAT_DURATION: Function = Function {
     name: "format_duration",
     depends: Depends::Arguments,
     signature: "format_duration(ms)",

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
-use crate::sql::lex::shorten;
-use crate::sql::number::Num;
+use crate::lex::shorten;
+use crate::number::Num;
 
 /// Bytes that the name of a zone may have.
-pub(in crate::sql::functions) const ZONE_MAX: usize = 64;
+pub(in crate::functions) const ZONE_MAX: usize = 64;
 
 /// A unit of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +44,12 @@ pub enum Part {
     Microsecond,
 }
 
-pub(in crate::sql::functions) const UNITS: &str =
+pub(in crate::functions) const UNITS: &str =
     "millisecond, second, minute, hour, day, week, month, quarter or year";
-pub(in crate::sql::functions) const PARTS: &str = "year, quarter, month, week, day, day_of_year, day_of_week, hour, minute, second, millisecond or microsecond";
+pub(in crate::functions) const PARTS: &str = "year, quarter, month, week, day, day_of_year, day_of_week, hour, minute, second, millisecond or microsecond";
 
 impl Unit {
-    pub(in crate::sql::functions) fn named(text: &str) -> Option<Self> {
+    pub(in crate::functions) fn named(text: &str) -> Option<Self> {
         Some(match singular(text) {
             "millisecond" | "ms" => Self::Millisecond,
             "second" | "sec" => Self::Second,
@@ -66,7 +66,7 @@ impl Unit {
 }
 
 impl Part {
-    pub(in crate::sql::functions) fn named(text: &str) -> Option<Self> {
+    pub(in crate::functions) fn named(text: &str) -> Option<Self> {
         Some(match singular(text) {
             "year" => Self::Year,
             "quarter" => Self::Quarter,
@@ -85,7 +85,7 @@ impl Part {
     }
 
     /// The part of a local time.
-    pub(in crate::sql::functions) fn of(self, time: DateTime) -> i64 {
+    pub(in crate::functions) fn of(self, time: DateTime) -> i64 {
         match self {
             Self::Year => time.year().into(),
             Self::Quarter => i64::from((time.month() - 1) / 3 + 1),
@@ -125,10 +125,10 @@ fn singular(text: &str) -> &str {
 }
 
 /// Nanoseconds of a second.
-pub(in crate::sql::functions) const SECOND: i128 = 1_000_000_000;
+pub(in crate::functions) const SECOND: i128 = 1_000_000_000;
 
 /// Nanoseconds of a unit in which EMQX counts.
-pub(in crate::sql::functions) fn tick(text: &str) -> Option<i128> {
+pub(in crate::functions) fn tick(text: &str) -> Option<i128> {
     match text {
         "second" => Some(SECOND),
         "millisecond" => Some(1_000_000),
@@ -139,7 +139,7 @@ pub(in crate::sql::functions) fn tick(text: &str) -> Option<i128> {
 }
 
 /// Reads RFC 3339 / ISO 8601, local time of `zone` where it has no offset.
-pub(in crate::sql::functions) fn iso(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+pub(in crate::functions) fn iso(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     // `2018-11-28T10:56:38+08:00`: a sign behind the date is an offset.
     let has_offset = text.ends_with(['Z', 'z', ']'])
         || text.get(10..).is_some_and(|rest| rest.contains(['+', '-']));
@@ -150,7 +150,7 @@ pub(in crate::sql::functions) fn iso(text: &str, zone: &TimeZone) -> Option<Time
 }
 
 /// A zone by its name or offset; `Some(None)` is the configured one.
-pub(in crate::sql::functions) fn zone_named(text: &str) -> Option<Option<TimeZone>> {
+pub(in crate::functions) fn zone_named(text: &str) -> Option<Option<TimeZone>> {
     if text.eq_ignore_ascii_case("local") {
         return Some(None);
     }
@@ -167,7 +167,7 @@ pub(in crate::sql::functions) fn zone_named(text: &str) -> Option<Option<TimeZon
 }
 
 /// `+08`, `+0800`, `+08:00` or `+08:00:00`, below 24 hours.
-pub(in crate::sql::functions) fn offset(text: &str) -> Option<Offset> {
+pub(in crate::functions) fn offset(text: &str) -> Option<Offset> {
     let (sign, rest) = match text.split_at_checked(1)? {
         ("+", rest) => (1, rest),
         ("-", rest) => (-1, rest),
@@ -188,7 +188,7 @@ pub(in crate::sql::functions) fn offset(text: &str) -> Option<Offset> {
 }
 
 /// `HH:mm` or `HH:mm:ss` in seconds, up to `24:00`.
-pub(in crate::sql::functions) fn clock(text: &str) -> Option<i32> {
+pub(in crate::functions) fn clock(text: &str) -> Option<i32> {
     let mut parts = text.split(':');
     let mut part = |most: i32| {
         let text = parts.next()?;
@@ -205,7 +205,7 @@ pub(in crate::sql::functions) fn clock(text: &str) -> Option<i32> {
 }
 
 /// A duration in whole milliseconds: a number of them, or a text with units.
-pub(in crate::sql::functions) fn length(text: &str) -> Result<i64, String> {
+pub(in crate::functions) fn length(text: &str) -> Result<i64, String> {
     if let Some(num) = Num::parse(text.as_bytes()) {
         return Ok(num.truncate());
     }
@@ -219,7 +219,7 @@ fn too_long(text: &str) -> String {
 
 /// Reads `1h30m`, `-2.5s`, `1d 12h`, `500ms` or ISO 8601's `PT1H30M` as nanoseconds. A day has 24
 /// hours, a week 7 days.
-pub(in crate::sql::functions) fn duration(text: &str) -> Result<i128, String> {
+pub(in crate::functions) fn duration(text: &str) -> Result<i128, String> {
     /// More than the years 1 to 9999 have.
     const MOST: i128 = 400_000_000_000 * SECOND;
     let wrong = || format!("`{}` is no duration", shorten(text));

@@ -1,11 +1,9 @@
 //! Functions that choose by what is there: the first value that is, one of two. `nanvl` is with the
 //! functions of documents.
 
-use crate::sql::functions::{
-    Depends, Function, Kind, NO_PREPARE, Nulls, example, missing, required,
-};
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::functions::{Depends, Function, Kind, NO_PREPARE, Nulls, example, missing, required};
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions here share.
 const NULL: Function = Function {
@@ -37,7 +35,7 @@ fn first<'a>(arguments: &[Value<'a>], counts: fn(&Value<'_>) -> bool) -> Value<'
 }
 
 /// True for text, arrays, objects and bytes without anything in them.
-pub(in crate::sql::functions) fn is_empty(value: &Value<'_>) -> bool {
+pub(in crate::functions) fn is_empty(value: &Value<'_>) -> bool {
     match value {
         Value::String(text) => text.is_empty(),
         Value::Binary(bytes) => bytes.is_empty(),
@@ -49,7 +47,7 @@ pub(in crate::sql::functions) fn is_empty(value: &Value<'_>) -> bool {
     }
 }
 
-pub(in crate::sql::functions) const COALESCE: Function = Function {
+pub(in crate::functions) const COALESCE: Function = Function {
     name: "coalesce",
     signature: "coalesce(value, …)",
     params: &[required("value", Kind::Any)],
@@ -66,7 +64,7 @@ pub(in crate::sql::functions) const COALESCE: Function = Function {
     ..NULL
 };
 
-pub(in crate::sql::functions) const COALESCE_NE: Function = Function {
+pub(in crate::functions) const COALESCE_NE: Function = Function {
     name: "coalesce_ne",
     signature: "coalesce_ne(value, …)",
     params: &[required("value", Kind::Any)],
@@ -82,7 +80,7 @@ pub(in crate::sql::functions) const COALESCE_NE: Function = Function {
     ..NULL
 };
 
-pub(in crate::sql::functions) const NULLIF: Function = Function {
+pub(in crate::functions) const NULLIF: Function = Function {
     name: "nullif",
     signature: "nullif(value, other)",
     params: &[required("value", Kind::Any), required("other", Kind::Any)],
@@ -102,7 +100,7 @@ pub(in crate::sql::functions) const NULLIF: Function = Function {
     ..NULL
 };
 
-pub(in crate::sql::functions) const IF: Function = Function {
+pub(in crate::functions) const IF: Function = Function {
     name: "if",
     aliases: &["iif"],
     signature: "if(condition, then, otherwise)",
@@ -128,7 +126,7 @@ pub(in crate::sql::functions) const IF: Function = Function {
     ..NULL
 };
 
-pub(in crate::sql::functions) const NVL2: Function = Function {
+pub(in crate::functions) const NVL2: Function = Function {
     name: "nvl2",
     signature: "nvl2(value, then, otherwise)",
     params: &[

@@ -1,11 +1,11 @@
 //! Functions that tell what a value is. They never give NULL: NULL and MISSING are answers too.
 
-use crate::sql::functions::value::null::is_empty;
-use crate::sql::functions::{
+use crate::functions::value::null::is_empty;
+use crate::functions::{
     Depends, Eval, Example, Function, Kind, NO_PREPARE, Nulls, example, required,
 };
-use crate::sql::value::Value;
-use crate::sql::work::Price;
+use crate::value::Value;
+use crate::work::Price;
 
 /// What all functions here share.
 const TYPE: Function = Function {
@@ -44,7 +44,7 @@ fn answer(arguments: &[Value<'_>], of: fn(&Value<'_>) -> bool) -> Value<'static>
     Value::Bool(of(arguments.first().unwrap_or(&Value::Missing)))
 }
 
-pub(in crate::sql::functions) const TYPEOF: Function = Function {
+pub(in crate::functions) const TYPEOF: Function = Function {
     name: "typeof",
     aliases: &["type_of"],
     signature: "typeof(value)",
@@ -74,7 +74,7 @@ pub(in crate::sql::functions) const TYPEOF: Function = Function {
     ..TYPE
 };
 
-pub(in crate::sql::functions) const IS_NUMBER: Function = test(
+pub(in crate::functions) const IS_NUMBER: Function = test(
     "is_number",
     &["is_num"],
     "is_number(value)",
@@ -87,7 +87,7 @@ pub(in crate::sql::functions) const IS_NUMBER: Function = test(
     |arguments, _| Ok(answer(arguments, |value| matches!(value, Value::Number(_)))),
 );
 
-pub(in crate::sql::functions) const IS_INTEGER: Function = test(
+pub(in crate::functions) const IS_INTEGER: Function = test(
     "is_integer",
     &["is_int"],
     "is_integer(value)",
@@ -106,7 +106,7 @@ pub(in crate::sql::functions) const IS_INTEGER: Function = test(
     },
 );
 
-pub(in crate::sql::functions) const IS_FLOAT: Function = test(
+pub(in crate::functions) const IS_FLOAT: Function = test(
     "is_float",
     &[],
     "is_float(value)",
@@ -124,7 +124,7 @@ pub(in crate::sql::functions) const IS_FLOAT: Function = test(
     },
 );
 
-pub(in crate::sql::functions) const IS_STRING: Function = test(
+pub(in crate::functions) const IS_STRING: Function = test(
     "is_string",
     &["is_str"],
     "is_string(value)",
@@ -136,7 +136,7 @@ pub(in crate::sql::functions) const IS_STRING: Function = test(
     |arguments, _| Ok(answer(arguments, |value| matches!(value, Value::String(_)))),
 );
 
-pub(in crate::sql::functions) const IS_BOOLEAN: Function = test(
+pub(in crate::functions) const IS_BOOLEAN: Function = test(
     "is_boolean",
     &["is_bool"],
     "is_boolean(value)",
@@ -148,7 +148,7 @@ pub(in crate::sql::functions) const IS_BOOLEAN: Function = test(
     |arguments, _| Ok(answer(arguments, |value| matches!(value, Value::Bool(_)))),
 );
 
-pub(in crate::sql::functions) const IS_ARRAY: Function = test(
+pub(in crate::functions) const IS_ARRAY: Function = test(
     "is_array",
     &[],
     "is_array(value)",
@@ -162,7 +162,7 @@ pub(in crate::sql::functions) const IS_ARRAY: Function = test(
     },
 );
 
-pub(in crate::sql::functions) const IS_OBJECT: Function = test(
+pub(in crate::functions) const IS_OBJECT: Function = test(
     "is_object",
     &["is_map"],
     "is_object(value)",
@@ -176,7 +176,7 @@ pub(in crate::sql::functions) const IS_OBJECT: Function = test(
     },
 );
 
-pub(in crate::sql::functions) const IS_PRIMITIVE: Function = test(
+pub(in crate::functions) const IS_PRIMITIVE: Function = test(
     "is_primitive",
     &[],
     "is_primitive(value)",
@@ -193,7 +193,7 @@ pub(in crate::sql::functions) const IS_PRIMITIVE: Function = test(
     },
 );
 
-pub(in crate::sql::functions) const IS_NULL: Function = test(
+pub(in crate::functions) const IS_NULL: Function = test(
     "is_null",
     &["is_null_var"],
     "is_null(value)",
@@ -206,7 +206,7 @@ pub(in crate::sql::functions) const IS_NULL: Function = test(
     |arguments, _| Ok(answer(arguments, |value| value.is_null())),
 );
 
-pub(in crate::sql::functions) const IS_NOT_NULL: Function = test(
+pub(in crate::functions) const IS_NOT_NULL: Function = test(
     "is_not_null",
     &["is_not_null_var"],
     "is_not_null(value)",
@@ -215,7 +215,7 @@ pub(in crate::sql::functions) const IS_NOT_NULL: Function = test(
     |arguments, _| Ok(answer(arguments, |value| !value.is_null())),
 );
 
-pub(in crate::sql::functions) const IS_MISSING: Function = test(
+pub(in crate::functions) const IS_MISSING: Function = test(
     "is_missing",
     &["isUndefined"],
     "is_missing(value)",
@@ -224,7 +224,7 @@ pub(in crate::sql::functions) const IS_MISSING: Function = test(
     |arguments, _| Ok(answer(arguments, |value| matches!(value, Value::Missing))),
 );
 
-pub(in crate::sql::functions) const IS_DEFINED: Function = test(
+pub(in crate::functions) const IS_DEFINED: Function = test(
     "is_defined",
     &[],
     "is_defined(value)",
@@ -233,7 +233,7 @@ pub(in crate::sql::functions) const IS_DEFINED: Function = test(
     |arguments, _| Ok(answer(arguments, |value| !matches!(value, Value::Missing))),
 );
 
-pub(in crate::sql::functions) const IS_EMPTY: Function = test(
+pub(in crate::functions) const IS_EMPTY: Function = test(
     "is_empty",
     &[],
     "is_empty(value)",

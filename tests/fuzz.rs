@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tidegate::sql::functions::FUNCTIONS;
 
-#[path = "../../fuzz/targets.rs"]
+#[path = "../fuzz/targets.rs"]
 pub mod targets;
 
 /// Mutations of each target's corpus; `FUZZ_INPUTS` sets another number.

@@ -36,8 +36,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use connectors::contract::{Body, DeviceFacts, Message, Origin, QoS, Topic, TopicLimits};
-use tidegate::sql::{DataType, Input, Limits, Options, Plan, Query, Scratch, Verdict};
+use contract::{Body, DeviceFacts, Message, Origin, QoS, Topic, TopicLimits};
+use sql::{DataType, Input, Limits, Options, Plan, Query, Scratch, Verdict};
 
 mod budget;
 mod counts;
@@ -45,7 +45,6 @@ mod depends;
 mod explaining;
 
 mod extremes;
-mod fuzz;
 mod hard;
 mod hostile;
 mod hostile_array;
@@ -53,6 +52,8 @@ mod keywords;
 mod linear;
 mod matrix;
 mod naive;
+mod paths;
+mod peers;
 mod printing;
 mod properties;
 
@@ -303,7 +304,7 @@ fn run(path: &Path) -> (String, usize, Vec<String>) {
 
 #[test]
 fn statements_do_what_their_cases_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .expect("the folder of cases")
         .map(|entry| entry.expect("an entry").path())
@@ -332,7 +333,7 @@ fn statements_do_what_their_cases_say() {
 fn the_examples_of_all_functions_hold() {
     let mut count = 0;
     let mut failures = Vec::new();
-    for function in tidegate::sql::functions::FUNCTIONS {
+    for function in sql::functions::FUNCTIONS {
         for example in function.examples {
             let block = Block {
                 sql: Some(format!("SELECT {} AS r FROM \"#\"", example.sql)),

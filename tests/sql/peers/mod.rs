@@ -1,15 +1,15 @@
 //! Statements of other rule engines: what `tidegate check --from` says about each, and an answer for
 //! every name of a function that they have.
 //!
-//! `tests/peers/*.sql` hold the statements, one in each block between blank lines, and what is said of
+//! `tests/sql/peers/*.sql` hold the statements, one in each block between blank lines, and what is said of
 //! it in comments below it. `UPDATE_EXPECT=1` writes these.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use tidegate::sql::Options;
-use tidegate::sql::functions::{self, FUNCTIONS};
-use tidegate::sql::peers::{self, PEER_NAMES, Peer, Report};
+use sql::Options;
+use sql::functions::{self, FUNCTIONS};
+use sql::peers::{self, PEER_NAMES, Peer, Report};
 
 pub(crate) mod names;
 
@@ -18,7 +18,7 @@ const FILES: &[(Peer, &str)] =
 
 #[test]
 fn statements_of_peers_are_answered() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql/peers");
     let mut stale = Vec::new();
     for (peer, name) in FILES {
         let path = folder.join(name);

@@ -1,6 +1,6 @@
 //! The names of the functions that other rule engines document.
 
-use tidegate::sql::peers::Peer;
+use sql::peers::Peer;
 
 /// A peer, its names, and how many there are.
 pub(crate) const NAMES: &[(Peer, &str, usize)] = &[
