@@ -103,7 +103,13 @@ impl<'a> Context<'a, '_> {
             return Value::Missing;
         }
         let value = Value::read(raw);
-        if self.affords(&value, PIECES) { value } else { Value::Missing }
+        // Of what is read, only a text with escapes is made anew.
+        if let Value::String(Cow::Owned(text)) = &value
+            && !self.affords(text.len() as u64 * PIECES)
+        {
+            return Value::Missing;
+        }
+        value
     }
 
     /// The text of a JSON string that has no escapes, `Some(None)` for any other value; `None` when it
@@ -121,25 +127,28 @@ impl<'a> Context<'a, '_> {
     /// Takes units of work; false, with the error noted, when not so many are left.
     #[inline]
     pub(crate) fn pays(&mut self, units: u64) -> bool {
-        match self.work.pay(units) {
-            Ok(()) => true,
-            Err(fault) => {
-                self.fault(fault);
-                false
-            }
+        let paid = self.work.take(units);
+        if !paid {
+            self.unpaid(units);
         }
+        paid
     }
 
-    /// True when the bytes of a value that was just made can be paid. When not, nothing is left: they
-    /// were made all the same.
+    #[cold]
+    #[inline(never)]
+    fn unpaid(&mut self, units: u64) {
+        let fault = self.work.refuse(units);
+        self.fault(fault);
+    }
+
+    /// True when what was just made can be paid. When not, nothing is left: it was made all the same.
     #[inline]
-    fn affords(&mut self, value: &Value<'_>, price: u64) -> bool {
-        let bytes = value.made();
-        if bytes == 0 || self.pays(bytes * price) {
-            return true;
+    fn affords(&mut self, units: u64) -> bool {
+        let paid = units == 0 || self.pays(units);
+        if !paid {
+            self.work.set(0);
         }
-        self.work.set(0);
-        false
+        paid
     }
 
     /// How two values compare; nothing is known of what would be too costly.
@@ -167,7 +176,7 @@ impl<'a> Context<'a, '_> {
             Expr::Wrap(inner) => {
                 let value = self.eval(inner);
                 let wrapped = wrap(&value);
-                if self.affords(&wrapped, VALUE) { wrapped } else { Value::Missing }
+                if self.affords(wrapped.made() * VALUE) { wrapped } else { Value::Missing }
             }
             Expr::Alias { path, item } => self.alias(*path, *item),
             Expr::Star => Value::Binary(Cow::Borrowed(self.payload)),
@@ -246,7 +255,7 @@ impl<'a> Context<'a, '_> {
                 (Value::Missing, _) | (_, Value::Missing) => Value::Missing,
                 (Value::Null, _) | (_, Value::Null) => Value::Null,
                 _ => match operate(*op, &left, &right) {
-                    Ok(value) if self.affords(&value, PIECES) => value,
+                    Ok(value) if self.affords(value.made() * PIECES) => value,
                     Ok(_) => Value::Missing,
                     Err(fault) => self.fault(fault),
                 },
@@ -274,6 +283,9 @@ impl<'a> Context<'a, '_> {
 
     fn call(&mut self, call: &'a Call) -> Value<'a> {
         let function = call.function;
+        if call.arguments.is_empty() {
+            return self.invoke(call, &[]);
+        }
         let mut arguments = Arguments::new();
         let mut nothing = None;
         for argument in &call.arguments {
@@ -294,7 +306,13 @@ impl<'a> Context<'a, '_> {
                 return self.fault(fault);
             }
         }
-        if !self.pays(function.price.with(&arguments)) {
+        self.invoke(call, &arguments)
+    }
+
+    /// Calls a function with arguments that fit.
+    fn invoke(&mut self, call: &'a Call, arguments: &[Value<'a>]) -> Value<'a> {
+        let function = call.function;
+        if !self.pays(function.price.with(arguments)) {
             return Value::Missing;
         }
         let site = Site {
@@ -306,10 +324,10 @@ impl<'a> Context<'a, '_> {
             element: self.element,
             prepared: &call.prepared,
         };
-        let result = (function.eval)(&arguments, &site);
+        let result = (function.eval)(arguments, &site);
         self.work.set(site.work.left());
         match result {
-            Ok(value) if self.affords(&value, VALUE) => value,
+            Ok(value) if self.affords(value.made() * VALUE) => value,
             Ok(_) => Value::Missing,
             Err(fault) => self.fault(fault),
         }
@@ -412,7 +430,7 @@ impl<'a> Context<'a, '_> {
         match paid.and_then(|()| path.find(document)) {
             Ok(found) if found.is_empty() => Value::Missing,
             Ok(found) => match matches(found.into_iter()) {
-                Ok(value) if self.affords(&value, VALUE) => value,
+                Ok(value) if self.affords(value.made() * VALUE) => value,
                 Ok(_) => Value::Missing,
                 Err(fault) => self.fault(fault),
             },

@@ -130,6 +130,7 @@ impl<'a> Value<'a> {
     }
 
     /// The same of what the value owns, because it was made.
+    #[inline]
     pub(crate) fn made(&self) -> u64 {
         match self {
             Self::String(Cow::Owned(_))

@@ -91,10 +91,12 @@ impl Price {
     /// What a call with these arguments costs.
     #[inline]
     pub(crate) fn with(self, arguments: &[Value<'_>]) -> u64 {
-        arguments.iter().fold(self.call.into(), |sum: u64, value| {
-            let bytes = value.size().saturating_mul(self.byte.into());
-            sum.saturating_add(bytes).saturating_add(self.apart(value))
-        })
+        let bytes: u64 = arguments.iter().map(Value::size).sum();
+        let units = bytes.saturating_mul(self.byte.into()).saturating_add(self.call.into());
+        if u64::from(self.byte) < APART {
+            return units;
+        }
+        arguments.iter().fold(units, |sum, value| sum.saturating_add(self.apart(value)))
     }
 }
 
@@ -124,17 +126,20 @@ impl Work {
     /// `too_costly`.
     #[inline]
     pub(crate) fn pay(&self, units: u64) -> Result<(), Fault> {
-        match self.0.get().checked_sub(units) {
-            Some(left) => {
-                self.0.set(left);
-                Ok(())
-            }
-            None => Err(self.refuse(units)),
-        }
+        if self.take(units) { Ok(()) } else { Err(self.refuse(units)) }
     }
 
+    /// As [`Work::pay`], without a word about it.
+    #[inline]
+    pub(crate) fn take(&self, units: u64) -> bool {
+        let left = self.left().checked_sub(units);
+        self.0.set(left.unwrap_or(self.left()));
+        left.is_some()
+    }
+
+    /// What is said of work that is not paid.
     #[cold]
-    fn refuse(&self, units: u64) -> Fault {
+    pub(crate) fn refuse(&self, units: u64) -> Fault {
         let left = self.left();
         let message = format!(
             "it takes {units} units of work, and {left} of the message's are left; shorten the text, \
