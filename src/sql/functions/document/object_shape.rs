@@ -239,7 +239,7 @@ pub(in crate::functions) const FLATTEN_OBJECT: Function = Function {
         flat.add(object)?;
         flat.map.write(object.len())
     },
-    price: Price::new(1_000, 330),
+    price: Price::new(1_000, 400),
     ..OBJECTS
 };
 
@@ -304,7 +304,7 @@ pub(in crate::functions) const NEST: Function = Function {
         tree.write(0, &mut out)?;
         out.finish()
     },
-    price: Price::new(1_000, 330),
+    price: Price::new(1_000, 400),
     ..OBJECTS
 };
 
