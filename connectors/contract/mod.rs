@@ -37,7 +37,7 @@ pub use source::{
 };
 pub use spec::{
     AnyConnection, ConfigError, ConnectionConfig, ConnectionSpec, Connections, Env, HOPS_MAX,
-    SinkConfig, SinkSpec, SourceConfig, SourceSpec, connection, sink, source,
+    SinkConfig, SinkSpec, SourceConfig, SourceSpec, connection, read_fitting, sink, source,
 };
 pub use template::{PathGuard, Template, TemplateError};
 pub use topic::{Topic, TopicError, TopicFilter, TopicLimits};

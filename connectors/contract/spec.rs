@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Network, Publisher, Sink, Source, TopicLimits};
 
@@ -247,7 +247,7 @@ pub const fn sink<C: SinkConfig>() -> SinkSpec {
         example: C::EXAMPLE,
         schema: || schema_for!(C),
         build: |value, env| parse::<C>(value)?.build(env),
-        misread: misread::<C>,
+        misread: |value| read_fitting::<C>(value.clone(), |_| {}).1,
     }
 }
 
@@ -317,7 +317,7 @@ fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
 
 fn parse<C: DeserializeOwned>(value: &Value) -> Result<C, ConfigError> {
     // `kafka:` with nothing below it means: no settings.
-    let empty = Value::Object(serde_json::Map::new());
+    let empty = Value::Object(Map::new());
     let value = if value.is_null() { &empty } else { value };
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
@@ -332,22 +332,35 @@ const MISREAD_MAX: usize = 20;
 const UNKNOWN: &str = "unknown field `";
 const MISSING: &str = "missing field `";
 
-/// What is wrong with settings: each setting that does not fit is left out, so that the next is found.
-fn misread<C: DeserializeOwned>(value: &Value) -> Vec<ConfigError> {
-    let (mut value, mut found) = (value.clone(), Vec::new());
-    while let Err(error) = parse::<C>(&value) {
+/// Reads a map as a type, and says of each member why it does not fit: such a member is left out, so
+/// that the next is found. `fill` puts in, before each reading, what must be there.
+///
+/// The type comes with what is wrong when the rest of the map makes one. At most 20 mistakes are told;
+/// then, and when more is missing, there is no type.
+pub fn read_fitting<T: DeserializeOwned>(
+    mut value: Value,
+    fill: impl Fn(&mut Map<String, Value>),
+) -> (Option<T>, Vec<ConfigError>) {
+    let mut found: Vec<ConfigError> = Vec::new();
+    loop {
+        if let Some(map) = value.as_object_mut() {
+            fill(map);
+        }
+        let error = match parse(&value) {
+            Ok(read) => return (Some(read), found),
+            Err(error) => error,
+        };
         // What is missing now may be what was left out, or what was misspelt; the rest was looked at.
         if !found.is_empty() && error.message.starts_with(MISSING) {
-            break;
+            return (None, found);
         }
         let setting = setting_of(&error).to_owned();
         found.push(error);
         let removed = value.as_object_mut().and_then(|map| map.shift_remove(&setting));
         if removed.is_none() || found.len() == MISREAD_MAX {
-            break;
+            return (None, found);
         }
     }
-    found
 }
 
 /// The setting that an error of [`parse`] is about, by serde's words where they alone name it.

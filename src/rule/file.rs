@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::contract::{Period, misfit};
+use connectors::contract::{ConfigError, Period, misfit, read_fitting};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use super::compiled::{CompiledRule, Compiler, Fault};
 use super::selftest::{Hidden, RuleTest, TestForm};
 use super::{DataType, Owner, Pending, Statement, Then};
-use crate::problem::{Position, Problem, unknown_key};
+use crate::problem::{Position, Problem};
 use crate::yaml::Document;
 
 /// A rule file.
@@ -334,32 +334,17 @@ fn warnings(document: &Document, place: &str, compiled: &CompiledRule) -> Vec<Pr
 fn rule_form(
     document: &Document,
     place: &str,
-    mut value: Value,
+    value: Value,
     problems: &mut Vec<Problem>,
 ) -> Option<RuleForm> {
-    loop {
-        let error = match serde_path_to_error::deserialize::<_, RuleForm>(&value) {
-            Ok(form) => return Some(form),
-            Err(error) => error,
-        };
-        let (path, message) = (error.path().to_string(), misfit(&value, &error));
-        let map = value.as_object_mut();
-        let setting = path.split(['.', '[']).next().unwrap_or_default();
-        let setting = match unknown_key(&message) {
-            Some((_, key)) if setting.is_empty() || setting == key => key,
-            _ => setting.to_owned(),
-        };
-        let Some(map) = map.filter(|map| map.contains_key(&setting) || !map.contains_key("name"))
-        else {
-            problems.push(mismatch(document, place, &path, &message));
-            return None;
-        };
-        if map.remove(&setting).is_some() {
-            problems.push(mismatch(document, place, &path, &message));
-        }
-        // Only the name must be there; that it is missing is said where names are checked.
+    // Only the name must be there; that it is missing is said where names are checked.
+    let (form, misfits) = read_fitting(value, |map| {
         map.entry("name").or_insert_with(|| Value::String(String::new()));
-    }
+    });
+    problems.extend(misfits.iter().map(|ConfigError { path, message }| {
+        mismatch(document, place, if path.is_empty() { "." } else { path }, message)
+    }));
+    form
 }
 
 /// Reads the forms of a rule's tests.
