@@ -203,20 +203,32 @@ impl Run {
         }
     }
 
-    /// Only what the engine has decided about is known after a restart.
+    /// Only what the engine has decided about is known after a restart: so it decides until the end,
+    /// however long that takes on this machine.
     async fn restart(&mut self) {
+        self.settle().await;
+        self.stop.stop();
+        // Connections learn of it before their clients are gone.
+        self.settle().await;
+        for sender in [true, false] {
+            self.step_lose(sender);
+        }
+        while !self.running.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.engine.decide(true);
+        }
+        (&mut self.running).await.unwrap().unwrap();
+        self.settle().await;
+        self.broker.handle().save().await;
+        (self.broker, self.stop, self.stopped, self.running) =
+            broker(&self.engine, self.file.as_deref()).await;
+    }
+
+    async fn settle(&self) {
         for _ in 0..SETTLED {
             tokio::task::yield_now().await;
             self.engine.decide(true);
         }
-        self.stop.stop();
-        (&mut self.running).await.unwrap().unwrap();
-        self.broker.handle().save().await;
-        for sender in [true, false] {
-            self.step_lose(sender);
-        }
-        (self.broker, self.stop, self.stopped, self.running) =
-            broker(&self.engine, self.file.as_deref()).await;
     }
 
     fn step_lose(&mut self, sender: bool) {
@@ -300,8 +312,7 @@ async fn broker(
     file: Option<&Path>,
 ) -> (Arc<Broker>, Arc<ShutdownHandle>, Shutdown, JoinHandle<std::io::Result<()>>) {
     let (clock, hooks) = (Arc::new(|| 0), Hooks::default());
-    let mut config = Config::default();
-    config.limits.close_timeout_ms = 20;
+    let config = Config::default();
     let broker = match file {
         None => Broker::new(config, hooks, engine.clone(), clock),
         Some(file) => Broker::open(config, hooks, engine.clone(), clock, file).await.unwrap(),
