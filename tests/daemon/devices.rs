@@ -1,7 +1,6 @@
 //! Devices of the registry and the whole daemon: signed connections, tags in rules, cutting off, and
 //! what a fleet of them costs.
 
-use std::time::Instant;
 
 use connectors::contract::{QoS, Topic, TopicFilter, TopicLimits};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -121,17 +120,16 @@ async fn a_fleet_is_cheap() {
     let folder = idle.stop();
     let data = folder.path().join("data");
     fill(&data, DEVICES).await;
-    let start = Instant::now();
     let daemon = Daemon::in_folder(folder);
-    let took = start.elapsed();
+    let took = daemon.processor_ticks();
     assert_eq!(daemon.get("/readyz").0, 200);
     let more_kib = daemon.memory_kib().saturating_sub(idle_kib);
     let counted = call(&daemon, "QueryDeviceStatistics", &[]).await.json();
     assert_eq!(counted["Data"]["deviceCount"], DEVICES);
-    println!("fleet: {DEVICES} devices take {more_kib} KiB more, and a start of {took:?}");
+    println!("fleet: {DEVICES} devices take {more_kib} KiB more, and {took} ticks at the start");
     assert!(more_kib <= 100 * 1024, "{more_kib} KiB");
     // The program under test is not optimized; optimized it takes a third of it.
-    assert!(took.as_secs() < 6, "{took:?}");
+    assert!(took < 600, "{took} ticks");
 }
 
 async fn fill(data: &std::path::Path, devices: u32) {
