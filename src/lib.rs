@@ -10,7 +10,8 @@
 //! `main → cli → api → engine → rule → sql → connectors::contract`; `api` may use `thing`, `registry`
 //! and `broker`; `thing` and `broker` may use `registry`, and that the store of `rule`. The broker and
 //! the thing models reach the engine only through the contract's `Ingress`, and the engine reaches the
-//! broker only as a `Publisher` that `cli::daemon` passes in.
+//! broker only as a `Publisher` that `cli::daemon` passes in. All but `api`, `cli` and `config` are crates
+//! of the workspace, which this one shows under its own name.
 //!
 //! # What is deliberately absent
 //! - `sql` does no input or output, has nothing async, and knows no clock but the message's.
@@ -45,16 +46,8 @@
 //! ```
 
 pub mod api;
-pub mod broker;
 pub mod cli;
 pub mod config;
-pub mod engine;
-pub mod problem;
-pub mod registry;
-pub mod rule;
 
-pub mod thing;
-pub mod web;
-pub mod yaml;
-
-pub use ::sql;
+pub use ::{broker, engine, registry, rule, sql, thing, web, yaml};
+pub use ::yaml::problem;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use connectors::contract::{Ack, Message};
+use contract::{Ack, Message};
 
 use super::codec::{Reason, Version};
 use super::connections::Core;

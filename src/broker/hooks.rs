@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use connectors::contract::{Device, Message, Topic, TopicFilter};
+use contract::{Device, Message, Topic, TopicFilter};
 
 use super::codec::{Reason, Version};
 

@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use connectors::contract::{Batch, Ingress, Message, Origin};
+use contract::{Batch, Ingress, Message, Origin};
 
 use super::handle::BrokerHandle;
 use super::sessions::Delivered;
-use crate::registry::Registry;
+use registry::Registry;
 
 /// Copies of one message at most, over all hops.
 const COPIES_MAX: usize = 1_000;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use connectors::contract::{AckWhen, Ingress, Shutdown, TopicLimits};
+use contract::{AckWhen, Ingress, Shutdown, TopicLimits};
 use futures_util::future::join_all;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -22,7 +22,7 @@ use super::hooks::{Clock, Hooks};
 use super::limits::Limits;
 use super::sessions::{Journal, Session, Sessions, Shared};
 use super::sys;
-use crate::web::Pages;
+use web::Pages;
 
 /// What a broker is made with.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use connectors::contract::{Message, Shutdown, Topic, TopicLimits};
+use contract::{Message, Shutdown, Topic, TopicLimits};
 use tokio::time::Instant;
 
 use super::counters::Snapshot;

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
-use connectors::contract::private;
+use contract::private;
 
 /// Puts what is written in the place of the file, which only its owner can read. Durable when it returns.
 ///

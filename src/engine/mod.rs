@@ -30,4 +30,4 @@ pub use metrics::{METRICS, Metric, MetricsText};
 pub use ruleset::{Instead, Loaded, Refused, RuleReport, RuleSet, rule_files};
 pub use storage::{Storage, StorageError};
 
-pub use crate::rule::ActionPlace;
+pub use rule::ActionPlace;

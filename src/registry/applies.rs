@@ -10,7 +10,7 @@ use super::codes::Chance;
 use super::devices::{fresh, insert};
 use super::names::{check_device_name, check_nickname};
 use super::{Device, Registry, RegistryError};
-use crate::rule::store::{StoreError, signed, unsigned};
+use rule::store::{StoreError, signed, unsigned};
 
 /// Devices of one application.
 pub const NAMES_MAX: usize = 1_000;

@@ -66,7 +66,7 @@ impl Chance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{check_device_name, is_iot_id, is_product_key};
+    use crate::{check_device_name, is_iot_id, is_product_key};
 
     #[test]
     fn codes_have_the_vendors_form() {

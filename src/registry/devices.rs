@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, Row as _};
 use super::codes::Chance;
 use super::memory::Known;
 use super::{Registry, RegistryError};
-use crate::rule::store::{StoreError, signed, unsigned};
+use rule::store::{StoreError, signed, unsigned};
 
 /// A device as it is registered.
 #[derive(Clone, PartialEq, Eq)]

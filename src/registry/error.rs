@@ -2,7 +2,7 @@
 //!
 //! It knows no protocol's codes; who asks puts them on.
 
-use crate::rule::store::StoreError;
+use rule::store::StoreError;
 
 /// Why a change is refused.
 #[derive(Debug, thiserror::Error)]

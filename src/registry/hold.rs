@@ -6,14 +6,14 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use connectors::contract::{DeviceFacts, Topic, TopicLimits};
+use contract::{DeviceFacts, Topic, TopicLimits};
 use futures_util::TryStreamExt as _;
 use sqlx::{AnyPool, Row as _};
 
 use super::memory::{DeviceStatus, Known, Memory, Shelf};
 use super::presence::Seen;
 use super::{Product, products, topics};
-use crate::rule::store::{Store, StoreError};
+use rule::store::{Store, StoreError};
 
 /// How much may be registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

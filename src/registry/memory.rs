@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use connectors::contract::Topic;
+use contract::Topic;
 
 use super::Product;
 

@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::contract::Shutdown;
+use contract::Shutdown;
 
 use super::{Device, Registry};
-use crate::rule::store::{StoreError, signed};
+use rule::store::{StoreError, signed};
 
 /// How often times are written.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);

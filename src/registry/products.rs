@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 use super::codes::Chance;
 use super::memory::Shelf;
 use super::{NewProduct, Product, Registry, RegistryError, TopicClass, TopicOperation, topics};
-use crate::rule::store::{StoreError, signed, unsigned};
+use rule::store::{StoreError, signed, unsigned};
 
 /// What devices of a new product may do: the topics that the development guide prints (§2.10.3), and
 /// the same below `user/`, where the vendor's later platform and its device software expect them.

@@ -2,12 +2,12 @@
 //!
 //! The messages themselves are published elsewhere.
 
-use connectors::contract::Topic;
+use contract::Topic;
 use sqlx::{AnyPool, Row as _};
 
 use super::devices::no_device;
 use super::{Registry, RegistryError};
-use crate::rule::store::StoreError;
+use rule::store::StoreError;
 
 /// Destinations of one source.
 pub const DESTINATIONS_MAX: usize = 100;
@@ -166,7 +166,7 @@ pub(super) async fn all(pool: &AnyPool) -> Result<Vec<(String, String)>, StoreEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use connectors::contract::TopicLimits;
+    use contract::TopicLimits;
 
     #[test]
     fn custom_topics_belong_to_a_device() {

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 
 use super::devices::no_device;
 use super::{Registry, RegistryError};
-use crate::rule::store::{StoreError, signed, unsigned};
+use rule::store::{StoreError, signed, unsigned};
 
 /// Tags of a device.
 pub const TAGS_MAX: usize = 100;

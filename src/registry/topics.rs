@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::{Product, Registry, RegistryError, TopicClass, TopicOperation};
-use crate::rule::store::{StoreError, signed, unsigned};
+use rule::store::{StoreError, signed, unsigned};
 
 /// Topic classes of a product.
 pub const CLASSES_MAX: usize = 50;

@@ -5,13 +5,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use connectors::contract::{Body, ConfigError, Env, Sink, SinkSpec};
+use contract::{Body, ConfigError, Env, Sink, SinkSpec};
 
 use super::envelope;
 use super::templates::{self, Given};
 use super::{Action, DataType, ERROR_ACTION, Owner, Rule, Statement};
-use crate::problem::{Position, Problem, nearest, unknown_key};
-use crate::sql::{self, Query};
+use sql::{self, Query};
+use yaml::problem::{Position, Problem, nearest, unknown_key};
 
 /// Makes rules ready to run.
 #[derive(Clone)]

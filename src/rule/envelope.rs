@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use connectors::contract::{Body, DeliveryError, Record, Sink};
+use contract::{Body, DeliveryError, Record, Sink};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -92,7 +92,7 @@ pub fn envelope(record: &Record, failures: &[Failure], unnests: bool) -> Record 
 mod tests {
     use std::sync::Arc;
 
-    use connectors::contract::{Message, Topic, TopicLimits};
+    use contract::{Message, Topic, TopicLimits};
 
     use super::*;
 

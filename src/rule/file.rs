@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::contract::{ConfigError, Period, misfit, read_fitting};
+use contract::{ConfigError, Period, misfit, read_fitting};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -23,8 +23,8 @@ use serde_json::{Map, Value};
 use super::compiled::{CompiledRule, Compiler, Fault};
 use super::selftest::{Hidden, RuleTest, TestForm};
 use super::{DataType, Owner, Pending, Statement, Then};
-use crate::problem::{Position, Problem};
-use crate::yaml::Document;
+use yaml::Document;
+use yaml::problem::{Position, Problem};
 
 /// A rule file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -291,7 +291,7 @@ fn rule(
         let line = document.position(&format!("{place}.{path}")).line;
         let test = test.and_then(|test| {
             RuleTest::new(test, &compiled, (index, line), hidden).map_err(|fault| {
-                let path = crate::yaml::join(&path, &fault.path);
+                let path = yaml::join(&path, &fault.path);
                 at(Fault { path: path.trim_end_matches('.').to_owned(), ..fault })
             })
         });
@@ -303,7 +303,7 @@ fn rule(
 
 /// A finding of a rule at its place in the file.
 fn located(fault: Fault, document: &Document, place: &str, name: &str) -> Problem {
-    let path = crate::yaml::join(place, &fault.path);
+    let path = yaml::join(place, &fault.path);
     let position = match fault.inside {
         Some(inside) => document.position_in_text(&path, inside),
         None if fault.in_key => document.position_of_key(&path),

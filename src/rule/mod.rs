@@ -20,8 +20,6 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::sql;
-
 /// A rule as written, from a file or over the API.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
@@ -85,7 +83,7 @@ pub enum ActionPlace {
 /// What the error action is called where actions have names.
 pub const ERROR_ACTION: &str = "error_action";
 
-pub use crate::sql::DataType;
+pub use sql::DataType;
 
 /// The SQL of a rule, in one text or in the three parts that the API passes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,14 +19,14 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use connectors::contract::{Body, DeviceFacts, Message, Record, tree};
+use contract::{Body, DeviceFacts, Message, Record, tree};
 use serde_json::{Map, Value, json};
 
 use super::{CompiledRule, ERROR_ACTION, Fault};
-use crate::problem::{Problem, nearest};
-use crate::sql::{DataType, Input, Plan, Query, Scratch, Verdict};
 use difference::{below, compare};
 use dry_run::{ERROR, Sent};
+use sql::{DataType, Input, Plan, Query, Scratch, Verdict};
+use yaml::problem::{Problem, nearest};
 
 /// Environment variables that a file names, with their values: names come in the place of values
 /// wherever results are shown or written.

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use connectors::contract::{Body, Message, Record, Sink, SinkSpec, Template, Topic, TopicLimits};
+use contract::{Body, Message, Record, Sink, SinkSpec, Template, Topic, TopicLimits};
 use serde_json::{Map, Value};
 
 use super::compiled::Fault;
-use crate::problem::{Position, Problem, nearest};
+use yaml::problem::{Position, Problem, nearest};
 
 /// What the records of an action look like.
 pub(super) struct Given<'a> {
@@ -112,7 +112,7 @@ impl Unknown {
         for step in setting {
             match step.parse::<usize>() {
                 Ok(index) => fault.path.push_str(&format!("[{index}]")),
-                Err(_) => fault.path = crate::yaml::join(&fault.path, step),
+                Err(_) => fault.path = yaml::join(&fault.path, step),
             }
         }
         fault.inside = *at;

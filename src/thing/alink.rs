@@ -9,7 +9,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use connectors::contract::{Message, Topic, TopicLimits, tree};
+use contract::{Message, Topic, TopicLimits, tree};
 use md5::{Digest as _, Md5};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};

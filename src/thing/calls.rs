@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use connectors::contract::{Ack, Message, Topic};
+use contract::{Ack, Message, Topic};
 use tokio::sync::oneshot;
 
 use super::Downlink;
@@ -219,10 +219,10 @@ fn add(count: &AtomicU64) {
 mod tests {
     use std::sync::Arc;
 
-    use connectors::contract::TopicLimits;
+    use contract::TopicLimits;
 
     use super::*;
-    use crate::thing::Connection;
+    use crate::Connection;
 
     /// A device that takes what it is sent, and does nothing.
     struct Line {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{Batch, Ingress, Message};
+use contract::{Batch, Ingress, Message};
 
 use super::Things;
 use super::uplink::{Effect, Uplink};

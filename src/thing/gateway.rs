@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{Device, Message};
+use contract::{Device, Message};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use connectors::contract::Message;
+use contract::Message;
 use hmac::Hmac;
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,8 +17,8 @@ use super::reply;
 use super::shadow::{DeviceAsks, ShadowError, Wish};
 use super::things::Things;
 use super::topology::SUB_DEVICES_MAX;
-use crate::registry::{DeviceRef, RegistryError};
-use crate::rule::store::StoreError;
+use registry::{DeviceRef, RegistryError};
+use rule::store::StoreError;
 
 const REFUSED: Refusal = Refusal { code: 460, message: "request parameter error" };
 

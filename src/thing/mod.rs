@@ -20,7 +20,7 @@ pub mod tsl;
 mod uplink;
 mod values;
 
-use connectors::contract::{Ack, Message};
+use contract::{Ack, Message};
 
 pub use calls::{CALLS_MAX, CallCounts, CallError, Calls};
 pub use forwarder::{Forwarder, forward};

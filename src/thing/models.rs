@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::tsl::Model;
-use crate::registry::Product;
+use registry::Product;
 
 /// The models, by product key.
 #[derive(Debug, Default)]

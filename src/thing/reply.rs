@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use connectors::contract::{Message, Topic};
+use contract::{Message, Topic};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use connectors::contract::{Message, QoS, Topic, object};
+use contract::{Message, QoS, Topic, object};
 use serde_json::{Map, Value};
 
 use super::alink::{plain_topic, quoted};

@@ -3,7 +3,7 @@
 //!
 //! Here is what changes do to a document and what is answered; `shadows` keeps the documents.
 
-use connectors::contract::object;
+use contract::object;
 use serde_json::{Map, Value, json};
 
 /// Bytes of a document that is sent, and of one that is kept.
@@ -357,7 +357,7 @@ fn merge(old: &mut Map<String, Value>, new: Map<String, Value>) {
 
 #[cfg(test)]
 mod tests {
-    use connectors::contract::tree;
+    use contract::tree;
 
     use super::*;
 

@@ -2,11 +2,11 @@
 //!
 //! What a change does to a shadow stands in `shadow`; who may be whose sub-device is decided by who asks.
 
-use connectors::contract::tree;
+use contract::tree;
 use sqlx::{AnyPool, Row as _};
 
 use super::shadow::Shadow;
-use crate::rule::store::StoreError;
+use rule::store::StoreError;
 
 /// The shadows. Only registered devices have one.
 #[derive(Debug)]
@@ -115,78 +115,4 @@ impl Shadows {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::topology::Topology;
-    use super::super::values::LastValues;
-    use super::*;
-    use crate::registry::{Limits, NewDevice, NewProduct, Registry};
-    use crate::rule::store::tests::Home;
-
-    #[tokio::test]
-    async fn things_are_kept_in_a_file() {
-        things_are_kept(Home::file()).await;
-    }
-
-    #[tokio::test]
-    async fn things_are_kept_in_postgres() {
-        if let Some(home) = Home::postgres().await {
-            things_are_kept(home).await;
-        }
-    }
-
-    async fn things_are_kept(home: Home) {
-        let store = home.open().await;
-        let registry = Registry::open(store.clone(), Limits::default()).await.expect("registry");
-        let product = NewProduct {
-            name: "product".into(),
-            description: String::new(),
-            node_type: 1,
-            data_format: 1,
-            senior: true,
-            category_key: None,
-            net_type: None,
-            protocol_type: None,
-            validate_type: 1,
-        };
-        let pk = registry.create_product(product, 0).await.expect("product").key.clone();
-        for name in ["gateway", "sub"] {
-            let (product_key, device_name) = (pk.clone(), Some(name.to_owned()));
-            let device = NewDevice { product_key, device_name, nickname: None };
-            registry.register(device, 0).await.expect("device");
-        }
-        let (gateway, sub): (Name<'_>, Name<'_>) = ((&pk, "gateway"), (&pk, "sub"));
-
-        let shadows = Shadows::new(store.pool().clone());
-        for _ in 0..2 {
-            assert!(shadows.attach(gateway, sub).await.expect("attached"));
-        }
-        assert!(!shadows.attach(gateway, (&pk, "nobody")).await.expect("no such device"));
-        let attached = shadows.attached(gateway, 10).await.expect("read");
-        assert_eq!(attached, [(pk.clone(), "sub".to_owned())]);
-        let topology = Topology::load(store.pool()).await.expect("loaded");
-        let id = |name: &str| registry.iot_id(&pk, name).expect("an id");
-        assert!(topology.is_attached(&id("gateway"), &id("sub")));
-        assert!(shadows.detach(gateway, sub).await.expect("detached"));
-        assert!(!shadows.detach(gateway, sub).await.expect("it was none"));
-
-        for _ in 0..2 {
-            assert!(shadows.write(sub, &Shadow::default()).await.expect("written"));
-        }
-        let shadow = shadows.read(sub).await.expect("read");
-        assert_eq!(shadow.document(), Shadow::default().document());
-
-        let values = LastValues::new(store.pool().clone());
-        let long = "x".repeat(10_000);
-        for value in ["1", "2"] {
-            let posted = [("b", value, 7), ("a", "\"描述\"", 8), ("n\0", "1", 9), (&*long, "1", 9)];
-            values.take(&format!("{pk}/sub"), posted.into_iter());
-            values.write().await.expect("written");
-        }
-        let kept = values.of(&pk, "sub").await.expect("read");
-        let kept: Vec<_> =
-            kept.iter().map(|last| (&*last.identifier, &*last.value, last.time_ms)).collect();
-        assert_eq!(kept, [("a", "\"描述\"", 8), ("b", "2", 7)]);
-        assert_eq!(values.lost(), 4);
-        store.close().await;
-    }
-}
+mod tests;

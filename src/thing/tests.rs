@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use connectors::contract::{Ack, Batch, Ingress, Message, Origin, Topic, TopicLimits};
+use contract::{Ack, Batch, Ingress, Message, Origin, Topic, TopicLimits};
 use serde_json::Value;
 
 use super::tsl::Model;
 use super::{Connection, Downlink, Forwarder, Options, Things};
-use crate::registry::{Limits, NewDevice, NewProduct, Registry};
-use crate::rule::store::Store;
+use registry::{Limits, NewDevice, NewProduct, Registry};
+use rule::store::Store;
 
 pub(super) const NOW_MS: u64 = 1_510_799_670_074;
 
@@ -86,7 +86,7 @@ impl Rig {
             options.models.insert(pk.clone(), Model::read(&model).expect("model"));
         }
         let rules: Arc<dyn Ingress> = got.clone();
-        let clock: crate::thing::Clock = Arc::new(|| NOW_MS);
+        let clock: crate::Clock = Arc::new(|| NOW_MS);
         let things = Things::open(&store, registry.clone(), rules.clone(), clock, options).await;
         let things = things.expect("things");
         things.connect(got.clone());

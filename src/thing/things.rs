@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use connectors::contract::{Ack, Batch, Ingress, Message, Nacked, Shutdown};
+use contract::{Ack, Batch, Ingress, Message, Nacked, Shutdown};
 use tokio::sync::mpsc;
 
 use super::alink::{Address, Who, quoted, stranger_id};
@@ -22,8 +22,8 @@ use super::topology::Topology;
 use super::tsl::Model;
 use super::values::{Last, LastValues, WRITE_EVERY};
 use super::{Connection, Downlink};
-use crate::registry::Registry;
-use crate::rule::store::{Store, StoreError};
+use registry::Registry;
+use rule::store::{Store, StoreError};
 
 /// Milliseconds since 1970, from whatever clock the daemon uses.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use sqlx::{AnyPool, Row as _};
 
-use crate::rule::store::StoreError;
+use rule::store::StoreError;
 
 /// Devices of one gateway.
 pub(super) const SUB_DEVICES_MAX: usize = 1_500;

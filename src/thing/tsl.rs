@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use connectors::contract::{compare_numbers, tree};
+use contract::{compare_numbers, tree};
 use serde_json::{Map, Number, Value};
 
 /// Bytes of a model's text.

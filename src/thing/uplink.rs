@@ -3,7 +3,7 @@
 //! Nothing happens here; a message may be looked at again when the engine had no room for it.
 
 use bytes::Bytes;
-use connectors::contract::{Message, Topic};
+use contract::{Message, Topic};
 
 use super::alink::{
     Address, Document, NO_PARAMS, NOT_JSON, Post, Refusal, Who, event, plain_topic, properties,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, AnyPool, Row as _};
 
-use crate::rule::store::{StoreError, is_postgres, signed, unsigned};
+use rule::store::{StoreError, is_postgres, signed, unsigned};
 
 /// How long a value may be in memory only.
 pub const WRITE_EVERY: Duration = Duration::from_secs(1);

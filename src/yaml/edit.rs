@@ -344,7 +344,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::yaml::Document;
+    use crate::Document;
 
     fn read(text: &str) -> Value {
         Document::parse(Path::new("x.yaml"), text).expect("YAML").value().clone()

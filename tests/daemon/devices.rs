@@ -1,7 +1,6 @@
 //! Devices of the registry and the whole daemon: signed connections, tags in rules, cutting off, and
 //! what a fleet of them costs.
 
-
 use connectors::contract::{QoS, Topic, TopicFilter, TopicLimits};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use regex::Regex;
 
-use super::{Source, complain, product, sources};
+use super::{Source, complain, crates_used, product, sources};
 
 /// A wing of a room and the wings that it may use, all of which stand above it: so there is no circle.
 type Wing = (&'static str, &'static [&'static str]);
@@ -90,7 +90,7 @@ const ROOMS: &[(&str, &[Wing])] = &[
 /// The rooms of these whose files form no circle within their wings either.
 const STRAIGHT: &[&str] = &["broker"];
 
-/// The module that a file is, from the crate's root.
+/// The module that a file is, from `src`.
 fn module_of(path: &Path) -> Vec<String> {
     let path = path.with_extension("");
     let mut module: Vec<String> =
@@ -99,7 +99,13 @@ fn module_of(path: &Path) -> Vec<String> {
     module
 }
 
-/// The paths, from the crate's root, that the code of a file names: `use super::{a, b::C}` gives two.
+/// The crate that a module is in, from `src`: a room with a `Cargo.toml`, or the daemon.
+fn crate_of<'a>(module: &[&'a str]) -> Vec<&'a str> {
+    let room = module.first().copied();
+    room.filter(|room| crates_used(room).is_some()).into_iter().collect()
+}
+
+/// The paths, from `src`, that the code of a file names: `use super::{a, b::C}` gives two.
 fn paths(source: &Source) -> Vec<Vec<String>> {
     let words = Regex::new(r"[A-Za-z0-9_]+|::|//.*|[{},*]").expect("a pattern");
     let code: Vec<&str> =
@@ -111,7 +117,7 @@ fn paths(source: &Source) -> Vec<Vec<String>> {
     let mut rest = code.as_slice();
     while let [word, tail @ ..] = rest {
         rest = tail;
-        let mut base = if *word == "crate" { Vec::new() } else { module.clone() };
+        let mut base = if *word == "crate" { crate_of(&module) } else { module.clone() };
         if !["crate", "super"].contains(word) || tail.first() != Some(&"::") {
             continue;
         }

@@ -3,7 +3,7 @@
 //! The user name is `{device name}&{product key}`; the client identifier says how the password, a
 //! signature with the device's secret, is made.
 
-use connectors::contract::Device;
+use contract::Device;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use md5::Md5;
 use sha1::Sha1;

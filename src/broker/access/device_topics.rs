@@ -3,7 +3,7 @@
 //!
 //! It knows no registry: what a device may do on its custom topics is decided beside.
 
-use connectors::contract::Device;
+use contract::Device;
 
 /// A topic or filter that is all within what belongs to one device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

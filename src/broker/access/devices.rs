@@ -7,18 +7,18 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use connectors::contract::{Device, Message, Topic, TopicFilter};
+use contract::{Device, Message, Topic, TopicFilter};
 
 use super::device_topics::{self, Own, Talk};
 use super::status::StatusMessages;
 use super::users::Users;
 use super::{aliyun, tencent};
-use crate::broker::codec::Reason;
-use crate::broker::hooks::{
+use crate::codec::Reason;
+use crate::hooks::{
     Acl, AllowAll, Authenticator, ConnectInfo, Connected, Disconnected, Identity, Lifecycle,
     Refusal,
 };
-use crate::registry::{DeviceRef, Registry, session_id};
+use registry::{DeviceRef, Registry, session_id};
 
 /// Whether devices must prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,7 +249,7 @@ impl DeviceAccess {
         &self,
         device: &Device,
         short_name: &str,
-        allows: impl Fn(crate::registry::TopicOperation) -> bool,
+        allows: impl Fn(registry::TopicOperation) -> bool,
     ) -> bool {
         let product = self.registry.product(&device.product_key);
         product.is_some_and(|product| {

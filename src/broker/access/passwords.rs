@@ -19,7 +19,7 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 use tokio::time::Instant;
 
 use super::password_hash::PasswordHash;
-use crate::broker::recent::{Print, Prints, Recent, one_address};
+use crate::recent::{Print, Prints, Recent, one_address};
 
 /// Passwords that are remembered as right, and as wrong.
 const VERDICTS_MAX: usize = 4096;

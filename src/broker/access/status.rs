@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use connectors::contract::{Device, Message, Origin, Topic, TopicLimits};
+use contract::{Device, Message, Origin, Topic, TopicLimits};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::broker::hooks::{Connected, Disconnected, Identity, Lifecycle};
+use crate::hooks::{Connected, Disconnected, Identity, Lifecycle};
 
 /// The product key of clients that are no device.
 const NO_PRODUCT: &str = "mqtt";
@@ -127,7 +127,7 @@ mod tests {
             peer,
             at_ms,
             last_seen_ms: at_ms - 10,
-            reason: crate::broker::codec::Reason::SUCCESS,
+            reason: crate::codec::Reason::SUCCESS,
         };
         let message = status.disconnected(&event).expect("message");
         assert_eq!(message.topic.as_str(), "/as/mqtt/status/pk/dn");

@@ -6,13 +6,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use connectors::contract::Device;
+use contract::Device;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use crate::registry::{check_device_name, is_product_key};
+use registry::{check_device_name, is_product_key};
 
 /// What such a user name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

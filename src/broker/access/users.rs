@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use connectors::contract::{Topic, TopicError, TopicFilter, TopicLimits};
+use contract::{Topic, TopicError, TopicFilter, TopicLimits};
 
 use super::password_hash::PasswordHash;
 use super::passwords::{Asked, Passwords};

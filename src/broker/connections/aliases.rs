@@ -3,9 +3,9 @@
 //! They are the connection's alone and go with it: what waits in a session has its topic.
 
 use bytestring::ByteString;
-use connectors::contract::{Topic, TopicError, TopicLimits};
+use contract::{Topic, TopicError, TopicLimits};
 
-use crate::broker::codec::Reason;
+use crate::codec::Reason;
 
 /// Why a PUBLISH ends the connection.
 pub(super) type Broken = (Reason, &'static str);

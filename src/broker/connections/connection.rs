@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use connectors::contract::{Batch, Message, Origin, QoS};
+use contract::{Batch, Message, Origin, QoS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
@@ -21,10 +21,10 @@ use super::core::Core;
 use super::handshake::Greeted;
 use super::owed::{self, Answer, AnswerKind, Owed, Waiting};
 use super::stream::{CHUNK, close_gently, poll_read, write_all};
-use crate::broker::codec::{AckKind, Disconnect, Packet, Properties, Reason, Version};
-use crate::broker::counters::add;
-use crate::broker::hooks::{Connected, Disconnected, Identity};
-use crate::broker::sessions::{Group, Leave, Publication, Sending, Session};
+use crate::codec::{AckKind, Disconnect, Packet, Properties, Reason, Version};
+use crate::counters::add;
+use crate::hooks::{Connected, Disconnected, Identity};
+use crate::sessions::{Group, Leave, Publication, Sending, Session};
 
 /// Unwritten bytes above which nothing more is read: a client that does not take answers gets none.
 const OUTPUT_HIGH: usize = 2 * CHUNK;

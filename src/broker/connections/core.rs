@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use connectors::contract::{AckWhen, Batch, Ingress, Shutdown, Topic, TopicLimits};
+use contract::{AckWhen, Batch, Ingress, Shutdown, Topic, TopicLimits};
 use tokio::sync::Notify;
 
 use super::crowd::{Crowd, Failures};
-use crate::broker::counters::Counters;
-use crate::broker::hooks::{Hooks, Identity};
-use crate::broker::limits::Limits;
-use crate::broker::sessions::{Publication, Sessions, Shared};
-use crate::broker::sys;
-use crate::web::Pages;
+use crate::counters::Counters;
+use crate::hooks::{Hooks, Identity};
+use crate::limits::Limits;
+use crate::sessions::{Publication, Sessions, Shared};
+use crate::sys;
+use web::Pages;
 
 /// The state of a broker.
 pub struct Core {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::broker::recent::{Print, Prints, Recent, one_address};
+use crate::recent::{Print, Prints, Recent, one_address};
 
 /// Clients of one address that may be on their way in at the same time when connections are scarce.
 const PENDING_MAX: usize = 16;

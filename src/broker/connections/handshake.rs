@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
-use connectors::contract::{Message, Origin, QoS, Topic};
+use contract::{Message, Origin, QoS, Topic};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::aliases::Outbound;
 use super::core::Core;
 use super::stream::{close_gently, read_some, write_all};
-use crate::broker::codec::{
+use crate::codec::{
     self, ConnAck, Connect, DecodeError, Name, Packet, Properties, Reason, Value, Version, Will,
 };
-use crate::broker::counters::add;
-use crate::broker::hooks::{ConnectInfo, Identity, Refusal};
-use crate::broker::sessions::{Attached, Online, Publication, Testament, Window, Wish};
+use crate::counters::add;
+use crate::hooks::{ConnectInfo, Identity, Refusal};
+use crate::sessions::{Attached, Online, Publication, Testament, Window, Wish};
 
 /// Bytes of a CONNECT at most, whatever larger packets are allowed later: nobody is known yet.
 const CONNECT_BYTES: usize = 128 << 10;

@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
-use connectors::contract::{Ack, AckWhen, Batch, Message, QoS, Topic, TopicError};
+use contract::{Ack, AckWhen, Batch, Message, QoS, Topic, TopicError};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Close, Connection, NOT_KEPT};
 use super::owed::{Answer, AnswerKind, Decision, Owed};
-use crate::broker::codec::{
+use crate::codec::{
     self, AckKind, DecodeError, Disconnect, Name, Packet, Properties, Publish, Reason, SubAck,
     Subscribe, SubscribeTo, Unsubscribe, Version,
 };
-use crate::broker::counters::add;
-use crate::broker::sessions::{
+use crate::counters::add;
+use crate::sessions::{
     Acked, Group, Leave, Publication, Publisher, Receipt, Terms, Wakers, Wanted,
 };
 

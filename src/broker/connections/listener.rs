@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use connectors::contract::Shutdown;
+use contract::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -20,8 +20,8 @@ use super::handshake::handshake;
 use super::stream::CHUNK;
 use super::tls::Tls;
 use super::websocket;
-use crate::broker::counters::{add, sub};
-use crate::web::Pages;
+use crate::counters::{add, sub};
+use web::Pages;
 
 /// Where clients connect.
 #[derive(Debug)]

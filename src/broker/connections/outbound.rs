@@ -6,9 +6,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::aliases::Naming;
 use super::connection::{Close, Connection};
-use crate::broker::codec::{self, AckKind, Packet, PublishHead, Reason};
-use crate::broker::counters::add;
-use crate::broker::sessions::{Outgoing, Sending, Turn};
+use crate::codec::{self, AckKind, Packet, PublishHead, Reason};
+use crate::counters::add;
+use crate::sessions::{Outgoing, Sending, Turn};
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// Encodes about `room` bytes of what the session has for the client; true when there was some.

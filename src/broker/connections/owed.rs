@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use connectors::contract::Nacked;
+use contract::Nacked;
 
 use super::core::Core;
-use crate::broker::codec::Reason;
-use crate::broker::sessions::{Session, Shared};
+use crate::codec::Reason;
+use crate::sessions::{Session, Shared};
 
 /// Something that the engine will say.
 pub(super) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::web::{Foreign, Pages};
+use web::{Foreign, Pages};
 
 /// Where MQTT is.
 const PATH: &str = "/mqtt";

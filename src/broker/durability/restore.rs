@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::rows::{KeptError, SessionRow};
 use super::store::Store;
-use crate::broker::counters::{add, reserve};
-use crate::broker::sessions::{Kept, Received, Retained, Session, Sessions, Shared};
+use crate::counters::{add, reserve};
+use crate::sessions::{Kept, Received, Retained, Session, Sessions, Shared};
 
 /// Takes over what the store has, as far as the limits allow. What of it is not taken over is noted in
 /// the journal.

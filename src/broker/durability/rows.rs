@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use connectors::contract::{QoS, Topic, TopicLimits};
+use contract::{QoS, Topic, TopicLimits};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use crate::broker::codec::Properties;
-use crate::broker::sessions::{
-    Difference, Entry, Outgoing, Retention, Routed, Subscribed, Terms, Wanted,
-};
-use crate::rule::store::{StoreError, unsigned};
+use crate::codec::Properties;
+use crate::sessions::{Difference, Entry, Outgoing, Retention, Routed, Subscribed, Terms, Wanted};
+use rule::store::{StoreError, unsigned};
 
 /// A session without its messages.
 #[derive(Debug)]

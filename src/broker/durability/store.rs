@@ -5,15 +5,15 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use connectors::contract::QoS;
+use contract::QoS;
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
 
 use super::rows::{
     Change, KeptError, SessionRow, read_message, read_retained, read_session, subscription_lines,
 };
-use crate::broker::sessions::{Difference, Entry, Retention, Routed};
-use crate::rule::store::{StoreError, create_private, durable, migrate, signed};
+use crate::sessions::{Difference, Entry, Retention, Routed};
+use rule::store::{StoreError, create_private, durable, migrate, signed};
 
 /// The file below the data directory.
 pub const FILE: &str = "broker.db";

@@ -12,9 +12,9 @@ use tokio::sync::Mutex;
 use super::restore::restore;
 use super::rows::{Change, KeptError, SessionRow};
 use super::store::Store;
-use crate::broker::counters::add;
-use crate::broker::sessions::{Difference, Group, Journal, Noted, Session, Sessions};
-use crate::rule::store::StoreError;
+use crate::counters::add;
+use crate::sessions::{Difference, Group, Journal, Noted, Session, Sessions};
+use rule::store::StoreError;
 
 /// How long changes are gathered that nobody waits for.
 const GATHER: Duration = Duration::from_millis(200);

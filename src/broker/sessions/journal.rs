@@ -9,10 +9,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
-use connectors::contract::{Ack, Shutdown, ShutdownHandle, shutdown};
+use contract::{Ack, Shutdown, ShutdownHandle, shutdown};
 use tokio::sync::Notify;
 
-use crate::broker::counters::{Counters, add};
+use crate::counters::{Counters, add};
 
 /// The number of a group of changes that are written together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

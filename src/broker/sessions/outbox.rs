@@ -6,14 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use connectors::contract::QoS;
+use contract::QoS;
 use smallvec::SmallVec;
 
 use super::publication::Routed;
 use super::subscription::Wanted;
-use crate::broker::codec::{PublishHead, Reason, Version, publish_len};
-use crate::broker::counters::{Counters, add};
-use crate::broker::hooks::Clock;
+use crate::codec::{PublishHead, Reason, Version, publish_len};
+use crate::counters::{Counters, add};
+use crate::hooks::Clock;
 
 /// A message for one client.
 #[derive(Debug, Clone)]

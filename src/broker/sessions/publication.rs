@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use connectors::contract::{Headers, Message, QoS, Topic, TopicLimits};
+use contract::{Headers, Message, QoS, Topic, TopicLimits};
 
-use crate::broker::codec::{Name, Properties, Value};
+use crate::codec::{Name, Properties, Value};
 
 /// A message with what only MQTT knows of it.
 #[derive(Debug, Clone)]

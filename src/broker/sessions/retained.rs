@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use connectors::contract::{Topic, TopicFilter};
+use contract::{Topic, TopicFilter};
 
 use super::publication::Routed;
-use crate::broker::limits::Limits;
+use crate::limits::Limits;
 
 /// What became of a retained message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

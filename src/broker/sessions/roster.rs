@@ -15,8 +15,8 @@ use super::journal::Group;
 use super::publication::Publication;
 use super::session::{Left, Online, Session, Testament};
 use super::subscription::Subscribed;
-use crate::broker::codec::Reason;
-use crate::broker::counters::add;
+use crate::codec::Reason;
+use crate::counters::add;
 
 /// The sessions by client identifier, and whether more are taken.
 #[derive(Default)]

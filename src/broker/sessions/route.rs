@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
-use connectors::contract::Message;
+use contract::Message;
 
 use super::Sessions;
 use super::journal::{Group, Journal};
@@ -15,7 +15,7 @@ use super::publication::Publication;
 use super::retained::Kept;
 use super::session::{Pushed, Session, Wakers};
 use super::trie::{Publisher, Target};
-use crate::broker::counters::add;
+use crate::counters::add;
 
 /// What became of a published message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +29,7 @@ pub struct Delivered {
     /// It was queued for nobody, because what sessions are to keep cannot be written at present.
     pub refused: bool,
     /// The group of changes that it is written with, when some of it is to survive the process.
-    pub(in crate::broker) group: Option<Group>,
+    pub(crate) group: Option<Group>,
 }
 
 impl Delivered {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
-use connectors::contract::{Ack, Nacked, QoS, TopicLimits};
+use contract::{Ack, Nacked, QoS, TopicLimits};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -19,10 +19,10 @@ use super::outbox::{Acked, Outbox, Outgoing, Sending, Taker, Window};
 use super::publication::Publication;
 use super::received::{Receipt, Received};
 use super::subscription::{Subscribed, Wanted};
-use crate::broker::codec::Reason;
-use crate::broker::counters::{Counters, add, reserve, sub};
-use crate::broker::hooks::{Clock, Identity};
-use crate::broker::limits::Limits;
+use crate::codec::Reason;
+use crate::counters::{Counters, add, reserve, sub};
+use crate::hooks::{Clock, Identity};
+use crate::limits::Limits;
 
 /// Wake-ups that are owed once a batch of messages has been routed, so that a subscriber is woken
 /// once per batch and not once per message.

@@ -11,8 +11,8 @@ use super::outbox::Outgoing;
 use super::session::{Left, Pushed, Session, Wakers};
 use super::subscription::{Subscribed, Terms, Wanted};
 use super::trie::Subscription;
-use crate::broker::codec::Reason;
-use crate::broker::counters::{add, sub};
+use crate::codec::Reason;
+use crate::counters::{add, sub};
 
 impl Sessions {
     /// Adds a subscription: whether the session had none to that filter, and the group of changes that

@@ -1,7 +1,7 @@
 //! What a client subscribes to, and how it wants it.
 
 use bytestring::ByteString;
-use connectors::contract::{QoS, TopicError, TopicFilter, TopicLimits};
+use contract::{QoS, TopicError, TopicFilter, TopicLimits};
 
 /// A topic filter as a client subscribes to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytestring::ByteString;
-use connectors::contract::{QoS, Topic};
+use contract::{QoS, Topic};
 use smallvec::SmallVec;
 
 use super::session::Session;

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
 use super::{DeadCounts, DeadError};
-use crate::rule::store::{StoreError, create_private, durable, migrate, unsigned};
+use rule::store::{StoreError, create_private, durable, migrate, unsigned};
 
 /// The file below the data directory.
 pub const FILE: &str = "dead_letters.db";

@@ -9,13 +9,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
-use connectors::contract::{Device, Headers, Message, Origin, QoS, Topic, TopicLimits};
+use contract::{Device, Headers, Message, Origin, QoS, Topic, TopicLimits};
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::{DeadError, DeadLetter};
-use crate::rule::store::unsigned;
+use rule::store::unsigned;
 
 /// What a letter takes beside its own bytes: the row, its entries in the indices, a shortened error.
 pub(super) const OVERHEAD: usize = 512;

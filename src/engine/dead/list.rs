@@ -10,7 +10,7 @@ use super::database::totals;
 use super::letter::{State, StoredLetter};
 use super::writer::json;
 use super::{Database, DeadCounts, DeadError};
-use crate::rule::store::{signed, unsigned};
+use rule::store::{signed, unsigned};
 
 /// Which letters; each condition that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -19,7 +19,7 @@ mod writer;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use connectors::contract::{Message, now_ms};
+use contract::{Message, now_ms};
 use tokio::sync::{Notify, mpsc};
 
 pub use database::{Database, FILE};
@@ -28,7 +28,7 @@ pub use list::{Filter, Group, Listed};
 pub use replay::{Done, IN_FLIGHT_BYTES, IN_FLIGHT_MAX, ReplayTo};
 pub use want::{Edit, Progress, Wanted};
 
-use crate::rule::store::StoreError;
+use rule::store::StoreError;
 
 /// A record that nobody takes.
 #[derive(Debug, Clone)]

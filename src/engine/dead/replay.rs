@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::contract::Shutdown;
+use contract::Shutdown;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use tokio::sync::mpsc;
@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 use super::letter::StoredLetter;
 use super::writer::{Failed, Work, json};
 use super::{DeadError, DeadLetters};
-use crate::rule::store::{signed, unsigned};
+use rule::store::{signed, unsigned};
 
 /// Letters that are given and not yet settled, at most.
 pub const IN_FLIGHT_MAX: usize = 1000;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytestring::ByteString;
-use connectors::contract::{Device, Headers, Origin, QoS, Topic, TopicLimits, shutdown};
+use contract::{Device, Headers, Origin, QoS, Topic, TopicLimits, shutdown};
 use tokio::sync::mpsc;
 
 use super::writer::REPLAYED_MAX;

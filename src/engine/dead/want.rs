@@ -3,13 +3,13 @@
 //! Any process may do that; what is wanted is delivered by the daemon, now or at its next start.
 
 use bytes::Bytes;
-use connectors::contract::Topic;
+use contract::Topic;
 use sqlx::Row as _;
 
 use super::list::Filter;
 use super::writer::json;
 use super::{Database, DeadError};
-use crate::rule::store::{signed, unsigned};
+use rule::store::{signed, unsigned};
 
 /// Letters in one transaction: what the daemon has to keep waits no longer than one takes.
 const CHUNK: u64 = 2000;

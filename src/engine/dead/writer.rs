@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::database::{connect, totals};
 use super::letter::{context, shortened, size, stored_id};
 use super::{Clock, DeadCounts, DeadError, DeadLetter, DeadLimits};
-use crate::rule::store::{signed, unsigned};
+use rule::store::{signed, unsigned};
 
 /// Requests that wait for the disk; further ones wait for room.
 const WAITING_MAX: usize = 1024;

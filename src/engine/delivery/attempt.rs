@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use connectors::contract::{DeliveryError, FailureKind, Outcome, Record, Sink};
+use contract::{DeliveryError, FailureKind, Outcome, Record, Sink};
 use futures_util::FutureExt as _;
 
 /// What came of a call.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use connectors::contract::{Body, Message, Record};
+use contract::{Body, Message, Record};
 use tokio::time::Instant;
 
 use super::counts::add;
@@ -16,10 +16,10 @@ use super::fanout::Fanout;
 use super::item::Item;
 use super::lane::{Lane, Log};
 use super::queue::{Ahead, Chunk};
-use crate::engine::spool::{self, Limit, Reader};
-use crate::engine::watch::Place;
-use crate::rule::ActionPlace;
-use crate::sql::{DataType, Input, Plan, Query, Scratch};
+use crate::spool::{self, Limit, Reader};
+use crate::watch::Place;
+use rule::ActionPlace;
+use sql::{DataType, Input, Plan, Query, Scratch};
 
 /// Records and bytes that are read at once.
 const CHUNK_RECORDS: usize = 4096;

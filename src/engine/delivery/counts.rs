@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use connectors::contract::OutcomeClass;
+use contract::OutcomeClass;
 
 use super::breaker::BreakerState;
 

@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use connectors::contract::{DeliveryError, Outcome};
+use contract::{DeliveryError, Outcome};
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, Jitter, heed};
 use super::breaker::{Breaker, BreakerState};
-use crate::rule::Retry;
+use rule::Retry;
 
 /// How often an action with a wrong configuration looks whether somebody has mended it.
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(60);

@@ -10,13 +10,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use connectors::contract::{Body, Message, Record};
+use contract::{Body, Message, Record};
 use serde::Deserialize;
 
 use super::fanout::Hold;
 use super::item::Item;
 use super::lane::Lane;
-use crate::engine::spool::{Refused, Room, Stored};
+use crate::spool::{Refused, Room, Stored};
 
 /// The pause between two tries to write an envelope.
 const AGAIN: Duration = Duration::from_millis(250);

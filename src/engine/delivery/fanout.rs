@@ -7,14 +7,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use connectors::contract::Record;
+use contract::Record;
 
 use super::lane::Lane;
-use crate::rule::envelope::{Failure, envelope};
+use rule::envelope::{Failure, envelope};
 
 /// Shared by the copies of one record that go to the actions of a rule with an error action.
 #[derive(Debug)]
-pub(in crate::engine) struct Fanout {
+pub(crate) struct Fanout {
     record: Record,
     error_lane: Arc<Lane>,
     /// The envelope says which record of the message it is about.
@@ -42,11 +42,7 @@ impl Drop for Hold {
 }
 
 impl Fanout {
-    pub(in crate::engine) fn new(
-        record: Record,
-        error_lane: Arc<Lane>,
-        names_record: bool,
-    ) -> Arc<Self> {
+    pub(crate) fn new(record: Record, error_lane: Arc<Lane>, names_record: bool) -> Arc<Self> {
         Arc::new(Self { record, error_lane, names_record, failures: Mutex::default() })
     }
 

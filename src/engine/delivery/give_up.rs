@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::contract::{DeliveryError, Message};
+use contract::{DeliveryError, Message};
 
 use super::counts::{Reason, add};
 use super::fanout::Hold;
 use super::item::Item;
 use super::lane::{LOOK_EVERY, Lane};
-use crate::engine::dead::{DeadLetter, DeadLetters};
-use crate::rule::envelope::Failure;
+use crate::dead::{DeadLetter, DeadLetters};
+use rule::envelope::Failure;
 
 /// Items that wait for an envelope at the same time; from half of it on an action that gives up does
 /// not wait for the others of its rule.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connectors::contract::{DeliveryError, Record};
+use contract::{DeliveryError, Record};
 use tokio::time::Instant;
 
 use super::counts::Reason;
@@ -10,24 +10,24 @@ use super::fanout::Fanout;
 
 /// A record on its way to one action.
 #[derive(Clone)]
-pub(in crate::engine) struct Item {
-    pub(in crate::engine) record: Record,
+pub(crate) struct Item {
+    pub(crate) record: Record,
     /// Where the log has it; `None` when it does not.
-    pub(in crate::engine) position: Option<u64>,
+    pub(crate) position: Option<u64>,
     /// The position, or that of what came before it.
-    pub(in crate::engine) order: u64,
-    pub(in crate::engine) fanout: Option<Arc<Fanout>>,
+    pub(crate) order: u64,
+    pub(crate) fanout: Option<Arc<Fanout>>,
     /// Since when it waits. What comes out of a log of earlier runs has a moment that lies back.
-    pub(in crate::engine) since: Instant,
+    pub(crate) since: Instant,
     /// The queue's number of it.
-    pub(in crate::engine) number: u64,
+    pub(crate) number: u64,
     /// Who wants to know what became of it, instead of the error action.
-    pub(in crate::engine) receipt: Option<Arc<dyn Receipt>>,
+    pub(crate) receipt: Option<Arc<dyn Receipt>>,
 }
 
 impl Item {
     /// A record that only memory has.
-    pub(in crate::engine) fn volatile(record: Record, order: u64) -> Self {
+    pub(crate) fn volatile(record: Record, order: u64) -> Self {
         Self {
             record,
             position: None,

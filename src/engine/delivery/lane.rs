@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use connectors::contract::{Confirms, DeliveryError, FailureKind, Sink};
+use contract::{Confirms, DeliveryError, FailureKind, Sink};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -15,10 +15,10 @@ use super::course::Course;
 use super::item::Item;
 use super::queue::{LaneLimits, Queue};
 use super::succession::Before;
-use crate::engine::spool::Cursor;
-use crate::engine::storage::Storage;
-use crate::rule::{Action, ActionPlace, ERROR_ACTION, Retry, Rule, Then};
-use crate::sql::Query;
+use crate::spool::Cursor;
+use crate::storage::Storage;
+use rule::{Action, ActionPlace, ERROR_ACTION, Retry, Rule, Then};
+use sql::Query;
 
 /// How long a failed action waits for the others of its rule, so that they share an envelope.
 const SHARE_FOR: Duration = Duration::from_secs(20);
@@ -122,12 +122,7 @@ impl Lane {
 
     /// Begins at a cursor of the log whose end is `end`: what is between the two is read from it. An
     /// earlier version that hands over stops here, and not before: until then it was the one in force.
-    pub(in crate::engine) fn begin(
-        self: &Arc<Self>,
-        storage: &Arc<Storage>,
-        cursor: Cursor,
-        end: u64,
-    ) {
+    pub(crate) fn begin(self: &Arc<Self>, storage: &Arc<Storage>, cursor: Cursor, end: u64) {
         let mut handed = Vec::new();
         if self.takes_over() {
             let position;
@@ -166,7 +161,7 @@ impl Lane {
     }
 
     /// The position of the log before which it has been given all that it gets.
-    pub(in crate::engine) fn frontier(&self) -> u64 {
+    pub(crate) fn frontier(&self) -> u64 {
         self.log.get().map_or(0, |log| log.storage.progress.frontier())
     }
 
@@ -202,12 +197,12 @@ impl Lane {
     }
 
     /// Notes that its cursor is about to be opened; true when it was not noted before.
-    pub(in crate::engine) fn open(&self) -> bool {
+    pub(crate) fn open(&self) -> bool {
         self.log.get().is_none() && !self.opening.swap(true, Ordering::AcqRel)
     }
 
     /// Its cursor could not be opened.
-    pub(in crate::engine) fn open_failed(&self) {
+    pub(crate) fn open_failed(&self) {
         self.opening.store(false, Ordering::Release);
     }
 
@@ -238,7 +233,7 @@ impl Lane {
     }
 
     /// What it gives up goes there from now on.
-    pub(in crate::engine) fn set_errors(&self, errors: Option<Arc<Self>>) {
+    pub(crate) fn set_errors(&self, errors: Option<Arc<Self>>) {
         *self.errors.lock().unwrap_or_else(PoisonError::into_inner) = errors;
     }
 
@@ -301,11 +296,7 @@ impl Lane {
     }
 
     /// Adds records of a shard in order. What does not fit and is not in the log is given up at once.
-    pub(in crate::engine) fn push(
-        self: &Arc<Self>,
-        shard: usize,
-        items: impl Iterator<Item = Item>,
-    ) {
+    pub(crate) fn push(self: &Arc<Self>, shard: usize, items: impl Iterator<Item = Item>) {
         let mut overflow = Vec::new();
         let mut received = 0;
         let start = {
@@ -341,7 +332,7 @@ impl Lane {
     }
 
     /// Moves the cursor on, when all messages before `frontier` have come; says where to.
-    pub(in crate::engine) fn advance(&self, frontier: u64) -> Option<(Cursor, u64)> {
+    pub(crate) fn advance(&self, frontier: u64) -> Option<(Cursor, u64)> {
         let log = self.log.get()?;
         let (position, overdue) = {
             let mut queue = self.lock();

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Weak;
 
-use connectors::contract::{Message, Record};
+use contract::{Message, Record};
 use tokio::time::Instant;
 
 use super::fanout::Fanout;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use connectors::contract::{DeliveryError, Outcome, Record};
+use contract::{DeliveryError, Outcome, Record};
 use tokio::time::Instant;
 
 use super::counts::{Reason, add};

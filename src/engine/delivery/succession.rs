@@ -6,8 +6,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::item::Item;
 use super::lane::{LOOK_EVERY, Lane, named, retry};
-use crate::engine::storage::journal::fingerprint;
-use crate::rule::{Action, ActionPlace, Rule};
+use crate::storage::journal::fingerprint;
+use rule::{Action, ActionPlace, Rule};
 
 /// The earlier version of a lane, as far as it matters.
 #[derive(Default)]
@@ -51,29 +51,29 @@ impl Lane {
     }
 
     /// True when both deliver to the same destination in the same way.
-    pub(in crate::engine) fn same_destination(&self, other: &Self) -> bool {
+    pub(crate) fn same_destination(&self, other: &Self) -> bool {
         self.action().connector == other.action().connector
             && self.action().settings == other.action().settings
     }
 
     /// Waits for an earlier version of itself before it delivers anything.
-    pub(in crate::engine) fn follow(&self, before: Arc<Self>) {
+    pub(crate) fn follow(&self, before: Arc<Self>) {
         *self.lock_before() = Before::Finishes(before);
     }
 
     /// Goes on where an earlier version of itself stands.
-    pub(in crate::engine) fn take_over(&self, before: Arc<Self>) {
+    pub(crate) fn take_over(&self, before: Arc<Self>) {
         *self.lock_before() = Before::HandsOver(before);
     }
 
     /// True when it takes over from an earlier version.
-    pub(in crate::engine) fn takes_over(&self) -> bool {
+    pub(crate) fn takes_over(&self) -> bool {
         matches!(*self.lock_before(), Before::HandsOver(_))
     }
 
     /// The earlier version that hands over to this one: the last one that has begun. One may never
     /// have, because the log could not write when it was to.
-    pub(in crate::engine) fn predecessor(&self, has_log: bool) -> Option<Arc<Self>> {
+    pub(crate) fn predecessor(&self, has_log: bool) -> Option<Arc<Self>> {
         let mut before = match &*self.lock_before() {
             Before::HandsOver(before) => Arc::clone(before),
             _ => return None,
@@ -92,7 +92,7 @@ impl Lane {
     }
 
     /// The earlier version has handed over.
-    pub(in crate::engine) fn forget_earlier(&self) {
+    pub(crate) fn forget_earlier(&self) {
         let mut before = self.lock_before();
         if matches!(*before, Before::HandsOver(_)) {
             *before = Before::Nothing;
@@ -116,13 +116,13 @@ impl Lane {
     }
 
     /// Notes that its action is being changed or removed.
-    pub(in crate::engine) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
     }
 
     /// It gets nothing from a position on: its action was changed or removed. It goes on with what is
     /// before that.
-    pub(in crate::engine) fn retire(&self, end: u64) {
+    pub(crate) fn retire(&self, end: u64) {
         self.lock().retire(end);
     }
 
@@ -134,7 +134,7 @@ impl Lane {
 
     /// Stops for good, so that another lane goes on from where it stands; comes back with that, and
     /// with what the log does not have.
-    pub(in crate::engine) fn halt(&self) -> (u64, Vec<Item>) {
+    pub(crate) fn halt(&self) -> (u64, Vec<Item>) {
         self.halted.store(true, Ordering::Release);
         self.resume();
         let frontier = self.frontier();

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use connectors::contract::{
+use contract::{
     Body, DeliveryError, FailureKind, Message, Outcome, Record, Sink, Topic, TopicLimits,
 };
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::backoff::Jitter;
 use super::breaker::BreakerState;
 use super::{Fanout, Item, Lane, LaneLimits, LaneParts, Reason};
-use crate::rule::{Action, ActionPlace, Batching, DataType, Owner, Pending, Retry, Rule};
+use rule::{Action, ActionPlace, Batching, DataType, Owner, Pending, Retry, Rule};
 
 /// What the scripted sink does with one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use connectors::contract::{Body, DeviceFacts, Message, Record, Topic};
+use contract::{Body, DeviceFacts, Message, Record, Topic};
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
-use crate::engine::delivery::{Fanout, Item};
-use crate::engine::watch::Place;
-use crate::sql::{self, DataType, Input, Plan, Scratch, Verdict};
+use crate::delivery::{Fanout, Item};
+use crate::watch::Place;
+use sql::{self, DataType, Input, Plan, Scratch, Verdict};
 
 /// Topics that a shard remembers the rules of. When more are seen, it starts over: one look-up each.
 const TOPICS_MAX: usize = 1 << 16;

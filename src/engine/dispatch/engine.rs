@@ -11,15 +11,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use connectors::contract::{Ack, AckWhen, Batch, DeviceFacts, Ingress, Message, MessageIds};
+use contract::{Ack, AckWhen, Batch, DeviceFacts, Ingress, Message, MessageIds};
 use tokio::sync::Notify;
 
 use super::dispatcher::Dispatcher;
 use super::shard::{EngineLimits, Shard, Work, bytes};
 use super::snapshot::Snapshot;
-use crate::engine::spool::{Refused, Room, Stored};
-use crate::engine::storage::{Storage, shard_of};
-use crate::engine::watch::Watch;
+use crate::spool::{Refused, Room, Stored};
+use crate::storage::{Storage, shard_of};
+use crate::watch::Watch;
 
 /// How long a source waits at most before it looks again whether there is room in the log.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -113,7 +113,7 @@ impl Engine {
     }
 
     /// What puts another set of rules in force, when the log has come so far.
-    pub(in crate::engine) fn swapper(&self) -> impl FnOnce(Snapshot) + Send + 'static {
+    pub(crate) fn swapper(&self) -> impl FnOnce(Snapshot) + Send + 'static {
         let core = Arc::clone(&self.core);
         move |snapshot| core.swap(Arc::new(snapshot))
     }
@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// What is known about devices.
-    pub(in crate::engine) fn facts(&self) -> Arc<dyn DeviceFacts> {
+    pub(crate) fn facts(&self) -> Arc<dyn DeviceFacts> {
         Arc::clone(&self.core.facts)
     }
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 
-use connectors::contract::{Topic, TopicFilter};
+use contract::{Topic, TopicFilter};
 use foldhash::fast::RandomState;
 use smallvec::{SmallVec, smallvec};
 
@@ -123,7 +123,7 @@ fn combine(hash: u64, level: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use connectors::contract::TopicLimits;
+    use contract::TopicLimits;
     use proptest::prelude::*;
 
     use super::*;

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use connectors::contract::Message;
+use contract::Message;
 use tokio::sync::Notify;
 
 use super::dispatcher::{Dispatcher, ShardCounts};
 use super::snapshot::Snapshot;
-use crate::engine::storage::Storage;
+use crate::storage::Storage;
 
 /// Bounds of the engine.
 #[derive(Debug, Clone, Copy)]

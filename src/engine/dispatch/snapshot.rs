@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use super::index::FilterIndex;
 use super::stats::RuleStats;
-use crate::engine::delivery::Lane;
-use crate::sql::Query;
+use crate::delivery::Lane;
+use sql::Query;
 
 /// All rules that run, as of one moment. Immutable: a change makes a new one.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    pub(in crate::engine) index: FilterIndex,
-    pub(in crate::engine) rules: Vec<LiveRule>,
+    pub(crate) index: FilterIndex,
+    pub(crate) rules: Vec<LiveRule>,
 }
 
 /// A rule that runs.
 #[derive(Debug)]
-pub(in crate::engine) struct LiveRule {
-    pub(in crate::engine) name: Arc<str>,
-    pub(in crate::engine) query: Arc<Query>,
-    pub(in crate::engine) lanes: Arc<[Arc<Lane>]>,
-    pub(in crate::engine) error_lane: Option<Arc<Lane>>,
-    pub(in crate::engine) stats: Arc<RuleStats>,
+pub(crate) struct LiveRule {
+    pub(crate) name: Arc<str>,
+    pub(crate) query: Arc<Query>,
+    pub(crate) lanes: Arc<[Arc<Lane>]>,
+    pub(crate) error_lane: Option<Arc<Lane>>,
+    pub(crate) stats: Arc<RuleStats>,
 }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::{Entry, RuleSet, Rules, taken};
-use crate::problem::Problem;
-use crate::rule::file::{self, LoadedRule, RuleFile};
-use crate::rule::{Compiler, Owner};
+use rule::file::{self, LoadedRule, RuleFile};
+use rule::{Compiler, Owner};
+use yaml::problem::Problem;
 
 /// What came of reading rule files.
 #[derive(Debug, Clone, Default)]

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::engine::delivery::Lane;
-use crate::engine::dispatch::{Engine, Snapshot};
-use crate::engine::spool::{Cursor, Refused, Start};
-use crate::engine::storage::Storage;
-use crate::rule::ActionPlace;
+use crate::delivery::Lane;
+use crate::dispatch::{Engine, Snapshot};
+use crate::spool::{Cursor, Refused, Start};
+use crate::storage::Storage;
+use rule::ActionPlace;
 
 /// All lanes.
 #[derive(Default)]

@@ -25,15 +25,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use connectors::contract::{DeviceFacts, Sink, now_ms};
+use contract::{DeviceFacts, Sink, now_ms};
 use tokio::runtime::Handle;
 
 use self::lanes::Lanes;
 use super::delivery::{Lane, LaneLimits, LaneParts};
 use super::dispatch::{Engine, LiveRule, RuleStats, Snapshot};
-use crate::problem::Problem;
-use crate::rule::{ActionPlace, CompiledRule, Compiler, Fault, Owner, Pending, Rule};
-use crate::sql::Query;
+use rule::{ActionPlace, CompiledRule, Compiler, Fault, Owner, Pending, Rule};
+use sql::Query;
+use yaml::problem::Problem;
 
 /// The rules of the daemon.
 pub struct RuleSet {
@@ -303,7 +303,7 @@ fn taken(rule: &Rule, other: &Rule) -> Problem {
         .rule(&rule.name)
         .hint("give one of them another name");
     if let Owner::File { path, line } = &rule.owner {
-        problem = problem.in_file(path, crate::problem::Position { line: *line, column: 1 });
+        problem = problem.in_file(path, yaml::problem::Position { line: *line, column: 1 });
     }
     problem
 }

@@ -6,13 +6,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use connectors::contract::{Body, DeliveryError, Message, Record};
+use contract::{Body, DeliveryError, Message, Record};
 
 use super::RuleSet;
-use crate::engine::dead::{Done, ReplayTo, StoredLetter};
-use crate::engine::delivery::{Item, Lane, Reason, Receipt};
-use crate::rule::ActionPlace;
-use crate::sql::{DataType, Input, Plan, Scratch};
+use crate::dead::{Done, ReplayTo, StoredLetter};
+use crate::delivery::{Item, Lane, Reason, Receipt};
+use rule::ActionPlace;
+use sql::{DataType, Input, Plan, Scratch};
 
 /// The reasons of a replay that got no record to deliver.
 const NO_ACTION: &str = "no_action";

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use connectors::contract::TopicFilter;
+use contract::TopicFilter;
 
 use super::{Entry, Refused, RuleSet};
-use crate::engine::delivery::{Lane, LaneCounts};
-use crate::engine::dispatch::RuleCounts;
-use crate::rule::{Owner, Rule};
+use crate::delivery::{Lane, LaneCounts};
+use crate::dispatch::RuleCounts;
+use rule::{Owner, Rule};
 
 /// A rule and what it has done.
 #[derive(Debug, Clone)]

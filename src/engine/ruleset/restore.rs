@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::engine::delivery::{Lane, LaneLimits, LaneParts};
-use crate::engine::spool::Cursor;
-use crate::engine::storage::Storage;
-use crate::engine::storage::journal::Version;
-use crate::rule::{ActionPlace, CompiledRule, Compiler, Rule};
+use crate::delivery::{Lane, LaneLimits, LaneParts};
+use crate::spool::Cursor;
+use crate::storage::Storage;
+use crate::storage::journal::Version;
+use rule::{ActionPlace, CompiledRule, Compiler, Rule};
 
 /// What was left of earlier versions.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use connectors::contract::{
+use contract::{
     Batch, ConfigError, DeliveryError, Env, FailureKind, Ingress as _, Message, NoFacts, Outcome,
     QoS, Record, Sink, SinkSpec, Topic, TopicLimits,
 };
@@ -13,14 +13,12 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::RuleSet;
-use crate::engine::delivery::LaneLimits;
-use crate::engine::dispatch::{Engine, EngineLimits};
-use crate::engine::spool::tests::sim::{Faults, SimFs};
-use crate::engine::spool::{Spool, SpoolLimits};
-use crate::engine::storage::Storage;
-use crate::rule::{
-    Action, Batching, Compiler, DataType, Owner, Pending, Retry, Rule, Statement, Then,
-};
+use crate::delivery::LaneLimits;
+use crate::dispatch::{Engine, EngineLimits};
+use crate::spool::tests::sim::{Faults, SimFs};
+use crate::spool::{Spool, SpoolLimits};
+use crate::storage::Storage;
+use rule::{Action, Batching, Compiler, DataType, Owner, Pending, Retry, Rule, Statement, Then};
 
 /// What boxes have got, and whether they take anything.
 static BOXES: Mutex<BTreeMap<String, (bool, Vec<String>)>> = Mutex::new(BTreeMap::new());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use connectors::contract::Message;
+use contract::Message;
 
 use super::cursor::{Cursor, Start};
 use super::fs::{Fs, RealFs};

@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::rule::store::private_folder;
-use connectors::contract::private;
+use contract::private;
+use rule::store::private_folder;
 
 /// The file that says which process has a folder.
 const LOCK: &str = "lock";

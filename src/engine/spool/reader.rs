@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use connectors::contract::Message;
+use contract::Message;
 
 use super::cursor::{Cursor, Place};
 use super::frame::HEAD;

@@ -28,7 +28,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use connectors::contract::{Device, Headers, Message, Origin, QoS, Topic, TopicLimits};
+use contract::{Device, Headers, Message, Origin, QoS, Topic, TopicLimits};
 
 /// The version of the record that is written, and the only one that is read.
 pub const RECORD_VERSION: u8 = 1;
@@ -81,7 +81,7 @@ pub enum RecordError {
     Malformed,
     /// The topic is none.
     #[error("the record's topic is not valid: {0}")]
-    Topic(connectors::contract::TopicError),
+    Topic(contract::TopicError),
 }
 
 /// Appends a message as the body of a record; one that is `bound` is for the cursor of that name only.

@@ -6,4 +6,4 @@ mod model;
 mod order;
 mod plain;
 
-pub(in crate::engine) mod sim;
+pub(crate) mod sim;

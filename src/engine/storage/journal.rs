@@ -15,8 +15,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::atomic_file;
-use crate::rule::{
+use crate::atomic_file;
+use rule::{
     Action, ActionPlace, Batching, DataType, Owner, Pending, Retry, Rule, Statement, Then,
     VendorAction,
 };

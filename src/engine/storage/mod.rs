@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use connectors::contract::{DeviceFacts, Message};
+use contract::{DeviceFacts, Message};
 use foldhash::fast::FixedState;
 use tokio::sync::{Notify, Semaphore};
 

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 /// How far the shards have come.
 #[derive(Debug)]
-pub(in crate::engine) struct Progress {
+pub(crate) struct Progress {
     /// Everything before it has been given to the shards.
     given: AtomicU64,
     /// For each shard the first position that it has not done yet; `u64::MAX` when it has done all.
@@ -14,7 +14,7 @@ pub(in crate::engine) struct Progress {
     /// A shard or a lane has moved since somebody looked.
     stirred: AtomicBool,
     /// The same, for those who wait.
-    pub(in crate::engine) moved: Notify,
+    pub(crate) moved: Notify,
 }
 
 impl Progress {
@@ -33,14 +33,14 @@ impl Progress {
     }
 
     /// A shard has that position to do. Called under the lock of its queue.
-    pub(in crate::engine) fn open(&self, shard: usize, position: u64) {
+    pub(crate) fn open(&self, shard: usize, position: u64) {
         if let Some(open) = self.open.get(shard) {
             open.fetch_min(position, Ordering::AcqRel);
         }
     }
 
     /// A shard has done all before that position, or all that it had. Called under the same lock.
-    pub(in crate::engine) fn done(&self, shard: usize, position: Option<u64>) {
+    pub(crate) fn done(&self, shard: usize, position: Option<u64>) {
         if let Some(open) = self.open.get(shard) {
             open.store(position.unwrap_or(u64::MAX), Ordering::Release);
         }
@@ -49,13 +49,13 @@ impl Progress {
     }
 
     /// Everything before a position has been given to the shards or lanes.
-    pub(in crate::engine) fn give(&self, position: u64) {
+    pub(crate) fn give(&self, position: u64) {
         self.given.fetch_max(position, Ordering::AcqRel);
         self.stir();
     }
 
     /// All messages before it have been given to the lanes that want them.
-    pub(in crate::engine) fn frontier(&self) -> u64 {
+    pub(crate) fn frontier(&self) -> u64 {
         // First what was given: what is given later is behind it.
         let given = self.given.load(Ordering::Acquire);
         let open = self.open.iter().map(|open| open.load(Ordering::Acquire));
@@ -63,12 +63,12 @@ impl Progress {
     }
 
     /// Something has moved.
-    pub(in crate::engine) fn stir(&self) {
+    pub(crate) fn stir(&self) {
         self.stirred.store(true, Ordering::Release);
     }
 
     /// Whether something has moved since the last call.
-    pub(in crate::engine) fn was_stirred(&self) -> bool {
+    pub(crate) fn was_stirred(&self) -> bool {
         self.stirred.swap(false, Ordering::AcqRel)
     }
 }

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use connectors::contract::{Period, misfit};
+use contract::{Period, misfit};
 use serde_json::{Map, Value};
 
 use super::super::compiled::Fault;
 use super::super::{Action, Batching, DEADLINE, ERROR_ACTION, Owner, Retry, Rule, Statement, Then};
 use super::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, DELAYS_MAX, LINGER_MAX, RetryForm, RuleForm};
-use crate::problem::{Problem, unknown_key};
+use yaml::problem::{Problem, unknown_key};
 
 /// Makes a rule of its form. A form that is not whole has lost settings that could not be read: then
 /// nothing is missed.

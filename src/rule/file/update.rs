@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::super::{Change, Compiler};
 use super::parse;
-use crate::problem::Problem;
-use crate::yaml::{Document, edit};
+use yaml::problem::Problem;
+use yaml::{Document, edit};
 
 /// The changes of one test: the index of its rule in the file, its own in the rule, and the keys to
 /// set.

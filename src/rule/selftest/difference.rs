@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use connectors::contract::compare_numbers;
+use contract::compare_numbers;
 use serde_json::{Map, Value};
 
 /// One place where what came is not what was expected.
@@ -95,7 +95,7 @@ fn pair(path: &str, want: Option<&Value>, got: Option<&Value>, found: &mut Vec<D
 pub(super) fn below(path: &str, key: &str) -> String {
     let plain = key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'));
     if plain && !key.is_empty() {
-        crate::yaml::join(path, key)
+        yaml::join(path, key)
     } else {
         format!("{path}[{}]", Value::from(key))
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use connectors::contract::{DeliveryError, FailureKind, Record};
+use contract::{DeliveryError, FailureKind, Record};
 use serde_json::{Map, Value};
 
 use super::super::envelope::{Failure, envelope};

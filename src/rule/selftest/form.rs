@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use connectors::contract::{Message, Topic, TopicLimits};
+use contract::{Message, Topic, TopicLimits};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::Fault;
-use crate::problem::Problem;
+use yaml::problem::Problem;
 
 /// One test as written.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -176,6 +176,6 @@ impl MessageForm {
 pub(super) fn decode(text: &str, path: &str, key: &str) -> Result<Vec<u8>, Fault> {
     STANDARD.decode(text).map_err(|error| {
         let problem = Problem::new(format!("`{text}` is no base64: {error}"));
-        Fault::new(crate::yaml::join(path, key), problem)
+        Fault::new(yaml::join(path, key), problem)
     })
 }

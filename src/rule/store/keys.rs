@@ -14,7 +14,7 @@ use sqlx::any::AnyRow;
 
 use super::seal::is_sealed;
 use super::{Store, StoreError, signed, unsigned};
-use connectors::contract::private;
+use contract::private;
 
 /// The file below the data directory that the first access key is written to, as two lines that a
 /// shell can read.

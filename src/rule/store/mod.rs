@@ -27,12 +27,12 @@ use sqlx::{Any, AnyPool, Row as _};
 pub use actions::StoredAction;
 pub use error::StoreError;
 pub use keys::{AccessKey, KEY_FILE, Role};
-pub(crate) use postgres::is_postgres;
+pub use postgres::is_postgres;
 pub use postgres::{Claim, Server};
 pub use rules::StoredRule;
 pub use seal::{MASTER_KEY, MASTER_KEY_MIN};
 use seal::{Seal, unlock};
-pub(crate) use sqlite::{create_private, durable, migrate, private_folder};
+pub use sqlite::{create_private, durable, migrate, private_folder};
 
 /// The file below the data directory.
 pub const FILE: &str = "tidegate.db";
@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// The connections, for the parts whose tables are kept here too.
-    pub(crate) fn pool(&self) -> &AnyPool {
+    pub fn pool(&self) -> &AnyPool {
         &self.pool
     }
 
@@ -126,13 +126,16 @@ async fn changed(query: Query<'_, Any, AnyArguments>, pool: &AnyPool) -> Result<
 }
 
 /// The databases' integers are signed; ids and times stay far below the limit.
-pub(crate) fn signed(value: u64) -> i64 {
+#[must_use]
+pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-pub(crate) fn unsigned(value: i64) -> u64 {
+/// The other way round.
+#[must_use]
+pub fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

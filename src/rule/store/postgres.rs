@@ -243,7 +243,7 @@ async fn set_lock_timeout(
 }
 
 /// Where writers do not wait for each other by themselves, as those of SQLite do.
-pub(crate) fn is_postgres(connection: &AnyConnection) -> bool {
+pub fn is_postgres(connection: &AnyConnection) -> bool {
     connection.backend_name() == <sqlx::Postgres as sqlx::Database>::NAME
 }
 

@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, FromRow, Row as _};
 
 use super::{Store, StoreError, changed, inserted, signed, unsigned};
-use crate::rule::DataType;
+use crate::DataType;
 
 /// A rule as the API was told to keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use connectors::contract::private;
+use contract::private;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::sqlite::{
@@ -60,7 +60,7 @@ pub(super) async fn open(data_dir: &Path, path: &Path) -> Result<AnyPool, StoreE
 }
 
 /// How a database is opened: what a call has written survives a power cut.
-pub(crate) fn durable(path: &Path) -> SqliteConnectOptions {
+pub fn durable(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -73,7 +73,7 @@ pub(crate) fn durable(path: &Path) -> SqliteConnectOptions {
 ///
 /// # Errors
 /// [`StoreError::TooNew`], or what the database says.
-pub(crate) async fn migrate(
+pub async fn migrate(
     pool: &SqlitePool,
     path: &Path,
     steps: &[&'static str],
@@ -97,13 +97,13 @@ pub(crate) async fn migrate(
 }
 
 /// Makes folder and file; SQLite gives its journal the same permissions as the file.
-pub(crate) fn create_private(folder: &Path, file: &Path) -> io::Result<()> {
+pub fn create_private(folder: &Path, file: &Path) -> io::Result<()> {
     private_folder(folder)?;
     private(std::fs::OpenOptions::new().create(true).append(true)).open(file).map(drop)
 }
 
 /// Makes a folder, and those above it that are missing; only its owner can look into it.
-pub(crate) fn private_folder(folder: &Path) -> io::Result<()> {
+pub fn private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

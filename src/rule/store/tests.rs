@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schema::Schema;
 
 use super::*;
-use crate::rule::DataType;
+use crate::DataType;
 
 #[path = "../../../tests/schema.rs"]
 mod schema;
@@ -13,18 +13,18 @@ mod schema;
 mod services;
 
 /// Where a store is, and a folder for what else it writes.
-pub(crate) struct Home {
+struct Home {
     folder: Folder,
     schema: Option<Schema>,
 }
 
 impl Home {
-    pub(crate) fn file() -> Self {
+    fn file() -> Self {
         Self { folder: Folder::new(), schema: None }
     }
 
     /// `None` when there is no server.
-    pub(crate) async fn postgres() -> Option<Self> {
+    async fn postgres() -> Option<Self> {
         let schema = Some(Schema::new().await?);
         let folder = Folder::new();
         std::fs::create_dir_all(&folder.0).unwrap();
@@ -42,7 +42,7 @@ impl Home {
         }
     }
 
-    pub(crate) async fn open(&self) -> Store {
+    async fn open(&self) -> Store {
         self.open_with(None).await.unwrap()
     }
 

@@ -1,10 +1,10 @@
 //! Posts as rules see them.
 
-use connectors::contract::{Topic, TopicLimits};
+use contract::{Topic, TopicLimits};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::thing::tests::{NOW_MS, Rig};
+use crate::tests::{NOW_MS, Rig};
 
 fn message(topic: &str, payload: &'static str) -> Message {
     let topic = Topic::parse(topic, TopicLimits::default()).expect("topic");

@@ -1,12 +1,12 @@
 //! What devices change: their shadow, their tags, a gateway's devices.
 
-use connectors::contract::{DeviceFacts as _, Origin};
+use contract::{DeviceFacts as _, Origin};
 use serde_json::json;
 use sha1::Sha1;
 use std::sync::Arc;
 
 use super::*;
-use crate::thing::tests::{NOW_MS, Rig};
+use crate::tests::{NOW_MS, Rig};
 
 impl Rig {
     /// Has the task do what a message asks for; the payload of what devices were told, and topics and

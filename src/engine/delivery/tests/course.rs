@@ -1,7 +1,7 @@
 //! What an action does over time: backoff, circuit breaker, pause, age, isolation. The clock is paused.
 
 use super::*;
-use crate::rule::Then;
+use rule::Then;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use connectors::contract::{Message, Topic, TopicLimits};
+use contract::{Message, Topic, TopicLimits};
 
 use super::super::cursor::{Cursor, Start};
 use super::super::limits::SpoolLimits;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use connectors::contract::Message;
+use contract::Message;
 
 use super::super::log::{Log, Now};
 use super::super::{
@@ -492,7 +492,7 @@ fn r24_what_is_too_long_is_refused_before_it_is_queued() {
     let folder = tempfile::tempdir().expect("a folder");
     let limits = SpoolLimits { record_bytes: 1000, queue_bytes: 1000, ..limits() };
     let (spool, _) = open(folder.path(), limits);
-    let long = connectors::contract::Message { payload: vec![0; 1000].into(), ..message(1) };
+    let long = contract::Message { payload: vec![0; 1000].into(), ..message(1) };
     let refused = spool.append(&[message(2), long]).expect_err("too long");
     assert!(matches!(refused, Refused::TooLong { most: 1000, .. }), "{refused}");
     assert_eq!(spool.status().queued_bytes, 0);
@@ -502,10 +502,10 @@ fn r24_what_is_too_long_is_refused_before_it_is_queued() {
 
 #[test]
 fn a_record_costs_at_most_64_bytes_more() {
-    let message = connectors::contract::Message {
+    let message = contract::Message {
         id: 1_790_000_000_000 << 20,
         received_ms: 1_790_000_000_000,
-        origin: Arc::new(connectors::contract::Origin {
+        origin: Arc::new(contract::Origin {
             source: Some("mqtt".into()),
             client_id: Some("a-client-id-of-23-bytes".into()),
             username: None,

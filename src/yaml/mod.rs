@@ -4,6 +4,7 @@
 //! `on`, `off`, `yes` and `no` are text: devices send `"Power": on`. Knows nothing of rules.
 
 pub mod edit;
+pub mod problem;
 mod text;
 
 use std::cell::OnceCell;
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use connectors::contract::misfit;
+use contract::misfit;
 use saphyr::{Scalar, ScalarStyle};
 use saphyr_parser::{Event, Parser, Span};
 use serde::de::DeserializeOwned;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use connectors::contract::{Position, nearest};
+pub use contract::{Position, nearest};
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]

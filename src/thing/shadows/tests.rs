@@ -1,0 +1,82 @@
+//! Shadows, sub-devices and last values in both stores.
+
+use super::super::topology::Topology;
+use super::super::values::LastValues;
+use super::*;
+use registry::{Limits, NewDevice, NewProduct, Registry};
+use rule::store::{Server, Store};
+use schema::Schema;
+
+#[path = "../../../tests/schema.rs"]
+mod schema;
+#[path = "../../../tests/services.rs"]
+mod services;
+
+#[tokio::test]
+async fn things_are_kept_in_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    things_are_kept(Store::open(folder.path()).await.expect("a store")).await;
+}
+
+#[tokio::test]
+async fn things_are_kept_in_postgres() {
+    if let Some(schema) = Schema::new().await {
+        let server = Server::parse(&schema.url()).expect("a server");
+        things_are_kept(Store::open_postgres(&server, None).await.expect("a store")).await;
+    }
+}
+
+async fn things_are_kept(store: Store) {
+    let registry = Registry::open(store.clone(), Limits::default()).await.expect("registry");
+    let product = NewProduct {
+        name: "product".into(),
+        description: String::new(),
+        node_type: 1,
+        data_format: 1,
+        senior: true,
+        category_key: None,
+        net_type: None,
+        protocol_type: None,
+        validate_type: 1,
+    };
+    let pk = registry.create_product(product, 0).await.expect("product").key.clone();
+    for name in ["gateway", "sub"] {
+        let (product_key, device_name) = (pk.clone(), Some(name.to_owned()));
+        let device = NewDevice { product_key, device_name, nickname: None };
+        registry.register(device, 0).await.expect("device");
+    }
+    let (gateway, sub): (Name<'_>, Name<'_>) = ((&pk, "gateway"), (&pk, "sub"));
+
+    let shadows = Shadows::new(store.pool().clone());
+    for _ in 0..2 {
+        assert!(shadows.attach(gateway, sub).await.expect("attached"));
+    }
+    assert!(!shadows.attach(gateway, (&pk, "nobody")).await.expect("no such device"));
+    let attached = shadows.attached(gateway, 10).await.expect("read");
+    assert_eq!(attached, [(pk.clone(), "sub".to_owned())]);
+    let topology = Topology::load(store.pool()).await.expect("loaded");
+    let id = |name: &str| registry.iot_id(&pk, name).expect("an id");
+    assert!(topology.is_attached(&id("gateway"), &id("sub")));
+    assert!(shadows.detach(gateway, sub).await.expect("detached"));
+    assert!(!shadows.detach(gateway, sub).await.expect("it was none"));
+
+    for _ in 0..2 {
+        assert!(shadows.write(sub, &Shadow::default()).await.expect("written"));
+    }
+    let shadow = shadows.read(sub).await.expect("read");
+    assert_eq!(shadow.document(), Shadow::default().document());
+
+    let values = LastValues::new(store.pool().clone());
+    let long = "x".repeat(10_000);
+    for value in ["1", "2"] {
+        let posted = [("b", value, 7), ("a", "\"描述\"", 8), ("n\0", "1", 9), (&*long, "1", 9)];
+        values.take(&format!("{pk}/sub"), posted.into_iter());
+        values.write().await.expect("written");
+    }
+    let kept = values.of(&pk, "sub").await.expect("read");
+    let kept: Vec<_> =
+        kept.iter().map(|last| (&*last.identifier, &*last.value, last.time_ms)).collect();
+    assert_eq!(kept, [("a", "\"描述\"", 8), ("b", "2", 7)]);
+    assert_eq!(values.lost(), 4);
+    store.close().await;
+}
