@@ -1,4 +1,4 @@
-//! Messages of devices that change what is kept: shadows, tags, sub-devices.
+//! Messages of devices that change what is kept: shadows, desired values, tags, sub-devices.
 //!
 //! One task works through them in order, so that a device's changes happen as it sent them.
 
@@ -103,6 +103,12 @@ impl Things {
         match address.tail {
             "thing/deviceinfo/update" => self.set_tags(message, address, params).await,
             "thing/deviceinfo/delete" => self.delete_tags(address, params).await,
+            "thing/property/desired/get" => {
+                self.desired_for_device((address.product_key, address.device_name), params).await
+            }
+            "thing/property/desired/delete" => {
+                self.dealt_with((address.product_key, address.device_name), params).await
+            }
             "thing/topo/add" => self.attach(message, address, params).await,
             "thing/topo/delete" => self.detach(message, address, params).await,
             _ => {

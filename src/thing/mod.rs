@@ -6,8 +6,10 @@
 
 mod alink;
 mod calls;
+mod desired;
 mod forwarder;
 mod gateway;
+mod held;
 mod later;
 mod models;
 mod reply;
@@ -23,6 +25,7 @@ mod values;
 use contract::{Ack, Message};
 
 pub use calls::{CALLS_MAX, CallCounts, CallError, Calls};
+pub use desired::{DESIRED_AT_ONCE, Desired, DesiredError, Granted};
 pub use forwarder::{Forwarder, forward};
 pub use service::{Dialect, Done, RRPC_PATIENCE_MS, SYNC_PATIENCE, Service, ServiceError};
 pub use things::{Clock, Counts, Options, Things};

@@ -13,7 +13,7 @@ use super::alink::{plain_topic, quoted};
 use super::calls::{CallError, Request};
 use super::reply::{self, Fate};
 use super::things::Things;
-use super::tsl::{Misfit, check_fields};
+use super::tsl::{Misfit, Model, Property, check_fields};
 
 /// How long a synchronous service is waited for.
 pub const SYNC_PATIENCE: Duration = Duration::from_secs(5);
@@ -146,23 +146,29 @@ impl Things {
         let given = members(items)?;
         if let Some(model) = self.model(product_key) {
             for (name, value) in &given {
-                let property = model.properties.get(name);
-                let property =
-                    property.ok_or_else(|| ServiceError::Model(Misfit::unknown(name)))?;
-                if !property.writable {
-                    return Err(ServiceError::ReadOnly(name.clone()));
-                }
+                let property = settable(&model, name)?;
                 property.data.check(name, value).map_err(ServiceError::Model)?;
             }
         }
         let id = self.calls().short_id();
+        let message = self.set_request((product_key, device_name), id, items, qos)?;
+        self.send(message, product_key, device_name, id).await;
+        Ok(id)
+    }
+
+    /// The request to set properties.
+    pub(super) fn set_request(
+        &self,
+        (product_key, device_name): (&str, &str),
+        id: u64,
+        items: &str,
+        qos: QoS,
+    ) -> Result<Message, ServiceError> {
         let topic =
             plain_topic(format!("/sys/{product_key}/{device_name}/thing/service/property/set"));
         let topic = topic.ok_or_else(|| ServiceError::Name(device_name.to_owned()))?;
         let payload = reply::request(r#""thing.service.property.set""#, id, items);
-        let message = Message { qos, ..Message::new(topic, payload, self.now_ms()) };
-        self.send(message, product_key, device_name, id).await;
-        Ok(id)
+        Ok(Message { qos, ..Message::new(topic, payload, self.now_ms()) })
     }
 
     /// Sends bytes to a device and waits for the bytes that it answers: on the topic for that, or on
@@ -253,6 +259,15 @@ fn extended_topics(own: &Topic, id: u64) -> Option<(Topic, Topic)> {
     Some((topic.clone(), topic))
 }
 
-fn members(text: &str) -> Result<Map<String, Value>, ServiceError> {
+/// The property of that name, which must be one that can be set.
+pub(super) fn settable<'m>(model: &'m Model, name: &str) -> Result<&'m Property, ServiceError> {
+    match model.properties.get(name) {
+        None => Err(ServiceError::Model(Misfit::unknown(name))),
+        Some(property) if !property.writable => Err(ServiceError::ReadOnly(name.to_owned())),
+        Some(property) => Ok(property),
+    }
+}
+
+pub(super) fn members(text: &str) -> Result<Map<String, Value>, ServiceError> {
     object(text.as_bytes()).map_err(|problem| ServiceError::NotJson(problem.to_string()))
 }

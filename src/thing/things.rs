@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::alink::{Address, Who, quoted, stranger_id};
 use super::calls::{CALLS_MAX, CallCounts, Calls};
+use super::desired::DesiredValues;
 use super::models::Models;
 use super::service::SYNC_PATIENCE;
 use super::shadow::Shadow;
@@ -46,6 +47,7 @@ struct Inner {
     models: Models,
     values: LastValues,
     shadows: Shadows,
+    desired: DesiredValues,
     topology: Topology,
     clock: Clock,
     /// Whether devices have to be registered.
@@ -110,6 +112,7 @@ impl Things {
                 models: Models::new(options.models),
                 values: LastValues::new(pool.clone()),
                 shadows: Shadows::new(pool.clone()),
+                desired: DesiredValues::new(pool.clone()),
                 topology,
                 clock,
                 strict: options.strict,
@@ -252,6 +255,10 @@ impl Things {
 
     pub(super) fn shadows(&self) -> &Shadows {
         &self.inner.shadows
+    }
+
+    pub(super) fn desired_values(&self) -> &DesiredValues {
+        &self.inner.desired
     }
 
     pub(super) fn topology(&self) -> &Topology {

@@ -87,6 +87,8 @@ impl<'t> Uplink<'t> {
             "thing/list/found" => return self.found(message, address),
             "thing/deviceinfo/update"
             | "thing/deviceinfo/delete"
+            | "thing/property/desired/get"
+            | "thing/property/desired/delete"
             | "thing/topo/add"
             | "thing/topo/delete"
             | "thing/topo/get" => {

@@ -19,11 +19,11 @@ pub const WRITE_EVERY: Duration = Duration::from_secs(1);
 pub const VALUES_MAX: i64 = 1_000;
 
 /// Bytes of a value that is kept.
-const VALUE_BYTES: usize = 16 << 10;
+pub(super) const VALUE_BYTES: usize = 16 << 10;
 
 /// Bytes of an identifier whose value is kept: the vendor's have 50 characters, a module's name before
 /// them included, and a database's index takes no long ones.
-const IDENTIFIER_BYTES: usize = 512;
+pub(super) const IDENTIFIER_BYTES: usize = 512;
 
 /// Bytes that may wait for the database. What comes when it is full is not kept, but counted.
 const WAITING_BYTES: usize = 32 << 20;

@@ -81,17 +81,76 @@ fn topic(text: &str) -> Topic {
     Topic::parse(text, TopicLimits::default()).unwrap()
 }
 
-/// A device, which listens to all that is its own.
+/// A device of the product `a1Pk`, which listens to all that is its own.
 async fn device(daemon: &Daemon, name: &str) -> Mqtt {
-    let mut options = Options::new(format!("{name}&a1Pk"));
-    options.username = Some(format!("{name}&a1Pk").into());
+    device_of(daemon, "a1Pk", name).await
+}
+
+pub(super) async fn device_of(daemon: &Daemon, pk: &str, name: &str) -> Mqtt {
+    let mut options = Options::new(format!("{name}&{pk}"));
+    options.username = Some(format!("{name}&{pk}").into());
     options.version = Version::V311;
     let mut mqtt = Mqtt::connect(("127.0.0.1", daemon.mqtt), options).await.unwrap();
-    for filter in [format!("/sys/a1Pk/{name}/#"), format!("$sys/a1Pk/{name}/#"), "/ping".into()] {
+    for filter in [format!("/sys/{pk}/{name}/#"), format!("$sys/{pk}/{name}/#"), "/ping".into()] {
         let filter = TopicFilter::parse(filter, TopicLimits::default()).unwrap();
         mqtt.subscribe(&filter, QoS::AtLeastOnce).await.unwrap();
     }
     mqtt
+}
+
+/// A product with a device `dev1`; its key.
+pub(super) async fn registered(api: &Api) -> String {
+    let own = [("ProductName", "meters"), ("NodeType", "0"), ("DataFormat", "1")];
+    let pk = api.ok("CreateProduct", &own).await["ProductKey"].as_str().unwrap().to_owned();
+    api.ok("RegisterDevice", &[("ProductKey", &pk), ("DeviceName", "dev1")]).await;
+    pk
+}
+
+/// What a device is told next on a topic that ends so.
+async fn told(mqtt: &mut Mqtt, end: &str) -> Value {
+    loop {
+        let told = tokio::time::timeout(PATIENCE, mqtt.next()).await.unwrap().unwrap();
+        if told.topic.ends_with(end) {
+            return serde_json::from_slice(&told.payload).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_finds_what_was_desired_while_it_was_away() {
+    let daemon = Daemon::start(CONFIG, &[]);
+    let api = Api::of(&daemon);
+    let pk = registered(&api).await;
+    let target = [("ProductKey", &*pk), ("DeviceName", "dev1")];
+    let set = async |items: &str| {
+        let own = [target[0], target[1], ("Items", items)];
+        api.ok("SetDeviceDesiredProperty", &own).await["Data"]["MessageId"].clone()
+    };
+    set(r#"{"Power":1,"Level":2.50}"#).await;
+    let mut mqtt = device_of(&daemon, &pk, "dev1").await;
+    let ask = async |mqtt: &mut Mqtt, what: &str, params: &str| {
+        let asked = topic(&format!("/sys/{pk}/dev1/thing/property/desired/{what}"));
+        let payload = format!(r#"{{"id":"1","version":"1.0","params":{params}}}"#);
+        mqtt.publish(&asked, payload.as_bytes(), QoS::AtMostOnce, false).await.unwrap();
+        mqtt.flush().await.unwrap();
+        told(mqtt, &format!("desired/{what}_reply")).await
+    };
+    let found = ask(&mut mqtt, "get", r#"["Power","Level"]"#).await;
+    assert_eq!(found["code"], 200);
+    assert_eq!(
+        found["data"].to_string(),
+        r#"{"Level":{"value":2.50,"version":1},"Power":{"value":1,"version":1}}"#
+    );
+    // One that is there is told at once.
+    let id = set(r#"{"Power":0}"#).await;
+    let pushed = told(&mut mqtt, "thing/service/property/set").await;
+    assert_eq!((&pushed["id"], &pushed["params"]), (&id, &json!({ "Power": 0 })));
+    let seen = ask(&mut mqtt, "delete", r#"{"Power":{"version":1},"Level":{"version":1}}"#).await;
+    assert_eq!(seen["code"], 200);
+    let left = api.ok("QueryDeviceDesiredProperty", &target).await;
+    let left = &left["Data"]["List"]["DesiredPropertyInfo"];
+    assert_eq!((&left[0]["Value"], &left[0]["Version"]), (&json!("0"), &json!(2)));
+    assert_eq!(left.as_array().map(Vec::len), Some(1), "{left}");
 }
 
 /// Answers everything that a device is asked, in the form in which it is asked.

@@ -7,7 +7,7 @@ use super::registry::{
     device_batches, device_tags, devices, product_models, product_topics, products, topic_routes,
 };
 use super::rules::{action, rule};
-use super::things::{messages, properties, services, shadows};
+use super::things::{desired, messages, properties, services, shadows};
 
 /// All families.
 const FAMILIES: &[&[Operation]] = &[
@@ -23,6 +23,7 @@ const FAMILIES: &[&[Operation]] = &[
     messages::OPERATIONS,
     services::OPERATIONS,
     properties::OPERATIONS,
+    desired::OPERATIONS,
     shadows::OPERATIONS,
 ];
 

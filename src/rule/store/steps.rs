@@ -16,6 +16,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { sqlite: include_str!("settings.sql"), postgres: include_str!("settings.postgres.sql") },
     Step { sqlite: include_str!("registry.sql"), postgres: include_str!("registry.postgres.sql") },
     Step { sqlite: include_str!("things.sql"), postgres: include_str!("things.postgres.sql") },
+    Step { sqlite: include_str!("desired.sql"), postgres: include_str!("desired.postgres.sql") },
 ];
 
 #[cfg(test)]

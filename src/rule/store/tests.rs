@@ -304,3 +304,32 @@ async fn a_server_that_is_not_there_is_named_without_the_password() {
     assert!(error.contains("postgres://127.0.0.1:1/plant"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
 }
+
+/// From each version that there was: nothing is lost, and all tables are there.
+#[tokio::test]
+async fn a_file_of_an_earlier_program_keeps_what_it_has() {
+    let steps: Vec<_> = super::steps::STEPS.iter().map(|step| step.sqlite).collect();
+    for version in 4..=steps.len() {
+        let folder = Folder::new();
+        let path = folder.0.join(FILE);
+        create_private(&folder.0, &path).unwrap();
+        let pool =
+            sqlx::sqlite::SqlitePoolOptions::new().connect_with(durable(&path)).await.unwrap();
+        migrate(&pool, &path, &steps[..version]).await.unwrap();
+        let rows = "INSERT INTO products VALUES
+                (1, 'a1Pk', 'meters', '', 0, 1, 1, NULL, 'secret', NULL, NULL, 1, 's', 7, NULL);
+            INSERT INTO devices VALUES
+                (1, 'a1Pk', 'dev1', 'id', 's', NULL, 0, 7, 7, NULL, NULL, NULL, NULL);
+            INSERT INTO device_values VALUES (1, 'Level', '2.50', 7)";
+        sqlx::raw_sql(rows).execute(&pool).await.unwrap();
+        pool.close().await;
+        let store = Store::open(&folder.0).await.unwrap();
+        let row = sqlx::query(
+            "SELECT v.value, (SELECT count(*) FROM device_desired) FROM device_values v
+             JOIN devices d ON d.id = v.device_id WHERE d.name = 'dev1'",
+        );
+        let row = row.fetch_one(store.pool()).await.unwrap();
+        assert_eq!((row.get::<&str, _>(0), row.get::<i64, _>(1)), ("2.50", 0), "from {version}");
+        store.close().await;
+    }
+}

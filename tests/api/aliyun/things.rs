@@ -75,6 +75,12 @@ pub async fn produce_all(codes: &Arc<Mutex<BTreeSet<String>>>) {
             "iot.messagebroker.UpdateDeviceShadowMessageFailed",
         ),
         ("QueryDevicePropertyStatus", &[], "iot.device.QueryDeviceAttrStatusFailed"),
+        ("QueryDeviceDesiredProperty", &[], "iot.device.QueryDeviceAttrStatusFailed"),
+        (
+            "SetDeviceDesiredProperty",
+            &[("Items", r#"{"Level":1}"#)],
+            "iot.device.SetDevicePropertyFailed",
+        ),
     ] {
         assert_eq!(call(action, own).await, format!("200 {code}"));
     }

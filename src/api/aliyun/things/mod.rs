@@ -4,6 +4,7 @@
 //! How a device is asked, and what is kept of it, is in [`crate::thing`]. Each file has one family of
 //! operations; which device is meant, `target` finds for all.
 
+pub mod desired;
 pub mod messages;
 pub mod properties;
 pub mod services;

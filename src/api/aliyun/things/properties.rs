@@ -4,7 +4,7 @@
 
 use connectors::contract::tree;
 use futures_util::FutureExt as _;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::target::Target;
 use crate::api::aliyun::operation::{Operation, STORE_FAILED, may};
@@ -46,7 +46,8 @@ async fn last_values(api: &Api, call: &Call) -> Answer {
     Ok(object(json!({ "RequestId": call.id, "Success": true, "Data": data })))
 }
 
-fn described(identifier: &str, property: &Property) -> Value {
+/// What is told of a property, whether it has a value or not.
+pub(super) fn described(identifier: &str, property: &Property) -> Value {
     json!({
         "Identifier": identifier,
         "Name": property.name,
@@ -56,12 +57,22 @@ fn described(identifier: &str, property: &Property) -> Value {
 }
 
 fn status(last: &Last, property: Option<&Property>) -> Value {
-    let value = tree(last.value.as_bytes()).unwrap_or_default();
+    Value::Object(valued(&last.identifier, &last.value, last.time_ms, property))
+}
+
+/// What is told of a property with a value, which is JSON.
+pub(super) fn valued(
+    identifier: &str,
+    json: &str,
+    time_ms: u64,
+    property: Option<&Property>,
+) -> Map<String, Value> {
+    let value = tree(json.as_bytes()).unwrap_or_default();
     let mut fields = object(match property {
-        Some(property) => described(&last.identifier, property),
+        Some(property) => described(identifier, property),
         None => json!({
-            "Identifier": last.identifier,
-            "Name": last.identifier,
+            "Identifier": identifier,
+            "Name": identifier,
             "DataType": likely_type(&value),
             "Unit": "",
         }),
@@ -69,11 +80,11 @@ fn status(last: &Last, property: Option<&Property>) -> Value {
     // All of them are text; numbers as they were written.
     let text = match value {
         Value::String(text) => text,
-        _ => last.value.clone(),
+        _ => json.to_owned(),
     };
     fields.insert("Value".to_owned(), text.into());
-    fields.insert("Time".to_owned(), last.time_ms.to_string().into());
-    Value::Object(fields)
+    fields.insert("Time".to_owned(), time_ms.to_string().into());
+    fields
 }
 
 /// The vendor's name for what a value looks like, when no model says.
