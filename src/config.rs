@@ -235,6 +235,8 @@ pub struct Limits {
     pub products: u64,
     /// Devices that may be registered, of all products together.
     pub devices: u64,
+    /// Groups of devices that may be made, of all levels together.
+    pub groups: u64,
     /// Dead letters that are kept; then the oldest make room.
     pub dead_letters: u64,
     /// Bytes that they may take.
@@ -267,6 +269,7 @@ impl Default for Limits {
             action_bytes: 64 << 20,
             products: registry.products,
             devices: registry.devices,
+            groups: registry.groups,
             dead_letters: 1_000_000,
             dead_letter_bytes: 4 << 30,
             shards: 0,

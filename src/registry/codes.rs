@@ -44,6 +44,11 @@ impl Chance {
         self.text(20)
     }
 
+    /// The id of a group: 16 characters.
+    pub(super) fn group_id(&mut self) -> String {
+        self.text(16)
+    }
+
     /// The id of a device: 20 letters and digits, `0010`, 4 hexadecimal digits and `00`.
     pub(super) fn iot_id(&mut self) -> String {
         let number = u16::from_be_bytes([self.byte(), self.byte()]);

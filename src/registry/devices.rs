@@ -228,7 +228,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Deletes a device with its tags and routes.
+    /// Deletes a device with its tags and routes; it is in no group any more.
     ///
     /// # Errors
     /// [`RegistryError::NoDevice`], or what the database says.
@@ -251,6 +251,7 @@ impl Registry {
             if let Some(shelf) = memory.products.get_mut(product_key) {
                 let gone = shelf.devices.remove(device_name).is_some();
                 shelf.tags.remove(device_name);
+                shelf.groups.remove(device_name);
                 memory.devices -= u64::from(gone);
             }
         }

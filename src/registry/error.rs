@@ -20,6 +20,15 @@ pub enum RegistryError {
     /// The limit of something is reached.
     #[error("there are {0} already, which is the limit")]
     Full(u64),
+    /// There is no group of that id.
+    #[error("there is no group `{0}`")]
+    NoGroup(String),
+    /// The group is of the last level: none can be in it.
+    #[error("the group is of the last level, and no group can be in it")]
+    GroupDepth,
+    /// So many groups are in the group.
+    #[error("{0} groups are in the group; delete them first")]
+    SubGroups(u64),
     /// There is no topic class of that id.
     #[error("there is no topic class {0}")]
     NoTopicClass(u64),

@@ -12,7 +12,7 @@ use sqlx::{AnyPool, Row as _};
 
 use super::memory::{DeviceStatus, Known, Memory, Shelf};
 use super::presence::Seen;
-use super::{Product, products, topics};
+use super::{Product, members, products, topics};
 use rule::store::{Store, StoreError};
 
 /// How much may be registered.
@@ -22,11 +22,13 @@ pub struct Limits {
     pub products: u64,
     /// Devices of all products.
     pub devices: u64,
+    /// Groups of devices, of all levels.
+    pub groups: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { products: 1_000, devices: 1_000_000 }
+        Self { products: 1_000, devices: 1_000_000, groups: 10_000 }
     }
 }
 
@@ -228,12 +230,7 @@ async fn load(pool: &AnyPool) -> Result<Memory, StoreError> {
     while let Some(row) = rows.try_next().await? {
         let product = products::read(&row)?;
         let key = product.key.clone().into_boxed_str();
-        let shelf = Shelf {
-            product: Arc::new(product),
-            devices: Default::default(),
-            tags: Default::default(),
-        };
-        memory.products.insert(key, shelf);
+        memory.products.insert(key, Shelf::new(Arc::new(product)));
     }
     drop(rows);
     let mut rows = sqlx::query("SELECT * FROM topic_classes ORDER BY id").fetch(pool);
@@ -259,6 +256,7 @@ async fn load(pool: &AnyPool) -> Result<Memory, StoreError> {
     }
     drop(rows);
     load_tags(pool, &mut memory).await?;
+    members::load(pool, &mut memory).await?;
     let pairs = super::routes::all(pool).await?;
     memory.routes = routes(pairs);
     Ok(memory)

@@ -1,4 +1,5 @@
-//! The part of the registry that is asked with every message, and nothing else.
+//! The part of the registry that is asked with every message, and who is in which group, which is counted
+//! together with who is connected.
 //!
 //! A device takes its name, its id and a byte; secrets, times and nicknames stay in the database.
 
@@ -28,6 +29,8 @@ pub(super) struct Shelf {
     pub devices: Map<Known>,
     /// The tags of those that have any.
     pub tags: Map<BTreeMap<Box<str>, Box<str>>>,
+    /// The rows of the groups of those that are in any.
+    pub groups: Map<Vec<i64>>,
 }
 
 /// A device.
@@ -74,6 +77,14 @@ impl Known {
             Self { active: false, .. } => DeviceStatus::Unactive,
             _ => DeviceStatus::Offline,
         }
+    }
+}
+
+impl Shelf {
+    /// A product without devices.
+    pub(super) fn new(product: Arc<Product>) -> Self {
+        let (devices, tags, groups) = (Map::default(), Map::default(), Map::default());
+        Self { product, devices, tags, groups }
     }
 }
 

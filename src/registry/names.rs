@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-/// Characters of the name of a product and of a device's nickname; a CJK character counts 2.
+/// Characters of the name of a product or group, and of a device's nickname; a CJK character counts 2.
 const TITLE_WIDTH: RangeInclusive<usize> = 4..=30;
 const NICKNAME_WIDTH: RangeInclusive<usize> = 4..=32;
 
@@ -15,12 +15,31 @@ const DEVICE_NAME: RangeInclusive<usize> = 4..=32;
 const PRODUCT_KEY_MAX: usize = 20;
 const IOT_ID: RangeInclusive<usize> = 8..=64;
 
+/// Characters of the id of a group: room for those of the vendor's later platform.
+const GROUP_ID_MAX: usize = 32;
+
 /// Checks the name of a product.
 ///
 /// # Errors
 /// What is wrong.
 pub fn check_product_name(name: &str) -> Result<(), String> {
     title(name, TITLE_WIDTH)
+}
+
+/// Checks the name of a group.
+///
+/// # Errors
+/// What is wrong.
+pub fn check_group_name(name: &str) -> Result<(), String> {
+    title(name, TITLE_WIDTH)
+}
+
+/// Checks what is looked for in the names of groups: whether it could be a part of one.
+///
+/// # Errors
+/// What is wrong.
+pub fn check_group_name_part(part: &str) -> Result<(), String> {
+    title(part, 0..=*TITLE_WIDTH.end())
 }
 
 /// Checks the nickname of a device.
@@ -49,6 +68,12 @@ pub fn check_device_name(name: &str) -> Result<(), String> {
 #[must_use]
 pub fn is_product_key(text: &str) -> bool {
     (1..=PRODUCT_KEY_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// True when a text could be the id of a group.
+#[must_use]
+pub fn is_group_id(text: &str) -> bool {
+    (1..=GROUP_ID_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// True when a text could be the id of a device.

@@ -72,11 +72,7 @@ impl Registry {
         }
         change.commit().await?;
         let product = Arc::new(product);
-        let shelf = Shelf {
-            product: Arc::clone(&product),
-            devices: Default::default(),
-            tags: Default::default(),
-        };
+        let shelf = Shelf::new(Arc::clone(&product));
         self.write().products.insert(product.key.clone().into_boxed_str(), shelf);
         Ok(product)
     }

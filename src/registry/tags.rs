@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, Row as _};
 
 use super::devices::no_device;
 use super::{Registry, RegistryError};
@@ -139,15 +141,7 @@ impl Registry {
         limit: u32,
         offset: u64,
     ) -> Result<(Vec<Found>, u64), StoreError> {
-        let mut conditions = String::from("1 = 1");
-        for at in 0..tags.len() {
-            // Only numbers of our own go into the text.
-            let (key, value) = (at * 2 + 1, at * 2 + 2);
-            conditions.push_str(&format!(
-                " AND EXISTS (SELECT 1 FROM device_tags t WHERE t.device_id = d.id
-                 AND t.key = ${key} AND (${value} = '' OR t.value = ${value}))"
-            ));
-        }
+        let conditions = having(tags.len(), "device_tags", "t.device_id = d.id", " AND ");
         let next = tags.len() * 2 + 1;
         let page = format!(
             "SELECT d.product_key, d.name, d.iot_id FROM devices d WHERE {conditions}
@@ -155,13 +149,8 @@ impl Registry {
             next + 1
         );
         let total = format!("SELECT count(*) FROM devices d WHERE {conditions}");
-        let mut page = sqlx::query(sqlx::AssertSqlSafe(page));
-        let mut total = sqlx::query(sqlx::AssertSqlSafe(total));
-        for (key, value) in tags {
-            let value = value.clone().unwrap_or_default();
-            page = page.bind(key.clone()).bind(value.clone());
-            total = total.bind(key.clone()).bind(value);
-        }
+        let page = bind_tags(sqlx::query(sqlx::AssertSqlSafe(page)), tags);
+        let total = bind_tags(sqlx::query(sqlx::AssertSqlSafe(total)), tags);
         let page = page.bind(i64::from(limit)).bind(signed(offset));
         let rows = page.fetch_all(self.pool()).await?;
         let total = total.fetch_one(self.pool()).await?;
@@ -174,4 +163,31 @@ impl Registry {
         });
         Ok((found.collect::<Result<_, StoreError>>()?, unsigned(total.try_get(0)?)))
     }
+}
+
+/// A condition for each of so many tags, at least one: that the table of tags `t` has it for the row
+/// that `whose` says. Parameters 1 and 2 are key and value of the first, 3 and 4 those of the second, …;
+/// an empty value stands for any.
+pub(super) fn having(tags: usize, table: &str, whose: &str, between: &str) -> String {
+    let one = |at: usize| {
+        // Only words and numbers of our own go into the text.
+        let (key, value) = (at * 2 + 1, at * 2 + 2);
+        format!(
+            "EXISTS (SELECT 1 FROM {table} t WHERE {whose}
+             AND t.key = ${key} AND (${value} = '' OR t.value = ${value}))"
+        )
+    };
+    let conditions: Vec<_> = (0..tags).map(one).collect();
+    format!("({})", conditions.join(between))
+}
+
+/// Binds the parameters of [`having`].
+pub(super) fn bind_tags<'q>(
+    mut query: Query<'q, Any, AnyArguments>,
+    tags: &[(String, Option<String>)],
+) -> Query<'q, Any, AnyArguments> {
+    for (key, value) in tags {
+        query = query.bind(key.clone()).bind(value.clone().unwrap_or_default());
+    }
+    query
 }

@@ -29,7 +29,7 @@ use crate::schema::Schema;
 pub const NOW_MS: u64 = 1_551_334_473_000;
 
 /// How much the servers' registries hold.
-const REGISTRY: registry::Limits = registry::Limits { products: 4, devices: 10 };
+const REGISTRY: registry::Limits = registry::Limits { products: 4, devices: 10, groups: 108 };
 
 /// The only key of a server, unless a test adds others.
 pub fn key(role: Role) -> AccessKey {

@@ -66,11 +66,12 @@ pub(crate) async fn handle(api: &Api, received: Received, read: Result<(), Unrea
     let root = known.map_or("Error".to_owned(), |operation| format!("{}Response", operation.name));
     let (status, root, answer) = match answer {
         Ok(answer) => (200, root, answer),
-        Err(ApiError { code, status: None, message }) => {
-            let answer = json!({
+        Err(ApiError { code, status: None, message, more }) => {
+            let mut answer = object(json!({
                 "RequestId": id, "Success": false, "Code": code, "ErrorMessage": message
-            });
-            (200, root, object(answer))
+            }));
+            answer.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            (200, root, answer)
         }
         Err(error @ ApiError { status: Some(status), .. }) => {
             let recommend = error.recommend();

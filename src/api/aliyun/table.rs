@@ -4,7 +4,8 @@
 
 use super::operation::Operation;
 use super::registry::{
-    device_batches, device_tags, devices, product_models, product_topics, products, topic_routes,
+    device_batches, device_groups, device_tags, devices, group_members, product_models,
+    product_tags, product_topics, products, topic_routes,
 };
 use super::rules::{action, rule};
 use super::things::{desired, messages, properties, services, shadows};
@@ -14,9 +15,12 @@ const FAMILIES: &[&[Operation]] = &[
     rule::OPERATIONS,
     action::OPERATIONS,
     products::OPERATIONS,
+    product_tags::OPERATIONS,
     devices::OPERATIONS,
     device_batches::OPERATIONS,
     device_tags::OPERATIONS,
+    device_groups::OPERATIONS,
+    group_members::OPERATIONS,
     product_topics::OPERATIONS,
     product_models::OPERATIONS,
     topic_routes::OPERATIONS,

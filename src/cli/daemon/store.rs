@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use connectors::contract::now_ms;
 
 use crate::cli::folder;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::engine::dead::{self, DeadLetters, DeadLimits};
 use crate::registry::{Limits, Registry};
 use crate::rule::store::{Claim, KEY_FILE, MASTER_KEY, Store};
@@ -47,7 +47,8 @@ pub(super) async fn first_key(config: &Config, store: &Store) -> anyhow::Result<
 
 /// Opens the products and devices of the store.
 pub(super) async fn registry(config: &Config, store: &Store) -> anyhow::Result<Registry> {
-    let limits = Limits { products: config.limits.products, devices: config.limits.devices };
+    let config::Limits { products, devices, groups, .. } = config.limits;
+    let limits = Limits { products, devices, groups };
     Ok(Registry::open(store.clone(), limits).await?)
 }
 

@@ -12,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use tokio::task::JoinHandle;
 
-use super::steps::STEPS;
+use super::steps::{STEPS, Step};
 use super::{Store, StoreError};
 
 /// Connections of the store: requests of the API wait for one, messages never do.
@@ -116,7 +116,7 @@ impl Server {
         Ok(Claim { server: self.clone(), held: Some(held), watch: None })
     }
 
-    async fn connect(&self) -> Result<PgConnection, StoreError> {
+    pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
         let unreachable =
             |reason: String| StoreError::Unreachable { place: self.place.clone(), reason };
         match within(CONNECT_TIMEOUT, self.options.connect()).await {
@@ -255,7 +255,7 @@ pub(super) async fn open(server: &Server) -> Result<AnyPool, StoreError> {
     // A pool would try until the time is up, and not tell why.
     let mut connection = server.connect().await?;
     set_lock_timeout(&mut connection, LOCK_TIMEOUT).await?;
-    migrate(&mut connection, server).await?;
+    migrate(&mut connection, server, STEPS).await?;
     connection.close().await?;
 
     sqlx::any::install_default_drivers();
@@ -271,7 +271,11 @@ pub(super) async fn open(server: &Server) -> Result<AnyPool, StoreError> {
 }
 
 /// Brings the tables to the version that the list of steps leads to; it is kept in a table of one row.
-async fn migrate(connection: &mut PgConnection, server: &Server) -> Result<(), StoreError> {
+pub(super) async fn migrate(
+    connection: &mut PgConnection,
+    server: &Server,
+    steps: &[Step],
+) -> Result<(), StoreError> {
     let mut change = connection.begin().await?;
     // Of two that come at the same time, the second waits and finds nothing left to do.
     let lock = sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))");
@@ -284,12 +288,12 @@ async fn migrate(connection: &mut PgConnection, server: &Server) -> Result<(), S
         sqlx::raw_sql(table).execute(&mut *change).await?;
     }
     let version = sqlx::query("SELECT version FROM store_version").fetch_one(&mut *change).await?;
-    let (found, known): (i64, usize) = (version.try_get(0)?, STEPS.len());
+    let (found, known): (i64, usize) = (version.try_get(0)?, steps.len());
     let done = usize::try_from(found).unwrap_or(usize::MAX);
     if done > known {
         return Err(StoreError::TooNew { place: server.place.clone(), found, known });
     }
-    for step in STEPS.iter().skip(done) {
+    for step in steps.iter().skip(done) {
         sqlx::raw_sql(step.postgres).execute(&mut *change).await?;
     }
     if done < known {

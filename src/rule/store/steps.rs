@@ -17,6 +17,11 @@ pub(super) const STEPS: &[Step] = &[
     Step { sqlite: include_str!("registry.sql"), postgres: include_str!("registry.postgres.sql") },
     Step { sqlite: include_str!("things.sql"), postgres: include_str!("things.postgres.sql") },
     Step { sqlite: include_str!("desired.sql"), postgres: include_str!("desired.postgres.sql") },
+    Step {
+        sqlite: include_str!("product_tags.sql"),
+        postgres: include_str!("product_tags.postgres.sql"),
+    },
+    Step { sqlite: include_str!("groups.sql"), postgres: include_str!("groups.postgres.sql") },
 ];
 
 #[cfg(test)]

@@ -82,6 +82,7 @@ on_both! {
     an_action_is_there_with_consent_only
     keys_are_made_once_shown_never_and_revoked_for_good
     a_store_of_a_newer_program_is_left_alone
+    a_store_of_an_older_program_keeps_what_it_has
     secrets_are_encrypted_once_there_is_a_master_key
 }
 
@@ -228,6 +229,59 @@ async fn a_store_of_a_newer_program_is_left_alone(home: Home) {
     assert!(error.contains("version 99"), "{error}");
 }
 
+/// Statements that fill the tables of each step, which the step after it finds.
+const FILLED: &[&str] = &[
+    "INSERT INTO access_keys (id, secret, role, created_ms) VALUES ('old', 'secret', 'read', 1)",
+    "INSERT INTO settings (name, value) VALUES ('old', 'kept')",
+    "INSERT INTO products (product_key, name, description, node_type, data_format, senior, auth_type,
+     validate_type, secret, created_ms) VALUES ('a1Old', 'old', '', 0, 1, 1, 'secret', 1, 'x', 1)",
+];
+
+/// Makes a store as a program did that knew no more than these steps, with something in it.
+async fn fill_older(home: &Home, steps: &[steps::Step]) {
+    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(FILLED.join(";")));
+    let Some(server) = home.server() else {
+        let path = home.folder.0.join(FILE);
+        create_private(&home.folder.0, &path).unwrap();
+        let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect_with(durable(&path)).await.unwrap();
+        let steps: Vec<_> = steps.iter().map(|step| step.sqlite).collect();
+        migrate(&pool, &path, &steps).await.unwrap();
+        rows.execute(&pool).await.unwrap();
+        pool.close().await;
+        return;
+    };
+    let mut connection = server.connect().await.unwrap();
+    postgres::migrate(&mut connection, &server, steps).await.unwrap();
+    rows.execute(&mut connection).await.unwrap();
+}
+
+/// What a program kept that knew only some of the steps.
+async fn a_store_of_an_older_program_keeps_what_it_has(first: Home) {
+    for known in FILLED.len()..steps::STEPS.len() {
+        let home = match first.schema {
+            None => Home::file(),
+            Some(_) => Home::postgres().await.expect("it was there"),
+        };
+        fill_older(&home, &steps::STEPS[..known]).await;
+        let store = home.open().await;
+        assert_eq!(store.keys().await.unwrap()[0].secret, "secret");
+        for kept in [
+            "SELECT value FROM settings WHERE name = 'old' AND value = 'kept'",
+            "SELECT product_key FROM products WHERE name = 'old' AND created_ms = 1",
+        ] {
+            let rows = sqlx::query(kept).fetch_all(&store.pool).await.unwrap();
+            assert_eq!(rows.len(), 1, "{known}: {kept}");
+        }
+        // What came since is there, and empty.
+        for table in ["product_tags", "device_groups", "device_group_members", "device_desired"] {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT 1 FROM {table}")));
+            assert!(rows.fetch_all(&store.pool).await.unwrap().is_empty(), "{known}: {table}");
+        }
+        store.close().await;
+    }
+}
+
 /// Every byte of every file in the folder of a store.
 fn bytes_of(folder: &Path) -> Vec<u8> {
     let files = std::fs::read_dir(folder).unwrap();
@@ -303,33 +357,4 @@ async fn a_server_that_is_not_there_is_named_without_the_password() {
     let error = Store::open_postgres(&server, None).await.unwrap_err().to_string();
     assert!(error.contains("postgres://127.0.0.1:1/plant"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
-}
-
-/// From each version that there was: nothing is lost, and all tables are there.
-#[tokio::test]
-async fn a_file_of_an_earlier_program_keeps_what_it_has() {
-    let steps: Vec<_> = super::steps::STEPS.iter().map(|step| step.sqlite).collect();
-    for version in 4..=steps.len() {
-        let folder = Folder::new();
-        let path = folder.0.join(FILE);
-        create_private(&folder.0, &path).unwrap();
-        let pool =
-            sqlx::sqlite::SqlitePoolOptions::new().connect_with(durable(&path)).await.unwrap();
-        migrate(&pool, &path, &steps[..version]).await.unwrap();
-        let rows = "INSERT INTO products VALUES
-                (1, 'a1Pk', 'meters', '', 0, 1, 1, NULL, 'secret', NULL, NULL, 1, 's', 7, NULL);
-            INSERT INTO devices VALUES
-                (1, 'a1Pk', 'dev1', 'id', 's', NULL, 0, 7, 7, NULL, NULL, NULL, NULL);
-            INSERT INTO device_values VALUES (1, 'Level', '2.50', 7)";
-        sqlx::raw_sql(rows).execute(&pool).await.unwrap();
-        pool.close().await;
-        let store = Store::open(&folder.0).await.unwrap();
-        let row = sqlx::query(
-            "SELECT v.value, (SELECT count(*) FROM device_desired) FROM device_values v
-             JOIN devices d ON d.id = v.device_id WHERE d.name = 'dev1'",
-        );
-        let row = row.fetch_one(store.pool()).await.unwrap();
-        assert_eq!((row.get::<&str, _>(0), row.get::<i64, _>(1)), ("2.50", 0), "from {version}");
-        store.close().await;
-    }
 }

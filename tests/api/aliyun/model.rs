@@ -52,7 +52,12 @@ pub fn check(operation: &str, status: u16, answer: &Value) {
         assert_eq!(keys, ["RequestId", "HostId", "Code", "Message", "Recommend"], "{answer}");
         assert!(answer.as_object().expect("an object").values().all(Value::is_string), "{answer}");
     } else if answer["Success"] == Value::Bool(false) {
-        assert_eq!(keys, ["RequestId", "Success", "Code", "ErrorMessage"], "{answer}");
+        assert_eq!(keys[..4], ["RequestId", "Success", "Code", "ErrorMessage"], "{answer}");
+        let more = keys[4..].iter().map(|name| ((*name).to_owned(), answer[*name].clone()));
+        let more: Map<_, _> = more.collect();
+        let fit = more.is_empty()
+            || fits(&model(operation).expect("a model")["answer"], &more.into(), operation).is_ok();
+        assert!(fit, "{operation} refuses with what its model has not\n{answer}");
     } else {
         let model = model(operation).unwrap_or_else(|| panic!("{operation} has no model"));
         assert!(keys.contains(&"RequestId") && keys.contains(&"Success"), "{answer}");

@@ -12,15 +12,15 @@ use crate::api::client::Client;
 use crate::api::server::{Home, Server};
 
 /// Parameters with names that are made.
-type Made = Vec<(String, String)>;
+pub type Made = Vec<(String, String)>;
 
-async fn call(client: &Client, action: &str, parameters: &[(String, String)]) -> String {
+pub async fn call(client: &Client, action: &str, parameters: &[(String, String)]) -> String {
     let parameters: Vec<_> =
         parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     client.call(action, &parameters).await.outcome()
 }
 
-fn made<const N: usize>(parameters: [(&str, &str); N]) -> Made {
+pub fn made<const N: usize>(parameters: [(&str, &str); N]) -> Made {
     parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
@@ -33,7 +33,7 @@ async fn furnished() -> (Server, String) {
     furnished_at(Home::new()).await
 }
 
-async fn furnished_at(home: Home) -> (Server, String) {
+pub async fn furnished_at(home: Home) -> (Server, String) {
     let server = Server::open(home, |_| ()).await;
     let client = server.client();
     let created = client.call("CreateProduct", &[("ProductName", "Test"), ("NodeType", "0")]).await;
@@ -81,6 +81,7 @@ async fn long_lists(server: &Server, key: &str) {
 
     let key_only = made([("ProductKey", key)]);
     let exceeded = "200 iot.device.DeviceCountExceeded";
+    product_tags(&client, key).await;
     let names = [key_only.clone(), numbered("DeviceName", 51, |at| format!("name{at}"))].concat();
     assert_eq!(call(&client, "BatchGetDeviceState", &names).await, exceeded);
     let names = [key_only.clone(), numbered("DeviceName", 1000, |at| format!("name{at}"))].concat();
@@ -108,6 +109,27 @@ async fn long_lists(server: &Server, key: &str) {
     assert_eq!(call(&client, "CreateTopicRouteTable", &routes(100)).await, "200 OK");
     assert_eq!(call(&client, "CreateTopicRouteTable", &routes(1)).await, large);
     assert_eq!(call(&client, "DeleteTopicRouteTable", &routes(100)).await, "200 OK");
+}
+
+/// A hundred tags of a product are taken, ten at a time, and no more.
+async fn product_tags(client: &Client, key: &str) {
+    let tags = |from: usize, count: usize| {
+        let tags = (1..=count).flat_map(|at| {
+            let name = format!("ProductTag.{at}.Tag");
+            let at = from + at;
+            [(format!("{name}Key"), format!("k{at}")), (format!("{name}Value"), "v".to_owned())]
+        });
+        [made([("ProductKey", key)]), tags.collect()].concat()
+    };
+    let invalid = "200 iot.common.InvalidFormattedParameter";
+    for tens in 0..9 {
+        assert_eq!(call(client, "CreateProductTags", &tags(tens * 10, 10)).await, "200 OK");
+    }
+    assert_eq!(call(client, "CreateProductTags", &tags(90, 9)).await, "200 OK");
+    assert_eq!(call(client, "CreateProductTags", &tags(99, 2)).await, invalid);
+    assert_eq!(call(client, "CreateProductTags", &tags(99, 1)).await, "200 OK");
+    assert_eq!(call(client, "CreateProductTags", &tags(100, 1)).await, invalid);
+    assert_eq!(call(client, "UpdateProductTags", &tags(90, 10)).await, "200 OK");
 }
 
 async fn database(server: &Server) -> SqlitePool {
@@ -140,7 +162,9 @@ async fn at_the_same_time(server: &Server, key: &str) {
 }
 
 /// A table that is missing, an operation and its parameters, and the code that it answers then.
-const BROKEN: &[(&str, &str, &str, &str)] = &[
+pub type Broken = (&'static str, &'static str, &'static str, &'static str);
+
+const BROKEN: &[Broken] = &[
     ("products", "CreateProduct", "ProductName=Other NodeType=0", "prod.CreateProductFailed"),
     ("products", "UpdateProduct", "ProductKey=PK ProductName=Another", "prod.UpdateProductFailed"),
     ("products", "DeleteProduct", "ProductKey=PK", "prod.UpdateProductFailed"),
@@ -150,6 +174,31 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "products",
         "QueryProductList",
         "CurrentPage=1 PageSize=10",
+        "prod.QueryProductListActionError",
+    ),
+    (
+        "product_tags",
+        "CreateProductTags",
+        "ProductKey=PK ProductTag.1.TagKey=k ProductTag.1.TagValue=v",
+        "prod.UpdateProductFailed",
+    ),
+    (
+        "product_tags",
+        "UpdateProductTags",
+        "ProductKey=PK ProductTag.1.TagKey=k ProductTag.1.TagValue=v",
+        "prod.UpdateProductFailed",
+    ),
+    (
+        "product_tags",
+        "DeleteProductTags",
+        "ProductKey=PK ProductTagKey.1=k",
+        "prod.UpdateProductFailed",
+    ),
+    ("product_tags", "ListProductTags", "ProductKey=PK", "common.QueryProductActionError"),
+    (
+        "product_tags",
+        "ListProductByTags",
+        "ProductTag.1.TagKey=k",
         "prod.QueryProductListActionError",
     ),
     ("devices", "RegisterDevice", "ProductKey=PK", "device.CreateDeviceFailed"),
@@ -250,18 +299,11 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-async fn broken_tables(server: &Server, key: &str) {
+/// Calls each operation while its table is missing.
+pub async fn without_tables(server: &Server, broken: &[Broken], parameters: impl Fn(&str) -> Made) {
     let client = server.client();
-    let parameters = |text: &str| -> Made {
-        let text = text.replace("DEVICE", "ProductKey=PK DeviceName=device1").replace("PK", key);
-        let pairs = text.split(' ').map(|pair| pair.split_once('=').unwrap());
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-    };
-    // There is room for one more topic class only after one is gone.
-    let gone = made([("TopicId", "10049")]);
-    assert_eq!(call(&client, "DeleteProductTopic", &gone).await, "200 OK");
     let database = database(server).await;
-    for (table, action, text, code) in BROKEN {
+    for (table, action, text, code) in broken {
         let rename = |from: &str, to: &str| {
             sqlx::raw_sql(sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}")))
         };
@@ -271,6 +313,23 @@ async fn broken_tables(server: &Server, key: &str) {
         assert_eq!(outcome, format!("200 iot.{code}"), "{action} without {table}");
     }
     database.close().await;
+}
+
+/// Parameters that are written `Name=value Name=value`.
+pub fn spaced(text: &str) -> Made {
+    let pairs = text.split(' ').map(|pair| pair.split_once('=').unwrap());
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+async fn broken_tables(server: &Server, key: &str) {
+    let client = server.client();
+    let parameters = |text: &str| {
+        spaced(&text.replace("DEVICE", "ProductKey=PK DeviceName=device1").replace("PK", key))
+    };
+    // There is room for one more topic class only after one is gone.
+    let gone = made([("TopicId", "10049")]);
+    assert_eq!(call(&client, "DeleteProductTopic", &gone).await, "200 OK");
+    without_tables(server, BROKEN, parameters).await;
     // What failed has changed nothing: neither the database nor what is kept in memory.
     let class = parameters("ProductKey=PK TopicShortName=x Operation=PUB");
     assert_eq!(call(&client, "CreateProductTopic", &class).await, "200 OK");
@@ -375,6 +434,8 @@ async fn there_after_a_restart(home: Home) {
     assert_eq!(client.call("DisableThing", &second).await.outcome(), "200 OK");
     assert_eq!(server.registry.flush().await.unwrap(), 1);
     assert_eq!(server.registry.flush().await.unwrap(), 0);
+    let tag = [device[0], ("ProductTag.1.TagKey", "line"), ("ProductTag.1.TagValue", "3")];
+    assert_eq!(client.call("CreateProductTags", &tag).await.outcome(), "200 OK");
     let before = client.call("QueryDevice", &[device[0]]).await.json();
 
     let server = Server::open(server.stop().await, |_| ()).await;
@@ -390,6 +451,8 @@ async fn there_after_a_restart(home: Home) {
     let mut after = client.call("QueryDevice", &[device[0]]).await.json();
     after["RequestId"] = before["RequestId"].clone();
     assert_eq!(after["Data"]["DeviceInfo"][0], before["Data"]["DeviceInfo"][0]);
+    let tags = client.call("ListProductTags", &device[..1]).await.json();
+    assert_eq!(tags["Data"]["ProductTag"][0]["TagValue"], "3");
     let detail = client.call("QueryDeviceDetail", &device).await.json();
     assert_eq!(detail["Data"]["Status"], "OFFLINE");
     assert_eq!(detail["Data"]["UtcOnline"], "1970-01-01T00:00:01.000Z");

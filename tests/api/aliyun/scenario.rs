@@ -153,9 +153,12 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("running.txt", include_str!("scenarios/running.txt")),
     ("destinations.txt", include_str!("scenarios/destinations.txt")),
     ("products.txt", include_str!("scenarios/products.txt")),
+    ("product_tags.txt", include_str!("scenarios/product_tags.txt")),
     ("devices.txt", include_str!("scenarios/devices.txt")),
     ("device_batches.txt", include_str!("scenarios/device_batches.txt")),
     ("device_tags.txt", include_str!("scenarios/device_tags.txt")),
+    ("device_groups.txt", include_str!("scenarios/device_groups.txt")),
+    ("group_members.txt", include_str!("scenarios/group_members.txt")),
     ("product_topics.txt", include_str!("scenarios/product_topics.txt")),
     ("topic_routes.txt", include_str!("scenarios/topic_routes.txt")),
 ];
@@ -198,6 +201,7 @@ async fn scenarios_answer_as_they_say_and_leave_no_code_out() {
     }
     super::gateway::produce_all(&codes).await;
     super::registry::produce_all(&codes).await;
+    super::groups::produce_all(&codes).await;
     super::store_fails::produce_all(&codes).await;
     super::things::produce_all(&codes).await;
     let seen = codes.lock().unwrap();

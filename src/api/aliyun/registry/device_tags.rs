@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 use connectors::contract;
 use serde_json::{Map, Value, json};
 
-use super::named::device;
+use super::named::{device, simple};
 use super::refusal::{failed, refused};
+use super::tag::{check_key, check_value, wanted};
 use crate::api::aliyun::operation::{Operation, may, need};
 use crate::api::aliyun::wire::answer::{Answer, object};
 use crate::api::aliyun::wire::call::Call;
 use crate::api::aliyun::wire::error::{self, ApiError};
 use crate::api::aliyun::wire::page::Page;
 use crate::api::state::Api;
-use crate::registry::{Found, RegistryError, TAG_BYTES_MAX, TAGS_MAX};
+use crate::registry::{RegistryError, TAG_BYTES_MAX, TAGS_MAX};
 use crate::rule::store::Role;
 
 /// The operations of tags, sorted by name.
@@ -49,11 +50,9 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 /// Characters of a key.
 const KEY: std::ops::RangeInclusive<usize> = 2..=30;
 
-/// Characters of a value; one that is not ASCII counts 2.
-const VALUE_WIDTH: usize = 128;
-
-/// Tags that one search may name.
-const SEARCH_MAX: usize = 10;
+/// What a value may have beside letters and digits. The colon is not in the guide's list, but in its
+/// example of coordinates.
+const MARKS: &str = "_-.:";
 
 /// Devices on a page.
 const PAGE_SIZE_MAX: u32 = 50;
@@ -97,16 +96,11 @@ fn checked_key(key: String) -> Result<String, ApiError> {
     if key.is_empty() {
         return Err(error::NULL_TAG_KEY.plain());
     }
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '.';
-    if KEY.contains(&key.len()) && key.chars().all(fits) {
-        return Ok(key);
-    }
-    let text = format!("`{key}`; expected 2 to 30 letters, digits and `.`");
-    Err(error::TAG_KEY.with(text))
+    check_key(&key, KEY).map_err(|problem| error::TAG_KEY.with(problem))?;
+    Ok(key)
 }
 
-/// Numbers and booleans are kept as they are written. The colon is not in the guide's list, but in its
-/// example of coordinates.
+/// Numbers and booleans are kept as they are written.
 fn checked_value(value: Value) -> Result<String, ApiError> {
     let text = match value {
         Value::String(text) => text,
@@ -116,16 +110,8 @@ fn checked_value(value: Value) -> Result<String, ApiError> {
             return Err(error::TAGS.with(format!("the value {other} is no text")));
         }
     };
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
-    if let Some(bad) = text.chars().find(|c| !fits(*c)) {
-        let text = format!("{bad:?} is not allowed in a value; letters, digits and `_-.:` are");
-        return Err(error::TAGS.with(text));
-    }
-    let width: usize = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
-    if (1..=VALUE_WIDTH).contains(&width) {
-        return Ok(text);
-    }
-    Err(error::TAGS.with(format!("a value has {width} characters; expected 1 to {VALUE_WIDTH}")))
+    check_value(&text, MARKS).map_err(|problem| error::TAGS.with(problem))?;
+    Ok(text)
 }
 
 async fn query(api: &Api, call: &Call) -> Answer {
@@ -152,32 +138,11 @@ async fn delete(api: &Api, call: &Call) -> Answer {
 
 async fn find(api: &Api, call: &Call) -> Answer {
     let page = Page::of(call, PAGE_SIZE_MAX)?;
-    let mut tags = Vec::new();
-    for tag in call.objects("Tag")? {
-        let key = tag.get("TagKey").copied().unwrap_or("");
-        if key.is_empty() {
-            return Err(error::NULL_TAG_KEY.plain());
-        }
-        let value = tag.get("TagValue").filter(|value| !value.is_empty());
-        tags.push((key.to_owned(), value.map(|value| (*value).to_owned())));
-    }
-    if tags.len() > SEARCH_MAX {
-        let text = format!("{} tags are given, at most {SEARCH_MAX} are allowed", tags.len());
-        return Err(error::FORMAT.with(text));
-    }
+    let tags = wanted(call, "Tag", error::NULL_TAG_KEY)?;
     let registry = &api.state.registry;
     let found = registry.devices_with_tags(&tags, page.size, page.offset()).await;
     let (devices, total) = found.map_err(failed(error::LIST_DEVICES))?;
-    let info = |found: &Found| {
-        let product = registry.product(&found.product_key);
-        json!({
-            "DeviceName": found.device_name,
-            "ProductKey": found.product_key,
-            "IotId": found.iot_id,
-            "ProductName": product.map_or(String::new(), |product| product.name.clone()),
-        })
-    };
-    let devices: Vec<_> = devices.iter().map(info).collect();
+    let devices: Vec<_> = devices.iter().map(|found| simple(api, found)).collect();
     Ok(object(json!({
         "PageCount": page.count(total),
         "Data": { "SimpleDeviceInfo": devices },

@@ -2,10 +2,10 @@
 //!
 //! Batches and tags have files of their own; what is kept of a device stands in the registry.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::lifecycle::{Change, Changed, tell};
-use super::named::{device, iot_id, old_id, product, product_key, status};
+use super::named::{device, group_id, iot_id, old_id, product, product_key, status};
 use super::refusal::{failed, refused};
 use crate::api::aliyun::operation::{Operation, Parameter, may, need};
 use crate::api::aliyun::wire::answer::{Answer, filled, object, without_nulls};
@@ -15,7 +15,8 @@ use crate::api::aliyun::wire::page::Page;
 use crate::api::aliyun::wire::times::{china_and_utc, gmt_and_utc};
 use crate::api::state::Api;
 use crate::registry::{
-    Device, DeviceRef, DeviceStatus, NewDevice, RegistryError, check_device_name, check_nickname,
+    Crowd, Device, DeviceRef, DeviceStatus, NewDevice, RegistryError, check_device_name,
+    check_nickname,
 };
 use crate::rule::store::Role;
 
@@ -320,19 +321,22 @@ async fn statistics(api: &Api, call: &Call) -> Answer {
         Some(_) => Some(product(api, call)?),
         None => None,
     };
-    if let Some(group) = filled(call.text("GroupId")) {
-        return Err(error::NO_GROUP.with(group));
-    }
     let key = product.as_ref().map(|product| product.key.as_str());
+    if let Some(id) = filled(call.text("GroupId")) {
+        let crowd = registry.crowd(group_id(id)?, key).await;
+        let crowd = crowd.map_err(|problem| refused(problem, error::STATISTICS))?;
+        return Ok(counted(call, crowd));
+    }
     let count = registry.stored_devices(key).await.map_err(failed(error::STATISTICS))?;
     let activity = registry.activity(key);
-    Ok(object(json!({
-        "RequestId": call.id,
-        "Success": true,
-        "Data": {
-            "deviceCount": count, "onlineCount": activity.online, "activeCount": activity.active
-        }
-    })))
+    let crowd = Crowd { devices: count, active: activity.active, online: activity.online };
+    Ok(counted(call, crowd))
+}
+
+fn counted(call: &Call, crowd: Crowd) -> Map<String, Value> {
+    let Crowd { devices, active, online } = crowd;
+    let data = json!({ "deviceCount": devices, "onlineCount": online, "activeCount": active });
+    object(json!({ "RequestId": call.id, "Success": true, "Data": data }))
 }
 
 async fn rename(api: &Api, call: &Call) -> Answer {

@@ -1,17 +1,21 @@
 //! The operations on what is registered: products with their topic classes and thing models, devices
-//! with their tags and in batches, and the routes between topics.
+//! with their tags, in batches and in groups, and the routes between topics.
 //!
 //! What is kept stands in [`crate::registry`]. Each file has one family of operations; they share who
-//! is meant (`named`), what the registry refuses (`refusal`), and what is told when a device changes
-//! (`lifecycle`).
+//! is meant (`named`), what the registry refuses (`refusal`), the form of tags (`tag`), and what is told
+//! when a device changes (`lifecycle`).
 
 pub mod device_batches;
+pub mod device_groups;
 pub mod device_tags;
 pub mod devices;
+pub mod group_members;
 mod lifecycle;
 mod named;
 pub mod product_models;
+pub mod product_tags;
 pub mod product_topics;
 pub mod products;
 mod refusal;
+mod tag;
 pub mod topic_routes;

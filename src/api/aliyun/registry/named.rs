@@ -1,14 +1,18 @@
-//! Who is meant: the product or device that a request names, and what is told of one in many answers.
+//! Who is meant: the product, device or group that a request names, and what is told of one in many answers.
 //!
 //! No operation stands here.
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::refusal::failed;
 use crate::api::aliyun::wire::call::Call;
 use crate::api::aliyun::wire::error::{self, ApiError, ErrorCode};
 use crate::api::state::Api;
-use crate::registry::{Device, DeviceRef, DeviceStatus, Product, is_iot_id, is_product_key};
+use crate::registry::{
+    Device, DeviceRef, DeviceStatus, Found, Product, is_group_id, is_iot_id, is_product_key,
+};
 
 /// The characters of an id that stood for the device before there were ids.
 const OLD_ID: usize = 20;
@@ -64,6 +68,39 @@ pub(super) async fn device(
     let of = device_ref(api, call)?;
     let device = api.state.registry.device(of).await.map_err(failed(code))?;
     device.ok_or_else(|| error::NO_DEVICE.with(of))
+}
+
+/// The id of a group that a request names, which dynamic ones are not.
+pub(super) fn static_group(call: &Call) -> Result<&str, ApiError> {
+    if let Some(kind) = call.text("GroupType").filter(|kind| !kind.is_empty()) {
+        return Err(no_dynamic_groups("GroupType", kind));
+    }
+    group_id(call.required("GroupId")?)
+}
+
+/// What later clients ask for, and is not there.
+pub(super) fn no_dynamic_groups(name: &str, kind: &str) -> ApiError {
+    error::FORMAT.with(format!("{name} `{kind}`: there are no groups of this type; leave it out"))
+}
+
+/// An id of a group, in the form that all of them have.
+pub(super) fn group_id(text: &str) -> Result<&str, ApiError> {
+    match text {
+        "" => Err(error::NULL_GROUP_ID.plain()),
+        text if is_group_id(text) => Ok(text),
+        text => Err(error::NO_GROUP.with(format!("`{text}`"))),
+    }
+}
+
+/// What lists tell of a device that was looked for.
+pub(super) fn simple(api: &Api, found: &Found) -> Value {
+    let product = api.state.registry.product(&found.product_key);
+    json!({
+        "DeviceName": found.device_name,
+        "ProductKey": found.product_key,
+        "IotId": found.iot_id,
+        "ProductName": product.map_or(String::new(), |product| product.name.clone()),
+    })
 }
 
 /// A description of at most 100 characters.

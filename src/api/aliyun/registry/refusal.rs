@@ -20,6 +20,7 @@ pub(super) fn refused(problem: RegistryError, code: &'static ErrorCode) -> ApiEr
         RegistryError::NoProduct(key) => error::NO_PRODUCT.with(key),
         RegistryError::NoDevice(text) => error::NO_DEVICE.with(text),
         RegistryError::NoTopicClass(id) => error::NO_TOPIC_CLASS.with(id),
+        RegistryError::NoGroup(id) => error::NO_GROUP.with(format!("`{id}`")),
         RegistryError::NoApply(id) => error::NO_APPLY.with(id),
         problem @ RegistryError::ApplyState(..) => error::APPLY_INFO.with(problem),
         problem @ RegistryError::ApplyRunning(_) => error::APPLY_RUNNING.with(problem),

@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
+use serde_json::Value;
+
 use crate::api::access;
 
 /// A code as clients know it.
@@ -34,6 +36,8 @@ pub struct ApiError {
     pub status: Option<u16>,
     /// The text.
     pub message: String,
+    /// What the operation's answer has beside these: which of many things is wrong.
+    pub more: Vec<(&'static str, Value)>,
 }
 
 impl ErrorCode {
@@ -44,6 +48,7 @@ impl ErrorCode {
             code: self.code.into(),
             status: self.status,
             message: self.message.replacen(": {}", "", 1),
+            more: Vec::new(),
         }
     }
 
@@ -55,11 +60,19 @@ impl ErrorCode {
             true => self.code.replacen("{}", &detail, 1).into(),
             false => self.code.into(),
         };
-        ApiError { code, status: self.status, message: self.message.replacen("{}", &detail, 1) }
+        let message = self.message.replacen("{}", &detail, 1);
+        ApiError { code, status: self.status, message, more: Vec::new() }
     }
 }
 
 impl ApiError {
+    /// The same, which also tells what is wrong under a name of the operation's answer.
+    #[must_use]
+    pub fn and(mut self, name: &'static str, value: Value) -> Self {
+        self.more.push((name, value));
+        self
+    }
+
     /// Where a client may look further.
     #[must_use]
     pub fn recommend(&self) -> String {
@@ -227,8 +240,29 @@ codes! {
     LIST_DEVICES = "iot.device.QueryDeviceListActionError", None, GUIDE, "the devices were not listed: {}";
     DEVICE_STATUS = "iot.device.QueryDeviceStatusFailed", None, GUIDE, "the status was not read: {}";
     STATISTICS = "iot.device.QueryDeviceStatisticsFailed", None, GUIDE, "the devices were not counted: {}";
-    NO_GROUP = "iot.group.NotExistedGroup", None, GUIDE, "there is no group {}; groups are not offered";
     INACTIVE = "iot.device.InactiveDevice", None, GUIDE, "device {} has never connected";
+
+    // Groups of devices.
+    NULL_GROUP_ID = "iot.group.NullGroupId", None, GUIDE, "GroupId is empty";
+    NO_GROUP = "iot.group.NotExistedGroup", None, GUIDE, "there is no group {}; QueryDeviceGroupList shows the groups that there are";
+    GROUP_NAME = "iot.group.InvalidGroupName", None, GUIDE, "invalid GroupName: {}";
+    GROUP_NAME_TAKEN = "iot.group.GroupNameExisted", None, GUIDE, "the name is taken: {}";
+    GROUP_DESC = "iot.group.LongGroupDescError", None, GUIDE, "GroupDesc is too long: {}";
+    GROUP_COUNT = "iot.group.GroupCountExceedMax", None, GUIDE, "too many groups: {}";
+    GROUP_LEVEL = "iot.group.GroupLevelExceedingLimitError", None, GUIDE, "groups have at most {} levels";
+    SUB_GROUPS = "iot.group.SubGroupNotNull", None, GUIDE, "{} groups are in the group; delete them first";
+    CREATE_GROUP = "iot.group.CreateGroupFailed", None, GUIDE, "the group was not created: {}";
+    UPDATE_GROUP = "iot.group.UpdateGroupFailed", None, GUIDE, "the group was not changed: {}";
+    DELETE_GROUP = "iot.group.DeleteGroupFailed", None, GUIDE, "the group was not deleted: {}";
+    QUERY_GROUP = "iot.group.QueryGroupInfoFailed", None, GUIDE, "the group was not read: {}";
+    LIST_GROUPS = "iot.group.QueryGroupListFailed", None, GUIDE, "the groups were not listed: {}";
+    GROUP_TREE = "iot.group.QueryGroupTreeFailed", None, GUIDE, "the group above was not read: {}";
+    BIND_GROUP = "iot.group.BindGroupRelationFailed", None, GUIDE, "who is in the group was not changed: {}";
+    GROUP_RELATION = "iot.group.QueryGroupRelationFailed", None, GUIDE, "who is in the group was not read: {}";
+    GROUP_TAGS = "iot.group.InvalidFormattedTagString", None, GUIDE, "invalid tags: {}";
+    GROUP_TAG_COUNT = "iot.group.TagCountExceedMax", None, GUIDE, "too many tags: {}";
+    SET_GROUP_TAGS = "iot.group.SetGroupTagFailed", None, GUIDE, "the tags were not set: {}";
+    QUERY_GROUP_TAGS = "iot.group.QueryGroupTagFailed", None, GUIDE, "the tags were not read: {}";
 
     // Many devices at once.
     NO_NAMES = "iot.device.NoneDeviceNameElement", None, GUIDE, "no device is named: give DeviceName.1, DeviceName.2, …";

@@ -42,6 +42,6 @@ const call = async (method, parameters, by = good) => {
   const refused = (code) => (error) => error.code === code || assert.fail(error);
   await assert.rejects(call('listRule', {}, client('wrong')), refused('SignatureDoesNotMatch'));
   await assert.rejects(call('getRule', {}), refused('MissingRuleId'));
-  await assert.rejects(call('querySuperDeviceGroup', { groupId: 'x' }), refused('InvalidApi.NotFound'));
+  await assert.rejects(call('queryEdgeInstance', { currentPage: 1, pageSize: 10 }), refused('InvalidApi.NotFound'));
   console.log('done');
 })().catch((error) => { console.error(error); process.exit(1); });

@@ -56,7 +56,7 @@ assert call("get_rule", rule_id=rule).code == "iot.rule.NotFoundRule"
 
 for bad, code in [(lambda: client("wrong").list_rule(models.ListRuleRequest()), "SignatureDoesNotMatch"),
                   (lambda: call("get_rule"), "MissingRuleId"),
-                  (lambda: call("query_super_device_group", group_id="x"), "InvalidApi.NotFound")]:
+                  (lambda: call("query_edge_instance", current_page=1, page_size=10), "InvalidApi.NotFound")]:
     try:
         bad()
     except Exception as error:
