@@ -1,6 +1,7 @@
 //! The daemon's configuration: one struct, from which parsing, defaults and schema come.
 
 mod api;
+mod files;
 mod metrics;
 mod network;
 mod promises;
@@ -27,6 +28,7 @@ use crate::web::Pages;
 use crate::yaml::Document;
 
 pub use api::ApiBounds;
+pub use files::FilesForm;
 pub use metrics::MetricsForm;
 pub use network::NetworkForm;
 pub use promises::{PromiseForm, Promises, SourceForm, in_force};
@@ -67,6 +69,8 @@ pub struct Config {
     /// The thing models of products, by product key: each a file in YAML or JSON. An imported model
     /// of the same product does not count.
     pub things: BTreeMap<String, PathBuf>,
+    /// Files that devices send.
+    pub files: FilesForm,
     /// What the listeners promise about the messages that they take.
     pub promises: Promises,
     /// Which connection stands for a destination of the vendor; the first that fits counts.
@@ -357,6 +361,7 @@ impl Default for Config {
             connections,
             sources: BTreeMap::new(),
             things: BTreeMap::new(),
+            files: FilesForm::default(),
             promises: Promises::default(),
             endpoints: Vec::new(),
             spool: Spool::default(),
@@ -408,6 +413,7 @@ impl Config {
             one_key(map).map_err(|message| document.problem(&format!("{part}.{name}"), message))?;
         }
         config.limits.check().map_err(|(path, message)| document.problem(path, message))?;
+        config.files.check().map_err(|message| document.problem("files.url", message))?;
         let spool = config.spool.limits(config.limits.payload).check();
         spool.map_err(|error| document.problem("spool", error.to_string()))?;
         let secure = [("listen.mqtts", config.listen.mqtts), ("listen.wss", config.listen.wss)];

@@ -23,7 +23,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "web", "yaml",
         ],
     ),
-    ("config", &["api", "broker", "engine", "problem", "registry", "rule", "sql", "web", "yaml"]),
+    (
+        "config",
+        &["api", "broker", "engine", "problem", "registry", "rule", "sql", "thing", "web", "yaml"],
+    ),
     ("engine", &["rule", "sql", "yaml"]),
     ("lib", &[]),
     ("main", &["cli"]),

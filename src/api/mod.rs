@@ -20,6 +20,7 @@ mod onenet;
 mod state;
 mod tencent;
 
+pub use access::link::Signer;
 pub use access::nonces::{NONCES_MAX, Nonces};
 pub use access::{Refused, Stamp};
 pub use aliyun::known::KNOWN;
@@ -32,6 +33,7 @@ pub use http::routes::router;
 pub use http::server::serve;
 pub use state::endpoint::{Destinations, ENDPOINT_TYPES, Endpoint, HOST_IS_WRITTEN, names_host};
 pub use state::limits::ApiLimits;
+pub use state::links::FileLinks;
 pub use state::rules::{RuleProblem, Rules};
 pub use state::spool::{CursorStatus, Dropped, Spool, SpoolStatus};
 pub use state::{ApiState, Clock, Cut, CutOff, Metrics, PromiseText, Ready};

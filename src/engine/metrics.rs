@@ -84,6 +84,8 @@ metrics! {
     BROKER_DROPPED = "counter" "tidegate_mqtt_dropped_total": "MQTT messages dropped, by reason";
     DEVICE_CALLS = "counter" "tidegate_device_calls_total": "requests to devices that somebody waits for, by outcome: made, answered, timed_out, late (answers that nobody waited for any more)";
     DEVICE_LOST = "counter" "tidegate_device_lost_total": "what could not be kept of devices: value (last values of properties), message (shadows, tags and topology, when too much waited for the database)";
+    DEVICE_FILE_BYTES = "gauge" "tidegate_device_file_bytes": "bytes of files that devices have sent (at most files.max_bytes)";
+    DEVICE_FILES = "counter" "tidegate_device_file_messages_total": "messages about files of devices, by outcome: completed (the last part of a file), refused (the device was told why), failed (the store or the disk did), dropped (too large, or too many at once)";
     SOURCE_PROMISE = "gauge" "tidegate_source_promise": "1, with the promise in force for each source: ack is durable (acknowledged when on disk) or received (when in memory: a crash loses what was not yet on disk); qos0 is memory or durable";
     MEMORY = "gauge" "tidegate_resident_memory_bytes": "memory of the process";
     UPTIME = "gauge" "tidegate_uptime_seconds": "time since the start";

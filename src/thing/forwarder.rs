@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use contract::{Batch, Ingress, Message};
+use contract::{Ack, Batch, Ingress, Message};
 
 use super::Things;
 use super::uplink::{Effect, Uplink};
@@ -55,12 +55,19 @@ impl Ingress for Forwarder {
                 false => batch.messages.push(message.clone()),
             }
         }
-        match self.inner.try_submit(batch) {
+        // Who sent a part of a file waits until it is kept.
+        let files = effects.iter().filter(|effect| matches!(effect, Effect::File(_))).count();
+        let mut shares: Vec<Ack> = (0..files).map(|_| batch.ack.share()).collect();
+        match self.submit_documents(batch) {
             Ok(()) => {
-                effects.into_iter().for_each(|effect| carry_out(&self.things, effect));
+                for effect in effects {
+                    carry_out(&self.things, effect, &mut shares);
+                }
                 Ok(())
             }
             Err(mut batch) => {
+                // A share that is dropped would refuse the batch, which comes again.
+                shares.into_iter().for_each(Ack::accept);
                 batch.messages = received;
                 Err(batch)
             }
@@ -72,8 +79,24 @@ impl Ingress for Forwarder {
     }
 }
 
-fn carry_out(things: &Things, effect: Effect) {
+impl Forwarder {
+    /// What is left of a batch; all of it may have been about files.
+    fn submit_documents(&self, batch: Batch) -> Result<(), Batch> {
+        match batch.messages.is_empty() {
+            true => {
+                batch.ack.accept();
+                Ok(())
+            }
+            false => self.inner.try_submit(batch),
+        }
+    }
+}
+
+fn carry_out(things: &Things, effect: Effect, shares: &mut Vec<Ack>) {
     match effect {
+        Effect::File(message) => {
+            things.files().take(message, shares.pop().unwrap_or_else(Ack::none));
+        }
         // A device that can't take the answer now will post again.
         Effect::Reply(message) => drop(things.publish(&message)),
         Effect::Answer { id, topic, payload } => drop(things.calls().answer(id, &topic, &payload)),

@@ -7,6 +7,7 @@
 mod alink;
 mod calls;
 mod desired;
+mod files;
 mod forwarder;
 mod gateway;
 mod held;
@@ -26,6 +27,7 @@ use contract::{Ack, Message};
 
 pub use calls::{CALLS_MAX, CallCounts, CallError, Calls};
 pub use desired::{DESIRED_AT_ONCE, Desired, DesiredError, Granted};
+pub use files::{FileCounts, FileLimits, FileOptions, Place, StoredFile};
 pub use forwarder::{Forwarder, forward};
 pub use service::{Dialect, Done, RRPC_PATIENCE_MS, SYNC_PATIENCE, Service, ServiceError};
 pub use things::{Clock, Counts, Options, Things};

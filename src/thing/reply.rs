@@ -23,6 +23,29 @@ pub(super) fn answer(
     result: Result<&str, Refusal>,
     now_ms: u64,
 ) -> Option<Message> {
+    let outcome = match result {
+        Ok(data) => Outcome { code: 200, message: "success", data },
+        Err(Refusal { code, message }) => Outcome { code: code.into(), message, data: "{}" },
+    };
+    answer_with(post, topic, tail, &outcome, now_ms)
+}
+
+/// What a device is told.
+pub(super) struct Outcome<'a> {
+    pub code: u32,
+    pub message: &'a str,
+    /// JSON.
+    pub data: &'a str,
+}
+
+/// The same with data for refusals, too.
+pub(super) fn answer_with(
+    post: Option<&Post<'_>>,
+    topic: &Topic,
+    tail: &str,
+    outcome: &Outcome<'_>,
+    now_ms: u64,
+) -> Option<Message> {
     let id = post.and_then(|post| post.id).map_or(r#""""#, RawValue::get);
     let version =
         post.and_then(|post| post.version).map_or(quoted(VERSION), |v| v.get().to_owned());
@@ -30,10 +53,7 @@ pub(super) fn answer(
         Some(method) => method.get().to_owned(),
         None => quoted(&tail.replace('/', ".")),
     };
-    let (code, data, message) = match result {
-        Ok(data) => (200, data, "success"),
-        Err(Refusal { code, message }) => (code, "{}", message),
-    };
+    let Outcome { code, message, data } = outcome;
     let message = quoted(message);
     let payload = format!(
         r#"{{"code":{code},"data":{data},"id":{id},"message":{message},"method":{method},"version":{version}}}"#

@@ -6,9 +6,14 @@ use contract::{Ack, Batch, Ingress, Message, Origin, Topic, TopicLimits};
 use serde_json::Value;
 
 use super::tsl::Model;
-use super::{Connection, Downlink, Forwarder, Options, Things};
+use super::{Connection, Downlink, FileLimits, FileOptions, Forwarder, Options, Things};
 use registry::{Limits, NewDevice, NewProduct, Registry};
 use rule::store::Store;
+
+#[path = "../../tests/schema.rs"]
+pub(super) mod schema;
+#[path = "../../tests/services.rs"]
+mod services;
 
 pub(super) const NOW_MS: u64 = 1_510_799_670_074;
 
@@ -54,14 +59,29 @@ pub(super) struct Rig {
     pub(super) registry: Registry,
     pub(super) forwarder: Forwarder,
     pub(super) pk: String,
-    _folder: tempfile::TempDir,
+    pub(super) store: Store,
+    /// Where files are.
+    pub(super) folder: tempfile::TempDir,
+    /// Where the store is, if it is a file.
+    _home: Option<tempfile::TempDir>,
 }
 
 impl Rig {
     /// A product with the devices `dn`, `sub` and `absent`, and perhaps a model.
     pub(super) async fn new(model: Option<Value>) -> Self {
+        Self::with(model, FileLimits::default()).await
+    }
+
+    /// The same with bounds of files.
+    pub(super) async fn with(model: Option<Value>, files: FileLimits) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let store = Store::open(folder.path()).await.expect("store");
+        Self { _home: Some(folder), ..Self::at(store, model, files).await }
+    }
+
+    /// The same with that store.
+    pub(super) async fn at(store: Store, model: Option<Value>, files: FileLimits) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
         let registry = Registry::open(store.clone(), Limits::default()).await.expect("registry");
         let product = NewProduct {
             name: "product".into(),
@@ -81,7 +101,8 @@ impl Rig {
             registry.register(device, 0).await.expect("device");
         }
         let got = Arc::new(Got::default());
-        let mut options = Options { strict: true, ..Options::default() };
+        let files = FileOptions::folder(folder.path().join("files"), files);
+        let mut options = Options { strict: true, files, ..Options::default() };
         if let Some(model) = model {
             options.models.insert(pk.clone(), Model::read(&model).expect("model"));
         }
@@ -91,7 +112,7 @@ impl Rig {
         let things = things.expect("things");
         things.connect(got.clone());
         let forwarder = Forwarder::new(rules, things.clone());
-        Self { got, things, registry, forwarder, pk, _folder: folder }
+        Self { got, things, registry, forwarder, pk, store, folder, _home: None }
     }
 
     pub(super) fn send(&self, topic: &str, payload: &str) -> Result<(), Batch> {

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::alink::{Address, Who, quoted, stranger_id};
 use super::calls::{CALLS_MAX, CallCounts, Calls};
 use super::desired::DesiredValues;
+use super::files::{FileCounts, FileOptions, Files};
 use super::models::Models;
 use super::service::SYNC_PATIENCE;
 use super::shadow::Shadow;
@@ -48,6 +49,7 @@ struct Inner {
     values: LastValues,
     shadows: Shadows,
     desired: DesiredValues,
+    files: Files,
     topology: Topology,
     clock: Clock,
     /// Whether devices have to be registered.
@@ -71,16 +73,23 @@ pub struct Options {
     pub strict: bool,
     /// How long a synchronous service is waited for.
     pub patience: Duration,
+    /// Where files of devices are kept, and how many.
+    pub files: FileOptions,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { models: HashMap::new(), strict: false, patience: SYNC_PATIENCE }
+        Self {
+            models: HashMap::new(),
+            strict: false,
+            patience: SYNC_PATIENCE,
+            files: FileOptions::default(),
+        }
     }
 }
 
 /// What was counted since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Calls that somebody waited for.
     pub calls: CallCounts,
@@ -88,6 +97,8 @@ pub struct Counts {
     pub values_lost: u64,
     /// Messages that needed the database when too many waited for it.
     pub refused: u64,
+    /// Files.
+    pub files: FileCounts,
 }
 
 impl Things {
@@ -113,6 +124,7 @@ impl Things {
                 values: LastValues::new(pool.clone()),
                 shadows: Shadows::new(pool.clone()),
                 desired: DesiredValues::new(pool.clone()),
+                files: Files::open(pool.clone(), options.files).await?,
                 topology,
                 clock,
                 strict: options.strict,
@@ -132,7 +144,11 @@ impl Things {
     }
 
     /// Does what needs the database until told to stop, and then what is left.
-    pub async fn run(self, mut stopped: Shutdown) {
+    pub async fn run(self, stopped: Shutdown) {
+        tokio::join!(self.keep_changes(stopped.clone()), self.keep_files(stopped));
+    }
+
+    async fn keep_changes(&self, mut stopped: Shutdown) {
         let work = self.inner.work.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Only one of them works.
         let Some(mut work) = work else { return };
@@ -165,6 +181,7 @@ impl Things {
             calls: self.inner.calls.counts(),
             values_lost: self.inner.values.lost(),
             refused: self.inner.refused.load(Ordering::Relaxed),
+            files: self.inner.files.counts(),
         }
     }
 
@@ -259,6 +276,10 @@ impl Things {
 
     pub(super) fn desired_values(&self) -> &DesiredValues {
         &self.inner.desired
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.inner.files
     }
 
     pub(super) fn topology(&self) -> &Topology {

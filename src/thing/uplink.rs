@@ -10,7 +10,7 @@ use super::alink::{
     rewritten,
 };
 use super::gateway::{DOCUMENTS_MAX, Gateway, Named, Reader};
-use super::{Things, gateway, reply};
+use super::{Things, files, gateway, reply};
 
 /// What happens once the engine has taken a message.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) enum Effect {
     },
     /// It needs the database.
     Later(Message),
+    /// It is about a file; who sent it waits until that is done.
+    File(Message),
 }
 
 /// The source whose messages are from devices; those that rules publish are not.
@@ -76,6 +78,10 @@ impl<'t> Uplink<'t> {
                 self.answer(message, id.parse().ok());
             }
             return self.out.push(message.clone());
+        }
+        if from_device(message) && is_about_files(tail) {
+            // No rule gets them: their bytes would fill the log.
+            return self.effects.push(Effect::File(message.clone()));
         }
         match tail {
             "thing/event/property/history/post" => {
@@ -220,6 +226,11 @@ impl<'t> Uplink<'t> {
         let topic = reply::rule_topic(&address);
         self.out.push(rewritten(message, topic, payload).unwrap_or_else(|| message.clone()));
     }
+}
+
+/// True for what devices say to send a file, but not for what they are answered.
+fn is_about_files(tail: &str) -> bool {
+    tail.strip_prefix(files::TAIL).is_some_and(|what| matches!(what, "init" | "send" | "cancel"))
 }
 
 fn from_device(message: &Message) -> bool {

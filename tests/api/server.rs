@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use connectors::contract::{
     Batch, Connections, Ingress, Message, ShutdownHandle, TopicLimits, shutdown,
 };
 use tidegate::api::{
-    ApiLimits, ApiState, Destinations, Endpoint, NONCES_MAX, Nonces, PromiseText, RuleProblem,
-    Rules, restore, router, serve,
+    ApiLimits, ApiState, Destinations, Endpoint, FileLinks, NONCES_MAX, Nonces, PromiseText,
+    RuleProblem, Rules, Signer, restore, router, serve,
 };
 use tidegate::registry::{self, Registry};
 use tidegate::rule::store::{self, AccessKey, Role, Store};
 use tidegate::rule::{DataType, Owner, Rule, Statement};
 use tidegate::sql;
-use tidegate::thing::{Clock, Forwarder, Options, Things};
+use tidegate::thing::{Clock, FileLimits, FileOptions, Forwarder, Options, Things};
 use tidegate::web::Pages;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -201,11 +202,12 @@ impl Server {
     /// A server whose devices are treated so.
     pub async fn furnished(
         home: Home,
-        options: Options,
+        mut options: Options,
         change: impl FnOnce(&mut ApiState),
     ) -> Self {
         let store = home.store().await;
         let Home { folder, schema } = home;
+        options.files = FileOptions::folder(folder.join("files"), FileLimits::default());
         let engine = Arc::new(Engine::default());
         let inbox = Arc::new(Inbox {
             fate: Mutex::new(Fate::Accept),
@@ -229,6 +231,7 @@ impl Server {
             cut: Arc::new(move |session, _| cuts.lock().unwrap().push(session.to_owned())),
             rules: engine.clone(),
             ingress: inbox.clone(),
+            file_links: file_links(),
             destinations: destinations(),
             keys: vec![key(Role::Admin), key(Role::Operate), key(Role::Read)],
             nonces: Arc::new(Nonces::open(&folder, NONCES_MAX, NOW_MS).unwrap()),
@@ -286,6 +289,10 @@ impl Server {
         let home = self.stop().await;
         std::fs::remove_dir_all(home.folder).unwrap();
     }
+}
+
+fn file_links() -> FileLinks {
+    FileLinks { signer: Signer::new("secret"), url: None, valid: Duration::from_secs(3_600) }
 }
 
 fn destinations() -> Destinations {

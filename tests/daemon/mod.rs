@@ -3,6 +3,7 @@
 mod bad_input;
 mod device_clients;
 mod devices;
+mod files;
 mod first_hour;
 mod listeners;
 mod main_job;
@@ -182,6 +183,13 @@ impl Daemon {
         self.signal("TERM");
         let status = self.child.wait().expect("it ends");
         assert!(status.success(), "{status}: {}", self.log());
+        std::mem::replace(&mut self.folder, tempfile::tempdir().expect("folder"))
+    }
+
+    /// Ends the daemon as a power switch would, and returns its folder.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("it ends");
         std::mem::replace(&mut self.folder, tempfile::tempdir().expect("folder"))
     }
 

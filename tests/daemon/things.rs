@@ -107,7 +107,7 @@ pub(super) async fn registered(api: &Api) -> String {
 }
 
 /// What a device is told next on a topic that ends so.
-async fn told(mqtt: &mut Mqtt, end: &str) -> Value {
+pub(super) async fn told(mqtt: &mut Mqtt, end: &str) -> Value {
     loop {
         let told = tokio::time::timeout(PATIENCE, mqtt.next()).await.unwrap().unwrap();
         if told.topic.ends_with(end) {

@@ -3,6 +3,7 @@
 //!
 //! It knows no protocol and looks up no key. What a refusal is called, each vendor's wing says.
 
+pub mod link;
 pub mod mac;
 pub mod nonces;
 pub mod rate;

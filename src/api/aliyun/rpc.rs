@@ -130,7 +130,8 @@ async fn run(api: &Api, received: Received, action: &str, id: String) -> Answer 
             role.as_str()
         )));
     }
-    let call = Call::new(id, received.all);
+    let host = received.header(header::HOST.as_str()).unwrap_or("").to_owned();
+    let call = Call::new(id, host, received.all);
     let mut needed = operation.parameters.iter().filter(|parameter| parameter.required);
     if let Some(missing) = needed.find(|parameter| !call.has(parameter.name)) {
         return Err(error::MISSING_PARAMETER.with(missing.name));

@@ -8,7 +8,7 @@ use super::registry::{
     product_tags, product_topics, products, topic_routes,
 };
 use super::rules::{action, rule};
-use super::things::{desired, messages, properties, services, shadows};
+use super::things::{desired, files, messages, properties, services, shadows};
 
 /// All families.
 const FAMILIES: &[&[Operation]] = &[
@@ -28,6 +28,7 @@ const FAMILIES: &[&[Operation]] = &[
     services::OPERATIONS,
     properties::OPERATIONS,
     desired::OPERATIONS,
+    files::OPERATIONS,
     shadows::OPERATIONS,
 ];
 

@@ -4,6 +4,7 @@
 //! Read `server`, then `routes`; the others answer on one path each.
 
 mod explain;
+mod files;
 mod ingest;
 mod pages;
 mod root;

@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::routing::{any, get};
 use serde_json::json;
 
-use super::{explain, ingest, pages, root, spool, status};
+use super::{explain, files, ingest, pages, root, spool, status};
 use crate::api::exchange::refusal::json_response;
 use crate::api::state::{Api, ApiState};
 use crate::api::{onenet, tencent};
@@ -22,6 +22,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/ingest", any(ingest::handle))
         .route("/ingest/{*topic}", any(ingest::handle))
         .route("/explain", any(explain::handle))
+        .route("/files/{id}/{name}", get(files::handle))
         .route("/spool", get(spool::handle))
         .route("/api/exploreropen/serviceapi", any(tencent::service_api::handle))
         .route("/thingmodel/call-service", any(onenet::handle))
@@ -30,7 +31,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/metrics", get(status::metrics))
         .fallback(async || {
             let text =
-                "nothing is here; there are /, /ingest, /explain, /spool, /healthz, /readyz and /metrics";
+                "nothing is here; there are /, /ingest, /explain, /files, /spool, /healthz, /readyz and /metrics";
             json_response(StatusCode::NOT_FOUND, &json!({ "code": "path", "message": text }))
         })
         .layer(guard)

@@ -5,6 +5,7 @@
 
 pub mod endpoint;
 pub mod limits;
+pub mod links;
 pub mod rules;
 pub mod spool;
 
@@ -15,6 +16,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use self::endpoint::Destinations;
 use self::limits::{ApiLimits, EXPLAINED_AT_ONCE};
+use self::links::FileLinks;
 use self::rules::Rules;
 use self::spool::Spool;
 use crate::api::access::nonces::Nonces;
@@ -70,6 +72,8 @@ pub struct ApiState {
     pub ingress: Arc<dyn Ingress>,
     /// What devices are asked, and what is known of their state.
     pub things: Things,
+    /// Links to files of devices.
+    pub file_links: FileLinks,
     /// What the vendor's destinations are here.
     pub destinations: Destinations,
     /// Access keys of the configuration, beside those in the store.

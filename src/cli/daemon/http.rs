@@ -15,8 +15,11 @@ use crate::engine::RuleSet;
 use crate::registry::Registry;
 use crate::rule::store::{AccessKey, Store};
 
+/// What the secret that links to files are signed with is called in the store.
+const LINK_SECRET: &str = "file_links";
+
 /// Puts together what answers need.
-pub(super) fn state(
+pub(super) async fn state(
     config: &Config,
     store: Store,
     registry: Registry,
@@ -40,6 +43,7 @@ pub(super) fn state(
     let spool = status.clone();
     let broker = status.broker.clone();
     let require_key = !config.listen.http.ip().is_loopback();
+    let file_links = file_links(config, &store).await?;
     Ok(api::ApiState {
         store,
         registry,
@@ -52,6 +56,7 @@ pub(super) fn state(
         rules,
         ingress: promised(ingress, config.promises.http),
         things: status.things.clone(),
+        file_links,
         destinations: api::Destinations {
             endpoints: config.endpoints.clone(),
             connections: Arc::clone(&env.connections),
@@ -79,6 +84,14 @@ pub(super) fn state(
             burst: config.limits.api.burst,
             ..api::ApiLimits::default()
         },
+    })
+}
+
+async fn file_links(config: &Config, store: &Store) -> anyhow::Result<api::FileLinks> {
+    Ok(api::FileLinks {
+        signer: api::Signer::new(&store.secret(LINK_SECRET).await?),
+        url: config.files.url.clone(),
+        valid: config.files.link_age.get(),
     })
 }
 

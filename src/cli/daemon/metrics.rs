@@ -61,9 +61,10 @@ impl Status {
                         text.add(*metric, &[("source", source), ("ack", ack), ("qos0", qos0)], 1);
                     }
                 }
-                metrics::DEVICE_CALLS | metrics::DEVICE_LOST => {
-                    self.device_metric(&mut text, *metric)
-                }
+                metrics::DEVICE_CALLS
+                | metrics::DEVICE_LOST
+                | metrics::DEVICE_FILES
+                | metrics::DEVICE_FILE_BYTES => self.device_metric(&mut text, *metric),
                 metrics::MEMORY => text.add(*metric, &[], resident_bytes()),
                 metrics::UPTIME => text.add(*metric, &[], self.started.elapsed().as_secs()),
                 _ => reports.iter().for_each(|report| rule_metric(&mut text, *metric, report)),
@@ -82,8 +83,19 @@ impl Status {
             ("late", calls.late),
         ];
         let lost = [("value", counts.values_lost), ("message", counts.refused)];
+        let files = counts.files;
+        if metric == metrics::DEVICE_FILE_BYTES {
+            return text.add(metric, &[], files.bytes);
+        }
+        let files = [
+            ("completed", files.completed),
+            ("refused", files.refused),
+            ("failed", files.failed),
+            ("dropped", files.dropped),
+        ];
         let (label, values) = match metric {
             metrics::DEVICE_CALLS => ("outcome", &calls[..]),
+            metrics::DEVICE_FILES => ("outcome", &files[..]),
             _ => ("what", &lost[..]),
         };
         for (value, count) in values {

@@ -99,7 +99,7 @@ impl Daemon {
             things: things.clone(),
             started: Instant::now(),
         };
-        let state = http::state(config, store, registry.clone(), status, &env, &ingress)?;
+        let state = http::state(config, store, registry.clone(), status, &env, &ingress).await?;
         http::restore_rules(&state, &rules).await?;
         rules.start();
 

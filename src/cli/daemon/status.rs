@@ -60,8 +60,10 @@ impl Status {
         let long = (long > 0).then(|| {
             format!("{long} evaluations have taken more than a second and still go on; the log has their positions")
         });
+        let files = self.things.counts().files.trouble;
+        let files = files.map(|trouble| format!("files of devices cannot be kept: {trouble}"));
         let rules = self.rules.abnormal();
-        rules.iter().map(|text| hosts_only(text)).chain(long).collect()
+        rules.iter().map(|text| hosts_only(text)).chain(long).chain(files).collect()
     }
 
     /// What an acknowledgement means at present.

@@ -14,7 +14,7 @@ use crate::config::{Config, DeviceAuth};
 use crate::registry::{Registry, session_id};
 use crate::rule::store::Store;
 use crate::thing::tsl::Model;
-use crate::thing::{Connection, Downlink, Options, Things};
+use crate::thing::{Connection, Downlink, FileOptions, Options, Things};
 use crate::yaml::Document;
 
 /// Devices as the broker reaches them.
@@ -41,7 +41,9 @@ pub(super) async fn open(
     rules: Arc<dyn Ingress>,
 ) -> anyhow::Result<Things> {
     let strict = config.auth.devices == Some(DeviceAuth::Required);
-    let options = Options { models: models(config)?, strict, ..Options::default() };
+    let folder = config.path(&config.data_dir).join("files");
+    let files = FileOptions::folder(folder, config.files.limits());
+    let options = Options { models: models(config)?, strict, files, ..Options::default() };
     Things::open(store, registry.clone(), rules, Arc::new(now_ms), options)
         .await
         .context("cannot read what is kept of devices")

@@ -14,6 +14,7 @@ mod keys;
 mod postgres;
 mod rules;
 mod seal;
+mod secrets;
 mod sqlite;
 mod steps;
 

@@ -22,6 +22,7 @@ pub(super) const STEPS: &[Step] = &[
         postgres: include_str!("product_tags.postgres.sql"),
     },
     Step { sqlite: include_str!("groups.sql"), postgres: include_str!("groups.postgres.sql") },
+    Step { sqlite: include_str!("files.sql"), postgres: include_str!("files.postgres.sql") },
 ];
 
 #[cfg(test)]

@@ -3,14 +3,9 @@
 use super::super::topology::Topology;
 use super::super::values::LastValues;
 use super::*;
+use crate::tests::schema::Schema;
 use registry::{Limits, NewDevice, NewProduct, Registry};
 use rule::store::{Server, Store};
-use schema::Schema;
-
-#[path = "../../../tests/schema.rs"]
-mod schema;
-#[path = "../../../tests/services.rs"]
-mod services;
 
 #[tokio::test]
 async fn things_are_kept_in_a_file() {

@@ -1,8 +1,9 @@
 //! The protocol of Alibaba Cloud IoT: around operations (`gateway`, `acs3`, `keys`, `hostile`), operations
 //! by what is asked and answered (`scenario`, `model`), what scenarios can't show (`rules`, `registry`,
-//! `groups`, `things`, `store_fails`), and the vendor's own clients (`sdk`).
+//! `groups`, `things`, `files`, `store_fails`), and the vendor's own clients (`sdk`).
 
 mod acs3;
+mod files;
 mod gateway;
 mod groups;
 mod hostile;

@@ -5,6 +5,7 @@
 //! operations; which device is meant, `target` finds for all.
 
 pub mod desired;
+pub mod files;
 pub mod messages;
 pub mod properties;
 pub mod services;

@@ -21,12 +21,14 @@ pub(crate) type Fields<'a> = BTreeMap<&'a str, &'a str>;
 pub(crate) struct Call {
     /// What the answer repeats as `RequestId`.
     pub(crate) id: String,
+    /// Where the request came: a name or an address, perhaps with a port.
+    pub(crate) host: String,
     parameters: Parameters,
 }
 
 impl Call {
-    pub(crate) fn new(id: String, parameters: Parameters) -> Self {
-        Self { id, parameters }
+    pub(crate) fn new(id: String, host: String, parameters: Parameters) -> Self {
+        Self { id, host, parameters }
     }
 
     /// A parameter as it was given; `None` when it was not.
@@ -145,7 +147,7 @@ mod tests {
     fn call(text: &str) -> Call {
         let mut parameters = Parameters::new();
         form::read(text.as_bytes(), &mut parameters).expect("form");
-        Call::new(String::new(), parameters)
+        Call::new(String::new(), String::new(), parameters)
     }
 
     #[test]
