@@ -130,6 +130,9 @@ pub struct Listen {
 pub struct Auth {
     /// How devices prove who they are. Needed when a listener is not on loopback.
     pub devices: Option<DeviceAuth>,
+    /// Keys of products whose devices gateways may ask for with `thing/sub/register`: the answer has the
+    /// device's secret.
+    pub sub_register: Vec<String>,
 }
 
 /// How devices prove who they are.

@@ -10,6 +10,7 @@ mod durable;
 mod engine;
 mod faults;
 mod fuzz;
+mod gateway;
 mod reliability;
 mod rules;
 mod schema;

@@ -10,8 +10,10 @@ use super::codec::{Reason, Version};
 use super::connections::Core;
 use super::counters::{Counters, Snapshot};
 use super::durability::Writer;
-use super::hooks::Identity;
-use super::sessions::{Delivered, Journal, Publication, Session};
+use super::hooks::{Connected, Identity, Parting};
+use super::sessions::{
+    Delivered, Entrant, Journal, LoggedIn, Login, NotLoggedIn, Publication, Session,
+};
 
 /// A broker as other parts of the daemon use it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -62,17 +64,93 @@ impl BrokerHandle {
         ClientInfo::of(&session)
     }
 
-    /// Closes the connection of a client, with DISCONNECT 0x98 (administrative action) for MQTT 5;
-    /// false when it is not connected. Nothing more is read from it, and it counts as absent at once.
-    /// A client that is connecting meanwhile is authenticated again.
+    /// Closes the connection of a client, with DISCONNECT 0x98 (administrative action) for MQTT 5, or ends
+    /// its login over a gateway's; false when it is not connected. Nothing more is read from it, and it
+    /// counts as absent at once. A client that is connecting meanwhile is authenticated again.
     pub fn kick(&self, client_id: &str) -> bool {
-        self.core.sessions.kick(client_id, Reason::ADMINISTRATIVE)
+        let had_login = self.end_login(client_id, Some(Parting::Disabled));
+        self.core.sessions.kick(client_id, Reason::ADMINISTRATIVE) || had_login
     }
 
     /// Ends a client's session with all that is kept for it, and its connection as [`Self::kick`] does;
     /// false when it has none.
     pub fn forget(&self, client_id: &str) -> bool {
-        self.core.sessions.end(client_id, Reason::ADMINISTRATIVE)
+        let had_login = self.end_login(client_id, Some(Parting::Deleted));
+        self.core.sessions.end(client_id, Reason::ADMINISTRATIVE) || had_login
+    }
+
+    /// Logs devices in over the gateway's connection that a message came over, all of them or none; a
+    /// gateway has at most `most`. Each is then reached over that connection, and over no other. `kicks` is
+    /// [`Self::kicks`] before the devices were looked at.
+    ///
+    /// # Errors
+    /// A [`NotLoggedIn`]; nothing has changed.
+    pub fn log_in(
+        &self,
+        over: &Message,
+        entrants: Vec<Entrant>,
+        kicks: u64,
+        most: usize,
+    ) -> Result<(), NotLoggedIn> {
+        let LoggedIn { logins, ended } =
+            self.core.sessions.log_in(&over.origin, entrants, kicks, most)?;
+        self.core.part(&ended, Parting::Elsewhere);
+        let at_ms = self.core.now_ms();
+        let status = |login: &Login| {
+            let (identity, peer) = (Arc::clone(&login.device), login.peer);
+            let event = Connected { identity, peer, at_ms, connection: login.connection };
+            self.core.hooks.lifecycle.connected(&event).map(Publication::from_message)
+        };
+        if let Some(Login { over, .. }) = logins.first() {
+            self.core.tell_over(over, logins.iter().filter_map(status).collect());
+        }
+        Ok(())
+    }
+
+    /// Logs devices out that have logged in over the connection that a message came over, all or none.
+    ///
+    /// # Errors
+    /// A [`NotLoggedIn`]; nothing has changed.
+    pub fn log_out(&self, over: &Message, client_ids: &[String]) -> Result<(), NotLoggedIn> {
+        let ended = self.core.sessions.log_out(&over.origin, client_ids)?;
+        self.tell_ended(&ended);
+        if let Some(Login { over, gateway, .. }) = ended.first() {
+            self.core.end_subscriptions(over, gateway);
+        }
+        Ok(())
+    }
+
+    /// Ends a device's login over a gateway's connection, and tells the gateway why unless that knows;
+    /// false when there is none.
+    pub fn end_login(&self, client_id: &str, why: Option<Parting>) -> bool {
+        let Some(login) = self.core.sessions.end_login(client_id) else { return false };
+        self.tell_ended(std::slice::from_ref(&login));
+        match why {
+            Some(why) => self.core.part(std::slice::from_ref(&login), why),
+            None => self.core.end_subscriptions(&login.over, &login.gateway),
+        }
+        true
+    }
+
+    fn tell_ended(&self, logins: &[Login]) {
+        let at_ms = self.core.now_ms();
+        for login in logins {
+            let one = std::slice::from_ref(login);
+            let went = self.core.went(one, (at_ms, at_ms), Reason::ADMINISTRATIVE);
+            self.core.tell_over(&login.over, went);
+        }
+    }
+
+    /// How many clients were to be cut off so far.
+    #[must_use]
+    pub fn kicks(&self) -> u64 {
+        self.core.sessions.kicks()
+    }
+
+    /// A client that is connected, or a device that has logged in over a gateway's connection.
+    #[must_use]
+    pub fn identity(&self, client_id: &str) -> Option<Arc<Identity>> {
+        self.core.sessions.identity(client_id)
     }
 
     /// The clients that are connected, in no order.

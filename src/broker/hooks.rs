@@ -11,6 +11,7 @@ use bytestring::ByteString;
 use contract::{Device, Message, Topic, TopicFilter};
 
 use super::codec::{Reason, Version};
+use super::sub_devices::SubDevices;
 
 /// Tells the time in milliseconds since 1970-01-01T00:00:00Z.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -31,7 +32,7 @@ pub struct ConnectInfo {
 }
 
 /// Who a client is, as an [`Authenticator`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Identity {
     /// The client identifier that the session is kept under.
     pub client_id: ByteString,
@@ -42,6 +43,8 @@ pub struct Identity {
     /// The device's client identifier said `ext=1`: it takes calls on `/ext/rrpc/{id}/…`, and answers
     /// there.
     pub rrpc_ext: bool,
+    /// Devices that have logged in over the connection, which is a gateway's.
+    pub sub_devices: SubDevices,
 }
 
 /// Why a client is not let in. The text is for the log; the client gets the code only.
@@ -87,6 +90,19 @@ pub trait Acl: Send + Sync + 'static {
     /// True when the client may subscribe to the filter (without `$share/…/`).
     fn subscribe(&self, identity: &Identity, filter: &TopicFilter) -> bool;
 
+    /// The device that a message belongs to which the client publishes: itself, unless the topic is one of a
+    /// device that has logged in over its connection.
+    fn publisher(&self, identity: &Identity, topic: &Topic) -> Option<Arc<Device>> {
+        let _ = topic;
+        identity.device.clone()
+    }
+
+    /// What a client is told on its own session about a message that it may not publish, if anything.
+    fn objection(&self, identity: &Identity, refused: &Topic, payload: &[u8]) -> Option<Message> {
+        let (_, _, _) = (identity, refused, payload);
+        None
+    }
+
     /// False when the publisher itself never gets what it publishes there, whatever it has subscribed
     /// to: on a topic that brings a device both what it is asked and what it has answered.
     fn echoes(&self, identity: &Identity, topic: &Topic) -> bool {
@@ -113,6 +129,9 @@ pub struct Connected {
     pub peer: SocketAddr,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
+    /// The number of the connection, or of the login over a gateway's: those that came later have larger
+    /// ones.
+    pub connection: u64,
 }
 
 /// A client whose connection has ended.
@@ -128,17 +147,54 @@ pub struct Disconnected {
     pub last_seen_ms: u64,
     /// Why; [`Reason::SUCCESS`] when the client said goodbye.
     pub reason: Reason,
+    /// As in [`Connected`].
+    pub connection: u64,
+}
+
+/// Why a device is no longer reached over its gateway's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// It has connected itself, or logged in over another gateway's connection.
+    Elsewhere,
+    /// It may not connect any more.
+    Disabled,
+    /// It was deleted.
+    Deleted,
+    /// It is none of the gateway's devices any more.
+    Detached,
+}
+
+/// A device that is no longer reached over its gateway's connection, although neither has asked for it.
+#[derive(Debug, Clone)]
+pub struct Parted {
+    /// The gateway.
+    pub gateway: Arc<Identity>,
+    /// The device.
+    pub device: Arc<Identity>,
+    /// Why.
+    pub why: Parting,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// Is told when clients come and go, and may turn that into a message, which the broker then sends
 /// to subscribers and to the engine. A client whose session is taken over by a new connection with
-/// the same identifier has not gone: only `connected` is called, again.
+/// the same identifier has not gone: only `connected` is called, again. A device that logs in over a
+/// gateway's connection comes and goes in the same way. Calls for one client may overtake each other:
+/// the numbers of the connections tell which came later.
 pub trait Lifecycle: Send + Sync + 'static {
     /// After CONNACK was decided.
     fn connected(&self, event: &Connected) -> Option<Message>;
 
     /// After the session was left.
     fn disconnected(&self, event: &Disconnected) -> Option<Message>;
+
+    /// A device was cut off from its gateway's connection: what the gateway is told over that, if
+    /// anything.
+    fn parted(&self, event: &Parted) -> Option<Message> {
+        let _ = event;
+        None
+    }
 }
 
 /// The decisions that the daemon passes in.
@@ -172,6 +228,7 @@ impl Authenticator for AllowAll {
             username: info.username.clone(),
             device: info.username.as_deref().and_then(device_of),
             rrpc_ext: false,
+            sub_devices: SubDevices::default(),
         })
     }
 }

@@ -10,7 +10,8 @@
 //! # Map (each may use those above it)
 //! - `codec`: packets to bytes and back; `client` is a small client made of it.
 //! - `limits`, `counters`, `hooks`: what the daemon sets, reads, and decides for the broker. `access`
-//!   decides so for devices and users; the rest of the broker does not know it. `recent` remembers
+//!   decides so for devices and users; the rest of the broker does not know it. `sub_devices` are those that
+//!   have logged in over a gateway's connection. `recent` remembers
 //!   attempts, for `access` and for connections.
 //! - `sessions`: who has a session, who gets a message, what is retained, what is to be written.
 //! - `durability` writes that to a file and reads it; `sys` publishes the counters on `$SYS/…`.
@@ -31,6 +32,7 @@ mod recent;
 mod route_table;
 mod server;
 mod sessions;
+mod sub_devices;
 mod sys;
 
 pub use access::{DeviceAccess, PasswordHash, Proof, StatusMessages, User, Users};
@@ -40,9 +42,10 @@ pub use durability::{FILE, KeptError};
 pub use handle::{BrokerHandle, ClientInfo};
 pub use hooks::{
     Acl, AllowAll, Authenticator, Clock, ConnectInfo, Connected, Disconnected, Hooks, Identity,
-    Lifecycle, Refusal,
+    Lifecycle, Parted, Parting, Refusal,
 };
 pub use limits::Limits;
 pub use route_table::Routed;
 pub use server::{Broker, Config};
-pub use sessions::Delivered;
+pub use sessions::{Delivered, Entrant, NotLoggedIn};
+pub use sub_devices::SubDevices;

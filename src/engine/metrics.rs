@@ -73,6 +73,7 @@ metrics! {
     DEAD_DROPPED = "counter" "tidegate_dead_letters_dropped_total": "dead letters that the limit drove out, over restarts";
     BROKER_CONNECTIONS = "gauge" "tidegate_mqtt_connections": "MQTT clients that are connected";
     BROKER_SESSIONS = "gauge" "tidegate_mqtt_sessions": "sessions of MQTT clients, those of absent clients included (at most limits.mqtt.sessions)";
+    BROKER_SUB_DEVICES = "gauge" "tidegate_mqtt_sub_devices": "devices that are logged in over a gateway's connection";
     BROKER_EXPIRED = "counter" "tidegate_mqtt_sessions_expired_total": "sessions that ended because their clients were absent for longer than they, or limits.mqtt.session_expiry_s, say";
     BROKER_UNSAVED = "gauge" "tidegate_mqtt_sessions_unsaved": "sessions with changes that are not on disk yet";
     BROKER_COMMITS = "counter" "tidegate_mqtt_sessions_commits_total": "group commits of what sessions keep and of retained messages";

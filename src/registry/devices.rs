@@ -254,6 +254,7 @@ impl Registry {
                 shelf.groups.remove(device_name);
                 memory.devices -= u64::from(gone);
             }
+            memory.forget_topology(product_key, device_name);
         }
         self.seen().forget(product_key, device_name);
         self.forget_routes(&format!("/{product_key}/{device_name}/"));
@@ -278,6 +279,7 @@ impl Registry {
                 disabled: device.disabled,
                 active: device.active_ms.is_some(),
                 online: false,
+                connection: 0,
             };
             let Some(shelf) = memory.products.get_mut(device.product_key.as_str()) else {
                 continue;

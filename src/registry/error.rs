@@ -29,6 +29,9 @@ pub enum RegistryError {
     /// So many groups are in the group.
     #[error("{0} groups are in the group; delete them first")]
     SubGroups(u64),
+    /// A device that is no gateway was to have sub-devices, or one that is a gateway was to be one.
+    #[error("device `{0}` is {1} (NodeType of its product)")]
+    NodeType(String, &'static str),
     /// There is no topic class of that id.
     #[error("there is no topic class {0}")]
     NoTopicClass(u64),

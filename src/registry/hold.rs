@@ -248,6 +248,7 @@ async fn load(pool: &AnyPool) -> Result<Memory, StoreError> {
             disabled: row.try_get::<i64, _>(3)? != 0,
             active: row.try_get::<Option<i64>, _>(4)?.is_some(),
             online: false,
+            connection: 0,
         };
         if let Some(shelf) = memory.products.get_mut(row.try_get::<&str, _>(0)?) {
             shelf.devices.insert(row.try_get::<&str, _>(1)?.into(), known);
@@ -257,6 +258,7 @@ async fn load(pool: &AnyPool) -> Result<Memory, StoreError> {
     drop(rows);
     load_tags(pool, &mut memory).await?;
     members::load(pool, &mut memory).await?;
+    super::topology::load(pool, &mut memory).await?;
     let pairs = super::routes::all(pool).await?;
     memory.routes = routes(pairs);
     Ok(memory)

@@ -1,7 +1,7 @@
 //! The part of the registry that is asked with every message, and who is in which group, which is counted
 //! together with who is connected.
 //!
-//! A device takes its name, its id and a byte; secrets, times and nicknames stay in the database.
+//! A device takes its name, its id and some bytes; secrets, times and nicknames stay in the database.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub(super) struct Shelf {
     pub tags: Map<BTreeMap<Box<str>, Box<str>>>,
     /// The rows of the groups of those that are in any.
     pub groups: Map<Vec<i64>>,
+    /// The gateways of those that are attached to one.
+    pub gateways: Map<Arc<contract::Device>>,
 }
 
 /// A device.
@@ -41,6 +43,8 @@ pub(super) struct Known {
     /// It has connected once.
     pub active: bool,
     pub online: bool,
+    /// The number of the connection that it came over last.
+    pub connection: u64,
 }
 
 /// How a device is doing, as the vendor calls it.
@@ -84,7 +88,7 @@ impl Shelf {
     /// A product without devices.
     pub(super) fn new(product: Arc<Product>) -> Self {
         let (devices, tags, groups) = (Map::default(), Map::default(), Map::default());
-        Self { product, devices, tags, groups }
+        Self { product, devices, tags, groups, gateways: Map::default() }
     }
 }
 

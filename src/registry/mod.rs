@@ -1,4 +1,5 @@
-//! What is known of devices before they say a word: products, devices, tags, groups, topic classes, routes.
+//! What is known of devices before they say a word: products, devices, tags, groups, gateways, topic
+//! classes, routes.
 //!
 //! All of it is durable in the store's database; in memory is what is asked for with every message, and
 //! who is in which group. Nothing here speaks a protocol, and no message passes through.
@@ -17,8 +18,10 @@ mod product;
 mod product_tags;
 mod products;
 mod routes;
+mod signature;
 mod tags;
 mod topics;
+mod topology;
 
 pub use applies::{Apply, ApplyName, ApplyStatus, NAMES_MAX as APPLY_NAMES_MAX};
 pub use devices::{Device, DeviceRef, NewDevice};
@@ -35,8 +38,10 @@ pub use presence::FLUSH_EVERY;
 pub use product::{NewProduct, Product, TopicClass, TopicOperation};
 pub use product_tags::PRODUCT_TAGS_MAX;
 pub use routes::{DESTINATIONS_MAX, Route};
+pub use signature::{SignMethod, Signed};
 pub use tags::{Found, TAG_BYTES_MAX, TAGS_MAX};
 pub use topics::{CLASSES_MAX, check_short_name};
+pub use topology::SUB_DEVICES_MAX;
 
 /// The client identifier that the broker keeps the session of a device under, whatever the device
 /// sends: so there is one connection per device.

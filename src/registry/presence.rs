@@ -69,25 +69,38 @@ impl Seen {
 }
 
 impl Registry {
-    /// A device has connected. False when it may not: it was disabled or deleted meanwhile.
-    pub fn came(&self, product_key: &str, device_name: &str, at_ms: u64, from: IpAddr) -> bool {
+    /// A device has connected, over the connection of that number. False when it may not: it was disabled
+    /// or deleted meanwhile; or when that connection has ended, or a later one has come, already.
+    pub fn came(
+        &self,
+        product_key: &str,
+        device_name: &str,
+        at_ms: u64,
+        from: IpAddr,
+        connection: u64,
+    ) -> bool {
         let mut memory = self.write();
         let Some(known) = memory.known_mut(product_key, device_name) else { return false };
-        if known.disabled {
+        if known.disabled || connection <= known.connection {
             return false;
         }
-        (known.online, known.active) = (true, true);
+        (known.online, known.active, known.connection) = (true, true, connection);
         // While the memory is held, so that nobody deletes the device in between.
         let came = Came { first_ms: at_ms, last_ms: at_ms, from };
         self.seen().note((product_key.into(), device_name.into()), came);
         true
     }
 
-    /// The connection of a device has ended.
-    pub fn went(&self, product_key: &str, device_name: &str) {
-        if let Some(known) = self.write().known_mut(product_key, device_name) {
-            known.online = false;
+    /// The connection of a device has ended. False when the device has come over a later one meanwhile.
+    pub fn went(&self, product_key: &str, device_name: &str, connection: u64) -> bool {
+        let mut memory = self.write();
+        let Some(known) = memory.known_mut(product_key, device_name) else { return true };
+        let is_last = connection >= known.connection;
+        if is_last {
+            // Also for one that nobody has told of yet.
+            (known.online, known.connection) = (false, connection);
         }
+        is_last
     }
 
     /// True while a device is connected.

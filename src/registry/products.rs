@@ -131,6 +131,7 @@ impl Registry {
                 memory.devices -= shelf.devices.len() as u64;
                 gone.extend(shelf.devices.into_iter().map(|(name, known)| (name, known.iot_id)));
             }
+            memory.forget_gateways(|gateway| gateway.product_key == *key);
         }
         self.seen().forget_product(key);
         self.forget_routes(&format!("/{key}/"));

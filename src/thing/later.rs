@@ -1,30 +1,28 @@
-//! Messages of devices that change what is kept: shadows, desired values, tags, sub-devices.
+//! Messages of devices that change what is kept: shadows and tags here, desired values and sub-devices beside.
 //!
 //! One task works through them in order, so that a device's changes happen as it sent them.
 
 use std::collections::BTreeMap;
 
 use contract::Message;
-use hmac::Hmac;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use subtle::ConstantTimeEq as _;
 
 use super::alink::{Address, NO_PARAMS, NOT_JSON, Post, Refusal, plain_topic, quoted};
-use super::gateway::Named;
 use super::reply;
 use super::shadow::{DeviceAsks, ShadowError, Wish};
 use super::things::Things;
-use super::topology::SUB_DEVICES_MAX;
-use registry::{DeviceRef, RegistryError};
+use registry::RegistryError;
 use rule::store::StoreError;
 
-const REFUSED: Refusal = Refusal { code: 460, message: "request parameter error" };
+/// The parameters are wrong.
+pub(super) const REFUSED: Refusal = Refusal { code: 460, message: "request parameter error" };
 
-const FAILED: Refusal = Refusal { code: 500, message: "the server's store failed" };
+pub(super) const FAILED: Refusal = Refusal { code: 500, message: "the server's store failed" };
 
-const TOO_MANY: Refusal = Refusal { code: 6402, message: "a gateway has at most 1500 sub-devices" };
+/// Too many messages wait for the database, or this one is too large to wait.
+const BUSY: Refusal = Refusal { code: 429, message: "too many requests" };
 
 impl From<StoreError> for Refusal {
     fn from(problem: StoreError) -> Self {
@@ -51,20 +49,6 @@ struct Tag {
     attr_value: Option<String>,
 }
 
-/// A device that is to be one of a gateway's, and the proof that it agrees.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Newcomer {
-    #[serde(flatten)]
-    named: Named,
-    sign: String,
-    #[serde(alias = "signMethod", default)]
-    signmethod: Option<String>,
-    #[serde(default)]
-    timestamp: Option<Box<RawValue>>,
-    client_id: String,
-}
-
 impl Things {
     /// Does what a message asks for and answers the device.
     pub(super) async fn work_on(&self, message: &Message) {
@@ -74,6 +58,9 @@ impl Things {
                 self.update_from_device(message, address).await;
             }
             return;
+        }
+        if let Some(address) = Address::below("/ext/session/", text) {
+            return self.session(message, address).await;
         }
         let Some(address) = Address::below("/sys/", text) else { return };
         let post = Post::parse(&message.payload);
@@ -87,6 +74,20 @@ impl Things {
             let (topic, tail) = (&message.topic, address.tail);
             if let Some(told) = reply::answer(post.as_ref(), topic, tail, outcome, now_ms) {
                 // A device that is gone asks again.
+                let _queued = self.publish(&told);
+            }
+        }
+    }
+
+    /// Answers a message for which there is no room.
+    pub(super) fn refuse(&self, message: &Message) {
+        let text = message.topic.as_str();
+        let address = Address::below("/ext/session/", text).or(Address::below("/sys/", text));
+        let Some(Address { tail, .. }) = address else { return };
+        let post = Post::parse(&message.payload);
+        if post.as_ref().is_none_or(Post::wants_reply) {
+            let (topic, now_ms) = (&message.topic, self.now_ms());
+            if let Some(told) = reply::answer(post.as_ref(), topic, tail, Err(BUSY), now_ms) {
                 let _queued = self.publish(&told);
             }
         }
@@ -110,16 +111,9 @@ impl Things {
                 self.dealt_with((address.product_key, address.device_name), params).await
             }
             "thing/topo/add" => self.attach(message, address, params).await,
+            "thing/sub/register" => self.tell_secrets(address, params).await,
             "thing/topo/delete" => self.detach(message, address, params).await,
-            _ => {
-                let gateway = (address.product_key, address.device_name);
-                let most = u32::try_from(SUB_DEVICES_MAX).unwrap_or(u32::MAX);
-                let devices = self.shadows().attached(gateway, most).await?;
-                let device = |(key, name): &(String, String)| {
-                    format!(r#"{{"deviceName":{},"productKey":{}}}"#, quoted(name), quoted(key))
-                };
-                Ok(format!("[{}]", devices.iter().map(device).collect::<Vec<_>>().join(",")))
-            }
+            _ => self.list_topology(address).await,
         }
     }
 
@@ -161,81 +155,8 @@ impl Things {
         Ok("{}".to_owned())
     }
 
-    async fn attach(
-        &self,
-        message: &Message,
-        address: Address<'_>,
-        params: &str,
-    ) -> Result<String, Refusal> {
-        let newcomers: Vec<Newcomer> = read(params)?;
-        let gateway = (address.product_key, address.device_name);
-        let most = u32::try_from(SUB_DEVICES_MAX).unwrap_or(u32::MAX);
-        let kept = self.shadows().attached(gateway, most).await?.len();
-        if kept + newcomers.len() > SUB_DEVICES_MAX {
-            return Err(TOO_MANY);
-        }
-        for newcomer in &newcomers {
-            let Named { product_key, device_name } = &newcomer.named;
-            let of = DeviceRef::Name { product_key, device_name };
-            let known = self.registry().device(of).await?.ok_or(REFUSED)?;
-            if !newcomer.agrees(&known.secret) {
-                return Err(REFUSED);
-            }
-        }
-        let devices: Vec<_> = newcomers.into_iter().map(|newcomer| newcomer.named).collect();
-        for Named { product_key, device_name } in &devices {
-            let device = (product_key.as_str(), device_name.as_str());
-            if !self.shadows().attach(gateway, device).await? {
-                return Err(REFUSED);
-            }
-            if let (Some(gateway), Some(device)) = (self.id_of(gateway), self.id_of(device)) {
-                self.topology().attach(&gateway, &device);
-            }
-        }
-        self.announce_topology(message, address, "create", &devices).await;
-        Ok("{}".to_owned())
-    }
-
-    async fn detach(
-        &self,
-        message: &Message,
-        address: Address<'_>,
-        params: &str,
-    ) -> Result<String, Refusal> {
-        let devices: Vec<Named> = read(params)?;
-        let gateway = (address.product_key, address.device_name);
-        for Named { product_key, device_name } in &devices {
-            let device = (product_key.as_str(), device_name.as_str());
-            if self.shadows().detach(gateway, device).await?
-                && let Some(device) = self.id_of(device)
-            {
-                self.topology().detach(&device);
-            }
-        }
-        self.announce_topology(message, address, "delete", &devices).await;
-        Ok("{}".to_owned())
-    }
-
-    async fn announce_topology(
-        &self,
-        message: &Message,
-        address: Address<'_>,
-        action: &str,
-        devices: &[Named],
-    ) {
-        let listed = reply::devices(devices.iter().map(|Named { product_key, device_name }| {
-            let who = self.who(product_key, device_name);
-            (who.iot_id.into_owned(), product_key.as_str(), device_name.as_str())
-        }));
-        let action = Some((action, message.received_ms));
-        let payload = self.gateway_document(address, action, &listed);
-        let Address { product_key, device_name, .. } = address;
-        let topic = format!("/{product_key}/{device_name}/thing/topo/lifecycle");
-        self.announce(message, topic, payload).await;
-    }
-
     /// Hands rules a document in the place of what a device sent.
-    async fn announce(&self, message: &Message, topic: String, payload: String) {
+    pub(super) async fn announce(&self, message: &Message, topic: String, payload: String) {
         if let Some(topic) = plain_topic(topic) {
             let payload = payload.into();
             self.tell_rules(Message { topic, payload, ..message.clone() }).await;
@@ -309,40 +230,8 @@ impl Things {
     }
 }
 
-impl Newcomer {
-    /// Whether the device has signed: its secret over names and values, sorted by name.
-    fn agrees(&self, secret: &str) -> bool {
-        let Named { product_key, device_name } = &self.named;
-        let mut text =
-            format!("clientId{}deviceName{device_name}productKey{product_key}", self.client_id);
-        // A number is signed as it is written.
-        match self.timestamp.as_deref().map(RawValue::get) {
-            None | Some("null") => {}
-            Some(time) => {
-                let quoted = time.starts_with('"').then(|| serde_json::from_str(time));
-                let time = quoted.and_then(Result::ok).unwrap_or_else(|| time.to_owned());
-                text.extend(["timestamp", &time]);
-            }
-        }
-        let method = self.signmethod.as_deref().unwrap_or("hmacMd5").to_ascii_lowercase();
-        let wanted = match method.as_str() {
-            "hmacmd5" => digest::<Hmac<md5::Md5>>(secret, &text),
-            "hmacsha1" => digest::<Hmac<sha1::Sha1>>(secret, &text),
-            "hmacsha256" => digest::<Hmac<sha2::Sha256>>(secret, &text),
-            _ => return false,
-        };
-        wanted.as_bytes().ct_eq(self.sign.to_ascii_lowercase().as_bytes()).into()
-    }
-}
-
-fn digest<M: hmac::Mac + hmac::KeyInit>(secret: &str, text: &str) -> String {
-    let mut mac = <M as hmac::KeyInit>::new_from_slice(secret.as_bytes())
-        .expect("invariant: HMAC takes keys of any length");
-    mac.update(text.as_bytes());
-    hex::encode(mac.finalize().into_bytes())
-}
-
-fn read<T: serde::de::DeserializeOwned>(params: &str) -> Result<T, Refusal> {
+/// The parameters of a post.
+pub(super) fn read<T: serde::de::DeserializeOwned>(params: &str) -> Result<T, Refusal> {
     serde_json::from_str(params).map_err(|_| NO_PARAMS)
 }
 

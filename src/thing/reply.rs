@@ -14,8 +14,7 @@ use super::alink::{Address, Post, Refusal, Who, plain_topic, quoted};
 /// The version of the device protocol.
 const VERSION: &str = "1.0";
 
-/// The answer to a post of a device, on `<topic>_reply`. Its id is repeated as it was written:
-/// clients compare it as text, some with other things in it than a number.
+/// The answer to a post of a device, on `<topic>_reply`.
 pub(super) fn answer(
     post: Option<&Post<'_>>,
     topic: &Topic,
@@ -65,6 +64,12 @@ pub(super) fn answer_with(
 /// `params` are JSON.
 pub(super) fn request(method: &str, id: u64, params: &str) -> String {
     format!(r#"{{"method":{method},"id":"{id}","params":{params},"version":"1.0.0"}}"#)
+}
+
+/// The payload of what a gateway is told of its devices; `params` is JSON.
+pub(super) fn notice(method: &str, id: u64, params: &str) -> String {
+    let method = quoted(method);
+    format!(r#"{{"id":"{id}","version":"{VERSION}","params":{params},"method":{method}}}"#)
 }
 
 /// What became of a request that nobody waits for.

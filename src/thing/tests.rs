@@ -59,6 +59,8 @@ pub(super) struct Rig {
     pub(super) registry: Registry,
     pub(super) forwarder: Forwarder,
     pub(super) pk: String,
+    /// The product of `sub`, whose devices are no gateways.
+    pub(super) sub_pk: String,
     pub(super) store: Store,
     /// Where files are.
     pub(super) folder: tempfile::TempDir,
@@ -67,7 +69,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// A product with the devices `dn`, `sub` and `absent`, and perhaps a model.
+    /// A product with the gateways `dn`, `other` and `absent`, and perhaps a model; and one with `sub`.
     pub(super) async fn new(model: Option<Value>) -> Self {
         Self::with(model, FileLimits::default()).await
     }
@@ -83,10 +85,10 @@ impl Rig {
     pub(super) async fn at(store: Store, model: Option<Value>, files: FileLimits) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let registry = Registry::open(store.clone(), Limits::default()).await.expect("registry");
-        let product = NewProduct {
-            name: "product".into(),
+        let product = |name: &str, node_type| NewProduct {
+            name: name.into(),
             description: String::new(),
-            node_type: 1,
+            node_type,
             data_format: 1,
             senior: true,
             category_key: Some("Ammeter".into()),
@@ -94,15 +96,18 @@ impl Rig {
             protocol_type: None,
             validate_type: 1,
         };
-        let pk = registry.create_product(product, 0).await.expect("product").key.clone();
-        for name in ["dn", "sub", "absent"] {
-            let (product_key, device_name) = (pk.clone(), Some(name.to_owned()));
+        let gateways = registry.create_product(product("product", 1), 0).await.expect("product");
+        let subs = registry.create_product(product("subs", 0), 0).await.expect("product");
+        let (pk, sub_pk) = (gateways.key.clone(), subs.key.clone());
+        for (key, name) in [(&pk, "dn"), (&pk, "other"), (&pk, "absent"), (&sub_pk, "sub")] {
+            let (product_key, device_name) = (key.clone(), Some(name.to_owned()));
             let device = NewDevice { product_key, device_name, nickname: None };
             registry.register(device, 0).await.expect("device");
         }
         let got = Arc::new(Got::default());
         let files = FileOptions::folder(folder.path().join("files"), files);
-        let mut options = Options { strict: true, files, ..Options::default() };
+        let sub_register = [sub_pk.clone()].into();
+        let mut options = Options { strict: true, sub_register, files, ..Options::default() };
         if let Some(model) = model {
             options.models.insert(pk.clone(), Model::read(&model).expect("model"));
         }
@@ -112,7 +117,7 @@ impl Rig {
         let things = things.expect("things");
         things.connect(got.clone());
         let forwarder = Forwarder::new(rules, things.clone());
-        Self { got, things, registry, forwarder, pk, store, folder, _home: None }
+        Self { got, things, registry, forwarder, pk, sub_pk, store, folder, _home: None }
     }
 
     pub(super) fn send(&self, topic: &str, payload: &str) -> Result<(), Batch> {
@@ -128,11 +133,11 @@ impl Rig {
         (self.take(&self.got.rules), self.take(&self.got.devices))
     }
 
-    /// Topics without the product key, and payloads.
+    /// Topics without the product keys, and payloads.
     pub(super) fn take(&self, from: &Mutex<Vec<Message>>) -> Short {
         let messages = std::mem::take(&mut *from.lock().expect("lock"));
         let short = |message: &Message| {
-            let topic = message.topic.as_str().replace(&self.pk, "PK");
+            let topic = message.topic.as_str().replace(&self.pk, "PK").replace(&self.sub_pk, "SUB");
             (topic, serde_json::from_slice(&message.payload).unwrap_or(Value::Null))
         };
         messages.iter().map(short).collect()

@@ -4,13 +4,13 @@
 //! What becomes of a device's message is decided in `uplink` and `later`, of a request in `service`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use contract::{Ack, Batch, Ingress, Message, Nacked, Shutdown};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::alink::{Address, Who, quoted, stranger_id};
 use super::calls::{CALLS_MAX, CallCounts, Calls};
@@ -20,7 +20,6 @@ use super::models::Models;
 use super::service::SYNC_PATIENCE;
 use super::shadow::Shadow;
 use super::shadows::Shadows;
-use super::topology::Topology;
 use super::tsl::Model;
 use super::values::{Last, LastValues, WRITE_EVERY};
 use super::{Connection, Downlink};
@@ -50,10 +49,10 @@ struct Inner {
     shadows: Shadows,
     desired: DesiredValues,
     files: Files,
-    topology: Topology,
     clock: Clock,
     /// Whether devices have to be registered.
     strict: bool,
+    sub_register: HashSet<String>,
     patience: Duration,
     /// The broker, which is made later.
     downlink: OnceLock<Arc<dyn Downlink>>,
@@ -71,6 +70,8 @@ pub struct Options {
     pub models: HashMap<String, Model>,
     /// Whether devices have to be registered.
     pub strict: bool,
+    /// Products whose devices' secrets gateways may ask for.
+    pub sub_register: HashSet<String>,
     /// How long a synchronous service is waited for.
     pub patience: Duration,
     /// Where files of devices are kept, and how many.
@@ -79,12 +80,9 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            models: HashMap::new(),
-            strict: false,
-            patience: SYNC_PATIENCE,
-            files: FileOptions::default(),
-        }
+        let (models, sub_register) = (HashMap::new(), HashSet::new());
+        let files = FileOptions::default();
+        Self { models, strict: false, sub_register, patience: SYNC_PATIENCE, files }
     }
 }
 
@@ -115,7 +113,6 @@ impl Things {
     ) -> Result<Self, StoreError> {
         let pool = store.pool();
         let (waiting, work) = mpsc::channel(LATER_MAX);
-        let topology = Topology::load(pool).await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 registry,
@@ -125,9 +122,9 @@ impl Things {
                 shadows: Shadows::new(pool.clone()),
                 desired: DesiredValues::new(pool.clone()),
                 files: Files::open(pool.clone(), options.files).await?,
-                topology,
                 clock,
                 strict: options.strict,
+                sub_register: options.sub_register,
                 patience: options.patience,
                 downlink: OnceLock::new(),
                 rules,
@@ -282,8 +279,9 @@ impl Things {
         &self.inner.files
     }
 
-    pub(super) fn topology(&self) -> &Topology {
-        &self.inner.topology
+    /// True when gateways may ask for the secrets of a product's devices.
+    pub(super) fn gives_secrets_of(&self, product_key: &str) -> bool {
+        self.inner.sub_register.contains(product_key)
     }
 
     pub(super) fn calls(&self) -> &Calls {
@@ -324,26 +322,25 @@ impl Things {
         }
     }
 
-    /// The id of a registered device.
-    pub(super) fn id_of(&self, (product_key, device_name): (&str, &str)) -> Option<Box<str>> {
-        self.inner.registry.iot_id(product_key, device_name)
-    }
-
     /// True when a gateway may speak for a device: one of its own, or one that nobody has registered
     /// where devices need not be.
     pub(super) fn may_post_for(&self, gateway: (&str, &str), device: (&str, &str)) -> bool {
-        match (self.id_of(gateway), self.id_of(device)) {
-            (Some(gateway), Some(device)) => self.inner.topology.is_attached(&gateway, &device),
-            (_, Some(_)) => false,
-            (_, None) => !self.inner.strict,
+        match self.inner.registry.knows_device(device.0, device.1) {
+            true => self.inner.registry.is_attached(gateway, device),
+            false => !self.inner.strict,
         }
     }
 
-    /// Keeps a message that needs the database for the task that does.
+    /// Keeps a message that needs the database for the task that does. When there is no room, the device
+    /// is told that, if its message is answered at all.
     pub(super) fn later(&self, message: Message) {
-        let fits = message.payload.len() <= LATER_BYTES;
-        if !fits || self.inner.waiting.try_send(message).is_err() {
+        let left = match message.payload.len() <= LATER_BYTES {
+            true => self.inner.waiting.try_send(message).err().map(TrySendError::into_inner),
+            false => Some(message),
+        };
+        if let Some(message) = left {
             self.inner.refused.fetch_add(1, Ordering::Relaxed);
+            self.refuse(&message);
         }
     }
 

@@ -64,7 +64,7 @@ impl<'t> Uplink<'t> {
             if let Some(rest) = text.strip_prefix("/ext/rrpc/") {
                 let id = rest.split_once('/').and_then(|(id, _)| id.parse().ok());
                 self.answer(message, id);
-            } else if text.starts_with("/shadow/") {
+            } else if text.starts_with("/shadow/") || is_session(text) {
                 self.effects.push(Effect::Later(message.clone()));
             }
         }
@@ -95,6 +95,7 @@ impl<'t> Uplink<'t> {
             | "thing/deviceinfo/delete"
             | "thing/property/desired/get"
             | "thing/property/desired/delete"
+            | "thing/sub/register"
             | "thing/topo/add"
             | "thing/topo/delete"
             | "thing/topo/get" => {
@@ -231,6 +232,11 @@ impl<'t> Uplink<'t> {
 /// True for what devices say to send a file, but not for what they are answered.
 fn is_about_files(tail: &str) -> bool {
     tail.strip_prefix(files::TAIL).is_some_and(|what| matches!(what, "init" | "send" | "cancel"))
+}
+
+/// What gateways ask for on behalf of their sub-devices; answers are not among it.
+fn is_session(topic: &str) -> bool {
+    topic.starts_with("/ext/session/") && !topic.ends_with("_reply")
 }
 
 fn from_device(message: &Message) -> bool {

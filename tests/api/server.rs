@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -183,6 +184,8 @@ pub struct Server {
     task: JoinHandle<std::io::Result<()>>,
     /// Codes that were answered, over all servers of a test.
     pub codes: Arc<Mutex<BTreeSet<String>>>,
+    /// The number of the next connection of a device.
+    pub connections: AtomicU64,
 }
 
 impl Server {
@@ -268,6 +271,7 @@ impl Server {
             stop,
             task,
             codes,
+            connections: AtomicU64::new(1),
         }
     }
 

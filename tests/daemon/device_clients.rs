@@ -13,8 +13,8 @@ use std::process::Stdio;
 use connectors::contract::{QoS, Topic, TopicLimits};
 use serde_json::{Value, json};
 use tidegate::broker::client::{Client, Options};
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::things::{Api, CONFIG, RULES};
 use super::{Daemon, PATIENCE};
@@ -35,6 +35,8 @@ const MESSAGES: &str = "tidegate_mqtt_received_total";
 /// A device that runs, and what it tells.
 struct Device {
     _child: Child,
+    /// It ends with this.
+    input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     told: VecDeque<Value>,
 }
@@ -42,10 +44,15 @@ struct Device {
 impl Device {
     fn start(mut command: Command, daemon: &Daemon, pk: &str, secret: &str) -> Self {
         command.args(["127.0.0.1", &daemon.mqtt.to_string(), pk, "dev1", secret]);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { _child: child, lines, told: VecDeque::new() }
+        let input = child.stdin.take().unwrap();
+        Self { _child: child, input, lines, told: VecDeque::new() }
     }
 
     /// What it tells next under that name; what it tells of other things is kept.
@@ -153,6 +160,86 @@ async fn the_node_device_client_is_served() {
         let mut command = Command::new("node");
         command.env("NODE_PATH", modules).arg(script("node_device.js"));
         play(command, false).await;
+    }
+}
+
+/// Everything that both gateway clients can do with a sub-device.
+async fn play_gateway(mut command: Command) {
+    let daemon = Daemon::start(&format!("{CONFIG}auth: {{ devices: required }}\n"), &[RULES]);
+    let api = Api::of(&daemon);
+    command.args(["127.0.0.1", &daemon.mqtt.to_string()]);
+    let mut keys = Vec::new();
+    for (product, kind, name) in [("gateways", "1", "gateway1"), ("meters", "0", "meter1")] {
+        let product = [("ProductName", product), ("NodeType", kind)];
+        let product = api.ok("CreateProduct", &product).await;
+        let pk = product["ProductKey"].as_str().unwrap().to_owned();
+        let device = api.ok("RegisterDevice", &[("ProductKey", &*pk), ("DeviceName", name)]).await;
+        command.args([&pk, name, device["Data"]["DeviceSecret"].as_str().unwrap()]);
+        keys.push(pk);
+    }
+    api.ok("ImportThingModelTsl", &[("ProductKey", &*keys[1]), ("TslStr", MODEL)]).await;
+    let mut gateway = Device::run(command);
+    let target = [("ProductKey", &*keys[1]), ("DeviceName", "meter1")];
+    let call = async |action: &str, own: &[(&str, &str)]| {
+        let own: Vec<_> = target.iter().chain(own).copied().collect();
+        api.ok(action, &own).await
+    };
+    let named = json!({ "productKey": keys[1], "deviceName": "meter1" });
+
+    gateway.tells("enabled").await;
+    assert_eq!(gateway.tells("added").await, json!(["added", 200]));
+    assert_eq!(gateway.tells("login").await, json!(["login", 200, [named]]));
+    assert_eq!(gateway.tells("posted").await, json!(["posted", 200]));
+    let posted: Value = serde_json::from_str(&daemon.lines("posts.jsonl", 1)[0]).unwrap();
+    assert_eq!(
+        (&posted["deviceName"], &posted["items"]["Level"]["value"]),
+        (&json!("meter1"), &json!(7))
+    );
+    assert_eq!(call("GetDeviceStatus", &[]).await["Data"]["Status"], "ONLINE");
+    let answer = call("GetGatewayBySubDevice", &[]).await;
+    assert_eq!(
+        (&answer["Data"]["DeviceName"], &answer["Data"]["Status"]),
+        (&json!("gateway1"), &json!("ONLINE"))
+    );
+
+    call("SetDeviceProperty", &[("Items", r#"{"Level":3}"#)]).await;
+    assert_eq!(gateway.tells("set").await[1], json!({ "Level": 3 }));
+    let own = [("Identifier", "Blink"), ("Args", r#"{"n":2}"#)];
+    let done = call("InvokeThingService", &own).await;
+    let result: Value = serde_json::from_str(done["Data"]["Result"].as_str().unwrap()).unwrap();
+    assert_eq!((&result["code"], &result["data"]), (&json!(200), &json!({ "n": 2 })), "{done}");
+
+    call("DisableThing", &[]).await;
+    assert_eq!(gateway.tells("error").await[1], 522);
+    gateway.tells("disabled").await;
+    assert_eq!(call("GetDeviceStatus", &[]).await["Data"]["Status"], "DISABLE");
+    call("EnableThing", &[]).await;
+    assert_eq!(gateway.tells("login").await[1], 200);
+    assert_eq!(gateway.tells("posted").await, json!(["posted", 200]));
+    assert_eq!(call("GetDeviceStatus", &[]).await["Data"]["Status"], "ONLINE");
+    gateway.input.write_all(b"\n").await.unwrap();
+    assert_eq!(gateway.tells("logout").await[1], 200);
+    assert_eq!(gateway.tells("removed").await[1], 200);
+    assert_eq!(call("GetDeviceStatus", &[]).await["Data"]["Status"], "OFFLINE");
+    let answer = api.call("GetGatewayBySubDevice", &target).await;
+    assert_eq!(answer["Code"], "iot.device.QueryTopoRelationFailed", "{answer}");
+}
+
+#[tokio::test]
+async fn the_python_gateway_client_is_served() {
+    if let Some(python) = service("aliyun-iot-linkkit", "TIDEGATE_TEST_DEVICE_PYTHON") {
+        let mut command = Command::new(python);
+        command.arg(script("python_gateway.py"));
+        play_gateway(command).await;
+    }
+}
+
+#[tokio::test]
+async fn the_node_gateway_client_is_served() {
+    if let Some(modules) = service("alibabacloud-iot-device-sdk", "TIDEGATE_TEST_NODE_MODULES") {
+        let mut command = Command::new("node");
+        command.env("NODE_PATH", modules).arg(script("node_gateway.js"));
+        play_gateway(command).await;
     }
 }
 

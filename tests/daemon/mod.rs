@@ -5,6 +5,7 @@ mod device_clients;
 mod devices;
 mod files;
 mod first_hour;
+mod gateways;
 mod listeners;
 mod main_job;
 mod master_key;
@@ -12,7 +13,7 @@ mod postgres_store;
 mod reload;
 mod spool_status;
 mod systems;
-mod things;
+pub(crate) mod things;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -48,6 +49,11 @@ impl Daemon {
 
     /// A daemon with further configuration and files.
     pub(crate) fn start(config: &str, files: &[(&str, &str)]) -> Self {
+        Self::in_folder(Self::prepared(config, files))
+    }
+
+    /// A folder with configuration and files, in which no daemon runs yet.
+    pub(crate) fn prepared(config: &str, files: &[(&str, &str)]) -> TempDir {
         let folder = tempfile::tempdir().expect("folder");
         std::fs::create_dir(folder.path().join("rules")).expect("rules");
         for (name, text) in files {
@@ -55,7 +61,7 @@ impl Daemon {
         }
         std::fs::write(folder.path().join("tidegate.yaml"), format!("{CONFIG}{config}"))
             .expect("configuration");
-        Self::in_folder(folder)
+        folder
     }
 
     /// A daemon in a folder that has its configuration.

@@ -18,7 +18,7 @@ use super::{Daemon, PATIENCE};
 use crate::api::client::{Client, query};
 
 /// A key for the API.
-pub(super) const CONFIG: &str =
+pub(crate) const CONFIG: &str =
     "access_keys: [{ id: test-admin, secret: testsecret, role: admin }]\n";
 
 /// Rules that write what devices post and answer to files.
@@ -36,13 +36,13 @@ rules:
 );
 
 /// The API of a running program.
-pub(super) struct Api {
+pub(crate) struct Api {
     client: Client,
     address: SocketAddr,
 }
 
 impl Api {
-    pub(super) fn of(daemon: &Daemon) -> Self {
+    pub(crate) fn of(daemon: &Daemon) -> Self {
         let key = AccessKey {
             id: "test-admin".into(),
             secret: "testsecret".into(),
@@ -65,12 +65,12 @@ impl Api {
     }
 
     /// The answer to an operation.
-    pub(super) async fn call(&self, action: &str, own: &[(&str, &str)]) -> Value {
+    pub(crate) async fn call(&self, action: &str, own: &[(&str, &str)]) -> Value {
         self.client.send("POST", &self.target(action, own), &[], b"").await.json()
     }
 
     /// The same, which must be a success.
-    pub(super) async fn ok(&self, action: &str, own: &[(&str, &str)]) -> Value {
+    pub(crate) async fn ok(&self, action: &str, own: &[(&str, &str)]) -> Value {
         let answer = self.call(action, own).await;
         assert_eq!(answer["Success"], true, "{action}: {answer}");
         answer

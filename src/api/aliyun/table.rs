@@ -4,8 +4,8 @@
 
 use super::operation::Operation;
 use super::registry::{
-    device_batches, device_groups, device_tags, devices, group_members, product_models,
-    product_tags, product_topics, products, topic_routes,
+    device_batches, device_groups, device_tags, device_topology, devices, group_members,
+    product_models, product_tags, product_topics, products, topic_routes,
 };
 use super::rules::{action, rule};
 use super::things::{desired, files, messages, properties, services, shadows};
@@ -19,6 +19,7 @@ const FAMILIES: &[&[Operation]] = &[
     devices::OPERATIONS,
     device_batches::OPERATIONS,
     device_tags::OPERATIONS,
+    device_topology::OPERATIONS,
     device_groups::OPERATIONS,
     group_members::OPERATIONS,
     product_topics::OPERATIONS,

@@ -48,10 +48,12 @@ pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 /// What ends of a device in the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// Its connection, when it has one.
+    /// Its connection, when it has one, or its login over its gateway's.
     Connection,
     /// And all that is kept for it: another device may get its name.
     Session,
+    /// Only its login over its gateway's connection.
+    Login,
 }
 
 /// Cuts off the session of that name.

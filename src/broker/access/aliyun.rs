@@ -4,11 +4,8 @@
 //! signature with the device's secret, is made.
 
 use contract::Device;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use md5::Md5;
-use sha1::Sha1;
-use sha2::Sha256;
-use subtle::ConstantTimeEq as _;
+
+use registry::{SignMethod, Signed};
 
 /// What the client identifier of a device says: `{id}|{name}={value},…|`, the extensions in any order
 /// and with blanks around them.
@@ -18,19 +15,11 @@ pub(super) struct Claim<'a> {
     id: &'a str,
     /// There are extensions.
     pub extended: bool,
-    method: Method<'a>,
+    /// `None` for one that nobody knows.
+    method: Option<SignMethod>,
     timestamp: Option<&'a str>,
     /// `ext=1`.
     pub rrpc_ext: bool,
-}
-
-/// What the signature is made with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Method<'a> {
-    Md5,
-    Sha1,
-    Sha256,
-    Unknown(&'a str),
 }
 
 impl<'a> Claim<'a> {
@@ -42,7 +31,7 @@ impl<'a> Claim<'a> {
         let mut claim = Self {
             id,
             extended: extensions.is_some(),
-            method: Method::Md5,
+            method: Some(SignMethod::default()),
             timestamp: None,
             rrpc_ext: false,
         };
@@ -50,7 +39,7 @@ impl<'a> Claim<'a> {
             let Some((name, value)) = pair.split_once('=') else { continue };
             let value = value.trim();
             match name.trim() {
-                "signmethod" => claim.method = Method::parse(value),
+                "signmethod" => claim.method = SignMethod::parse(value),
                 "timestamp" => claim.timestamp = Some(value),
                 "ext" => claim.rrpc_ext = value == "1",
                 _ => {}
@@ -59,50 +48,17 @@ impl<'a> Claim<'a> {
         claim
     }
 
-    /// True when the password is the signature, as hexadecimal digits of either case. The time it
-    /// takes does not tell how much of it is right; how old the timestamp is does not matter.
+    /// True when the password is the signature that the secret makes.
     pub(super) fn proves(&self, device: &Device, secret: &str, password: &[u8]) -> bool {
-        let Some(want) = self.signature(device, secret) else { return false };
-        let Ok(have) = hex::decode(password) else { return false };
-        want.ct_eq(&have).into()
-    }
-
-    fn signature(&self, device: &Device, secret: &str) -> Option<Vec<u8>> {
-        let mut content = format!(
-            "clientId{}deviceName{}productKey{}",
-            self.id, device.device_name, device.product_key
-        );
-        if let Some(timestamp) = self.timestamp {
-            content.push_str("timestamp");
-            content.push_str(timestamp);
-        }
-        let (key, content) = (secret.as_bytes(), content.as_bytes());
-        match self.method {
-            Method::Md5 => {
-                let mac = Hmac::<Md5>::new_from_slice(key).ok()?;
-                Some(mac.chain_update(content).finalize().into_bytes().to_vec())
-            }
-            Method::Sha1 => {
-                let mac = Hmac::<Sha1>::new_from_slice(key).ok()?;
-                Some(mac.chain_update(content).finalize().into_bytes().to_vec())
-            }
-            Method::Sha256 => {
-                let mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-                Some(mac.chain_update(content).finalize().into_bytes().to_vec())
-            }
-            Method::Unknown(_) => None,
-        }
-    }
-}
-
-impl<'a> Method<'a> {
-    fn parse(text: &'a str) -> Self {
-        match text {
-            _ if text.eq_ignore_ascii_case("hmacmd5") => Self::Md5,
-            _ if text.eq_ignore_ascii_case("hmacsha1") => Self::Sha1,
-            _ if text.eq_ignore_ascii_case("hmacsha256") => Self::Sha256,
-            other => Self::Unknown(other),
-        }
+        let Some(method) = self.method else { return false };
+        let signed = Signed {
+            client_id: self.id,
+            product_key: &device.product_key,
+            device_name: &device.device_name,
+            timestamp: self.timestamp,
+            method,
+        };
+        signed.is_proved(secret, password)
     }
 }
 
@@ -143,19 +99,14 @@ mod tests {
             assert!(!claim.proves(&device, "other", password.as_bytes()), "{client_id}");
             assert!(!claim.proves(&device, "secret", &password.as_bytes()[1..]), "{client_id}");
         }
-        let claim = Claim::parse("12345|signmethod=hmacsha256|");
-        let text = hex::encode(claim.signature(&device, "secret").expect("signature"));
-        assert!(text.starts_with("c8cb3dcb") && text.ends_with("1090"), "{text}");
         assert!(!Claim::parse("1|signmethod=none|").proves(&device, "secret", b""));
-        assert!(!claim.proves(&device, "secret", b""));
-        assert!(!claim.proves(&device, "secret", b"not hexadecimal"));
     }
 
     #[test]
     fn extensions_are_a_set() {
         let claim = Claim::parse("a1Pk&dev|securemode=2,ext=1,lan=Python,_v=1.2.13|");
         assert_eq!((claim.id, claim.extended, claim.rrpc_ext), ("a1Pk&dev", true, true));
-        assert_eq!((claim.method, claim.timestamp), (Method::Md5, None));
+        assert_eq!((claim.method, claim.timestamp), (Some(SignMethod::HmacMd5), None));
         let plain = Claim::parse("just-a-name");
         assert_eq!((plain.id, plain.extended, plain.rrpc_ext), ("just-a-name", false, false));
         assert!(!Claim::parse("x|ext=0|").rrpc_ext);

@@ -72,6 +72,25 @@ pub(super) fn own<'a>(text: &'a str, device: &Device) -> Option<Own<'a>> {
     }
 }
 
+/// The device that a topic or filter is one of, as product key and device name, if it is any's: on each of
+/// them [`own`] finds at most that device's.
+pub(super) fn subject(text: &str) -> Option<(&str, &str)> {
+    let mut levels = [""; LEVELS];
+    let count = split(text, &mut levels);
+    let (p, d) = match levels.get(..count)? {
+        ["", "shadow", "update", p, d] => (p, d),
+        ["$sys" | "$gateway" | "$shadow" | "$template" | "$log", "operation", p, d] => (p, d),
+        ["$ota", "report", p, d] | ["$rrpc", "txd", p, d, _] => (p, d),
+        ["$broadcast", "rxd", p, d] | ["$thing", "up", _, p, d] => (p, d),
+        levels => match (addressee(text), levels) {
+            (Some(found), _) => return Some(found),
+            (None, ["", p, d, _, ..]) => (p, d),
+            (None, _) => return None,
+        },
+    };
+    (!p.is_empty() && !d.is_empty()).then_some((p, d))
+}
+
 /// The device that a topic of the platform is for, as product key and device name.
 pub(super) fn addressee(topic: &str) -> Option<(&str, &str)> {
     let mut levels = [""; LEVELS];
@@ -184,6 +203,37 @@ mod tests {
         }
         assert_eq!(of("/pk/dn/user/update"), Some(Own::Custom("user/update")));
         assert_eq!(of("/pk/dn/#"), Some(Own::Custom("#")));
+    }
+
+    #[test]
+    fn a_topic_says_whose_it_is() {
+        for text in [
+            "/sys/pk/dn/thing/event/property/post",
+            "/sys/pk/dn/#",
+            "/ext/rrpc/123/sys/pk/dn/thing/service/x",
+            "/ext/rrpc/+/pk/dn/user/get",
+            "/ext/rrpc/+//pk/dn/user/get",
+            "/ext/session/pk/dn/combine/login",
+            "/ota/device/inform/pk/dn",
+            "$sys/pk/dn/thing/service/x/invoke",
+            "/shadow/update/pk/dn",
+            "/shadow/get/pk/dn",
+            "$thing/up/action/pk/dn",
+            "$thing/down/action/pk/dn",
+            "$sys/operation/pk/dn",
+            "$sys/operation/result/pk/dn",
+            "$ota/report/pk/dn",
+            "$rrpc/txd/pk/dn/1",
+            "$rrpc/rxd/pk/dn/+",
+            "$broadcast/rxd/pk/dn",
+            "/pk/dn/user/update",
+        ] {
+            assert!(of(text).is_some(), "{text}");
+            assert_eq!(subject(text), Some(("pk", "dn")), "{text}");
+        }
+        for text in ["", "/", "#", "a/b/c/d", "/pk/dn", "//dn/x", "/shadow/update//dn"] {
+            assert_eq!(subject(text), None, "{text}");
+        }
     }
 
     #[test]

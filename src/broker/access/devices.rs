@@ -12,12 +12,13 @@ use contract::{Device, Message, Topic, TopicFilter};
 use super::device_topics::{self, Own, Talk};
 use super::status::StatusMessages;
 use super::users::Users;
-use super::{aliyun, tencent};
+use super::{aliyun, notices, tencent};
 use crate::codec::Reason;
 use crate::hooks::{
     Acl, AllowAll, Authenticator, ConnectInfo, Connected, Disconnected, Identity, Lifecycle,
-    Refusal,
+    Parted, Refusal,
 };
+use crate::sub_devices::SubDevices;
 use registry::{DeviceRef, Registry, session_id};
 
 /// Whether devices must prove who they are.
@@ -71,6 +72,7 @@ impl DeviceAccess {
             username: info.username.clone(),
             device: None,
             rrpc_ext: false,
+            sub_devices: SubDevices::default(),
         })
     }
 
@@ -140,7 +142,8 @@ impl DeviceAccess {
             None => info.client_id.clone(),
         };
         let device = is.map(Arc::new);
-        Ok(Identity { client_id, username: info.username.clone(), device, rrpc_ext: false })
+        let (rrpc_ext, sub_devices) = (false, SubDevices::default());
+        Ok(Identity { client_id, username: info.username.clone(), device, rrpc_ext, sub_devices })
     }
 }
 
@@ -191,6 +194,7 @@ impl Authenticator for DeviceAccess {
             username: info.username.clone(),
             rrpc_ext: as_device.is_some() && claim.rrpc_ext,
             device,
+            sub_devices: SubDevices::default(),
         })
     }
 }
@@ -203,12 +207,10 @@ impl Acl for DeviceAccess {
         if let Some(name) = self.user(identity.username.as_ref()) {
             return self.users.may_publish(name, topic);
         }
-        let Some(device) = &identity.device else { return false };
-        match device_topics::own(topic.as_str(), device) {
-            Some(Own::System { publish, .. }) => publish,
-            Some(Own::Custom(short)) => self.class(device, short, |class| class.publishes()),
-            None => false,
-        }
+        self.own(identity, topic.as_str(), |device, own| match own {
+            Own::System { publish, .. } => publish,
+            Own::Custom(short) => self.class(device, short, |class| class.publishes()),
+        })
     }
 
     fn subscribe(&self, identity: &Identity, filter: &TopicFilter) -> bool {
@@ -218,13 +220,32 @@ impl Acl for DeviceAccess {
         if let Some(name) = self.user(identity.username.as_ref()) {
             return self.users.may_subscribe(name, filter);
         }
-        let Some(device) = &identity.device else { return false };
-        match device_topics::own(filter.as_str(), device) {
-            Some(Own::System { subscribe, .. }) => subscribe,
+        self.own(identity, filter.as_str(), |device, own| match own {
+            Own::System { subscribe, .. } => subscribe,
             // No class has a wildcard: a filter with one would read more than any class allows.
-            Some(Own::Custom(short)) => self.class(device, short, |class| class.subscribes()),
-            None => false,
+            Own::Custom(short) => self.class(device, short, |class| class.subscribes()),
+        })
+    }
+
+    fn publisher(&self, identity: &Identity, topic: &Topic) -> Option<Arc<Device>> {
+        let sub_device = match identity.sub_devices.is_empty() {
+            true => None,
+            false => device_topics::subject(topic.as_str())
+                .and_then(|(key, name)| identity.sub_devices.find(key, name)),
+        };
+        sub_device.or_else(|| identity.device.clone())
+    }
+
+    fn objection(&self, identity: &Identity, refused: &Topic, payload: &[u8]) -> Option<Message> {
+        let gateway = identity.device.as_deref()?;
+        if !self.registry.is_gateway(&gateway.product_key, &gateway.device_name) {
+            return None;
         }
+        let (product_key, device_name) = device_topics::subject(refused.as_str())?;
+        let is_other = *gateway.product_key != *product_key || *gateway.device_name != *device_name;
+        is_other
+            .then(|| notices::no_session(gateway, (product_key, device_name), payload))
+            .flatten()
     }
 
     fn echoes(&self, identity: &Identity, topic: &Topic) -> bool {
@@ -244,6 +265,28 @@ impl Acl for DeviceAccess {
 }
 
 impl DeviceAccess {
+    /// What is allowed on a topic or filter that is all of a device's own: of the client itself, or of one
+    /// that has logged in over its connection.
+    fn own(
+        &self,
+        identity: &Identity,
+        text: &str,
+        allowed: impl Fn(&Device, Own<'_>) -> bool,
+    ) -> bool {
+        let Some(device) = identity.device.as_deref() else { return false };
+        if let Some(own) = device_topics::own(text, device) {
+            return allowed(device, own);
+        }
+        if identity.sub_devices.is_empty() {
+            return false;
+        }
+        let found = device_topics::subject(text)
+            .and_then(|(key, name)| identity.sub_devices.find(key, name));
+        found.is_some_and(|device| {
+            device_topics::own(text, &device).is_some_and(|own| allowed(&device, own))
+        })
+    }
+
     /// True when the device's product has a topic class that allows this.
     fn class(
         &self,
@@ -262,16 +305,26 @@ impl DeviceAccess {
 impl Lifecycle for DeviceAccess {
     fn connected(&self, event: &Connected) -> Option<Message> {
         if let Some(device) = &event.identity.device {
-            let from = event.peer.ip();
-            self.registry.came(&device.product_key, &device.device_name, event.at_ms, from);
+            let (key, name, from) = (&device.product_key, &device.device_name, event.peer.ip());
+            let came = self.registry.came(key, name, event.at_ms, from, event.connection);
+            // Of one that nobody has registered nothing is known.
+            if !came && self.registry.knows_device(key, name) {
+                return None;
+            }
         }
         self.status.connected(event)
     }
 
     fn disconnected(&self, event: &Disconnected) -> Option<Message> {
-        if let Some(device) = &event.identity.device {
-            self.registry.went(&device.product_key, &device.device_name);
+        if let Some(device) = &event.identity.device
+            && !self.registry.went(&device.product_key, &device.device_name, event.connection)
+        {
+            return None;
         }
         self.status.disconnected(event)
+    }
+
+    fn parted(&self, event: &Parted) -> Option<Message> {
+        notices::parted(event)
     }
 }

@@ -109,6 +109,7 @@ fn timestamp(ms: u64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sub_devices::SubDevices;
 
     #[test]
     fn a_status_message_has_the_fields_of_the_vendor() {
@@ -119,6 +120,7 @@ mod tests {
             username: None,
             device: Identity::device_in_username("dn&pk"),
             rrpc_ext: false,
+            sub_devices: SubDevices::default(),
         });
         let peer = "10.0.0.7:5000".parse().expect("address");
         let at_ms = 1_535_700_748_205;
@@ -128,6 +130,7 @@ mod tests {
             at_ms,
             last_seen_ms: at_ms - 10,
             reason: crate::codec::Reason::SUCCESS,
+            connection: 1,
         };
         let message = status.disconnected(&event).expect("message");
         assert_eq!(message.topic.as_str(), "/as/mqtt/status/pk/dn");
@@ -145,13 +148,14 @@ mod tests {
     #[test]
     fn a_client_that_is_no_device_is_named_by_its_identifier() {
         let status = StatusMessages::new(TimeZone::UTC, TopicLimits::default());
-        let identity =
-            Identity {
-                client_id: "车间/1".into(), username: None, device: None, rrpc_ext: false
-            };
+        let (client_id, sub_devices) = ("车间/1".into(), SubDevices::default());
+        let (username, device, rrpc_ext) = (None, None, false);
+        let identity = Identity { client_id, username, device, rrpc_ext, sub_devices };
         let identity = Arc::new(identity);
         let peer = "[::1]:5000".parse().expect("address");
-        let message = status.connected(&Connected { identity, peer, at_ms: 0 }).expect("message");
+        let message = status
+            .connected(&Connected { identity, peer, at_ms: 0, connection: 1 })
+            .expect("message");
         assert_eq!(message.topic.as_str(), "/as/mqtt/status/mqtt/车间_1");
         assert_eq!(message.device_name(), Some("车间/1"));
     }

@@ -23,11 +23,36 @@ use super::owed::{self, Answer, AnswerKind, Owed, Waiting};
 use super::stream::{CHUNK, close_gently, poll_read, write_all};
 use crate::codec::{AckKind, Disconnect, Packet, Properties, Reason, Version};
 use crate::counters::add;
-use crate::hooks::{Connected, Disconnected, Identity};
-use crate::sessions::{Group, Leave, Publication, Sending, Session};
+use crate::hooks::{Connected, Disconnected, Identity, Parting};
+use crate::sessions::{Attached, Detached, Group, Leave, Login, Publication, Sending, Session};
 
 /// Unwritten bytes above which nothing more is read: a client that does not take answers gets none.
 const OUTPUT_HIGH: usize = 2 * CHUNK;
+
+/// Why devices went whose gateway's connection was taken over.
+const TAKEN_OVER: Reason = Reason::SESSION_TAKEN_OVER;
+
+/// What a new connection has displaced.
+pub(super) struct Displaced {
+    pub will: Option<Publication>,
+    /// A login of the device over a gateway's connection.
+    pub login: Option<Login>,
+    /// Logins over the connection that had the session.
+    pub logins: Vec<Login>,
+    /// The session has gone on.
+    pub present: bool,
+}
+
+impl Displaced {
+    pub(super) fn by(attached: &mut Attached) -> Self {
+        Self {
+            will: attached.will.take(),
+            login: attached.login.take(),
+            logins: std::mem::take(&mut attached.logins),
+            present: attached.present,
+        }
+    }
+}
 
 /// Why a connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +89,8 @@ pub(super) struct Connection<IO> {
     pub generation: u64,
     /// The group of changes that ends the client's session before.
     ended: Option<Group>,
+    /// The number of the connection.
+    number: u64,
     pub identity: Arc<Identity>,
     pub origin: Arc<Origin>,
     pub may_raise_expiry: bool,
@@ -110,6 +137,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             session: greeted.attached.session,
             generation: greeted.attached.generation,
             ended: greeted.attached.ended,
+            number: greeted.attached.connection,
             identity: greeted.identity,
             origin: greeted.origin,
             may_raise_expiry: greeted.expiry_s > 0,
@@ -138,14 +166,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     /// Serves the client until the connection ends, and settles what its end means.
-    pub(super) async fn run(mut self, displaced: Option<Publication>) {
+    pub(super) async fn run(mut self, displaced: Displaced) {
         let event = Connected {
             identity: self.identity.clone(),
             peer: self.peer,
             at_ms: self.core.now_ms(),
+            connection: self.number,
         };
+        let left = self.core.went(&displaced.logins, (event.at_ms, event.at_ms), TAKEN_OVER);
+        self.core.part(displaced.login.as_slice(), Parting::Elsewhere);
+        if displaced.present {
+            self.core.end_subscriptions(&self.session, &self.identity);
+        }
         let status = self.core.hooks.lifecycle.connected(&event).map(Publication::from_message);
-        for publication in displaced.into_iter().chain(status) {
+        for publication in displaced.will.into_iter().chain(left).chain(status) {
             self.core.sessions.route_now(&publication);
             // Not waited for: CONNACK is to be written even while the engine is full.
             self.batch.push(publication.message);
@@ -361,11 +395,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         }
         // The session first: what follows may wait for the network.
         let left = self.core.sessions.detach(&self.session, self.generation, leave);
-        if let Some(will) = left {
-            if let Some(will) = will {
-                self.core.announce(will).await;
-            }
-            self.report_end(reason).await;
+        if let Some(left) = left {
+            self.report_end(left, reason).await;
         }
         if let Close::Broker(reason, _) = close {
             let timeout = self.core.limits().close_timeout();
@@ -387,19 +418,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         owed::follow(std::mem::take(&mut self.owed), &self.session, &self.core);
     }
 
-    async fn report_end(&mut self, reason: Reason) {
+    async fn report_end(&mut self, left: Detached, reason: Reason) {
+        let Detached { will, logins, told } = left;
         let at_ms = self.core.now_ms();
         let silent = u64::try_from(self.last_seen.elapsed().as_millis()).unwrap_or(0);
+        let last_seen_ms = at_ms.saturating_sub(silent);
         let event = Disconnected {
             identity: self.identity.clone(),
             peer: self.peer,
             at_ms,
-            last_seen_ms: at_ms.saturating_sub(silent),
+            last_seen_ms,
             reason,
+            connection: self.number,
         };
-        if let Some(status) = self.core.hooks.lifecycle.disconnected(&event) {
-            self.core.announce(Publication::from_message(status)).await;
+        // Who is there is known before anything waits.
+        let went = self.core.went(&logins, (at_ms, last_seen_ms), reason);
+        let status = self.core.hooks.lifecycle.disconnected(&event).map(Publication::from_message);
+        if !logins.is_empty() {
+            self.core.end_subscriptions(&self.session, &self.identity);
         }
+        if !told.is_empty() {
+            self.core.ingress.submit(Batch::unacknowledged(told)).await;
+        }
+        self.core.announce_all(will.into_iter().chain(went).chain(status).collect()).await;
     }
 
     /// Writes what is in the buffer and, to MQTT 5 clients, the reason; then closes.

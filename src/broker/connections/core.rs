@@ -7,10 +7,11 @@ use contract::{AckWhen, Batch, Ingress, Shutdown, Topic, TopicLimits};
 use tokio::sync::Notify;
 
 use super::crowd::{Crowd, Failures};
+use crate::codec::Reason;
 use crate::counters::Counters;
-use crate::hooks::{Hooks, Identity};
+use crate::hooks::{Disconnected, Hooks, Identity, Parted, Parting};
 use crate::limits::Limits;
-use crate::sessions::{Publication, Sessions, Shared};
+use crate::sessions::{Login, Publication, Session, Sessions, Shared};
 use crate::sys;
 use web::Pages;
 
@@ -86,8 +87,74 @@ impl Core {
 
     /// Sends a message of the broker's own to subscribers and to the engine: a will or a status.
     pub(super) async fn announce(&self, publication: Publication) {
-        self.sessions.route_now(&publication);
-        self.ingress.submit(Batch::unacknowledged(vec![publication.message])).await;
+        self.announce_all(vec![publication]).await;
+    }
+
+    pub(super) async fn announce_all(&self, publications: Vec<Publication>) {
+        for publication in &publications {
+            self.sessions.route_now(publication);
+        }
+        let messages: Vec<_> = publications.into_iter().map(|sent| sent.message).collect();
+        if !messages.is_empty() {
+            self.ingress.submit(Batch::unacknowledged(messages)).await;
+        }
+    }
+
+    /// The status messages of devices whose logins have ended; `last_seen_ms` is when their gateway was
+    /// last heard.
+    pub fn went(
+        &self,
+        logins: &[Login],
+        (at_ms, last_seen_ms): (u64, u64),
+        reason: Reason,
+    ) -> Vec<Publication> {
+        let status = |login: &Login| {
+            let identity = Arc::clone(&login.device);
+            let (peer, connection) = (login.peer, login.connection);
+            let event = Disconnected { identity, peer, at_ms, last_seen_ms, reason, connection };
+            self.hooks.lifecycle.disconnected(&event).map(Publication::from_message)
+        };
+        logins.iter().filter_map(status).collect()
+    }
+
+    /// Devices were cut off from their gateways' connections: the gateways are told, and may have no
+    /// subscriptions of these devices any more.
+    pub fn part(&self, logins: &[Login], why: Parting) {
+        for Login { device, gateway, over, .. } in logins {
+            let (gateway, device) = (Arc::clone(gateway), Arc::clone(device));
+            let at_ms = self.now_ms();
+            let event = Parted { gateway, device, why, at_ms };
+            if let Some(notice) = self.hooks.lifecycle.parted(&event) {
+                let notice = Publication::from_message(notice);
+                self.sessions.route_downlink(&notice, Some(&event.gateway.client_id));
+            }
+            self.end_subscriptions(over, &event.gateway);
+        }
+    }
+
+    /// Removes the subscriptions of a session that its client may not have any more.
+    pub fn end_subscriptions(&self, session: &Session, identity: &Arc<Identity>) {
+        let acl = &self.hooks.acl;
+        self.sessions
+            .end_subscriptions(session, identity, |filter| acl.subscribe(identity, filter));
+    }
+
+    /// Tells subscribers, and the engine over the connection of a session, which waits when the engine is
+    /// full.
+    pub fn tell_over(&self, session: &Session, publications: Vec<Publication>) {
+        for publication in &publications {
+            self.sessions.route_now(publication);
+        }
+        let messages: Vec<_> = publications.into_iter().map(|sent| sent.message).collect();
+        if messages.is_empty() {
+            return;
+        }
+        let left = session.tell(messages);
+        if !left.is_empty() {
+            // The connection has ended in between.
+            let ingress = Arc::clone(&self.ingress);
+            tokio::spawn(async move { ingress.submit(Batch::unacknowledged(left)).await });
+        }
     }
 
     /// Publishes delayed wills and ends sessions when they are due, until told to stop. While the

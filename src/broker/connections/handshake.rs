@@ -144,7 +144,7 @@ where
         client_id: identity.client_id.clone(),
         clean_start: connect.clean_start,
         expiry_s,
-        online: online(core, &connect, &identity, peer),
+        online: online(core, &connect, (&identity, &origin), peer),
         will,
         kicks,
     };
@@ -321,10 +321,16 @@ fn aliases(core: &Core, connect: &Connect) -> Option<Box<Outbound>> {
     (takes > 0).then(|| Box::new(Outbound::new(takes, packet_bytes)))
 }
 
-fn online(core: &Core, connect: &Connect, identity: &Arc<Identity>, peer: SocketAddr) -> Online {
+fn online(
+    core: &Core,
+    connect: &Connect,
+    (identity, origin): (&Arc<Identity>, &Arc<Origin>),
+    peer: SocketAddr,
+) -> Online {
     let number = |name| connect.properties.number(name).map(|value| value as usize);
     Online {
         identity: Arc::clone(identity),
+        origin: Arc::clone(origin),
         peer,
         connected_ms: core.now_ms(),
         window: Window {

@@ -216,6 +216,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         if let Some((counter, reason)) = refusal {
             add(counter, 1);
             tracing::debug!(client = &*self.identity.client_id, %topic, ?reason, "a message is refused");
+            self.object(reason, &topic, &payload);
             // MQTT-3.3.5-2 of MQTT 3.1.1: acknowledge or close. A closed client would only repeat.
             self.owe(qos, packet_id, reason, false);
             return Ok(());
@@ -245,6 +246,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         Ok(())
     }
 
+    /// Tells the client, as a message, that it may not publish there.
+    fn object(&self, reason: Reason, topic: &Topic, payload: &[u8]) {
+        if reason != Reason::NOT_AUTHORIZED {
+            return;
+        }
+        if let Some(told) = self.core.hooks.acl.objection(&self.identity, topic, payload) {
+            let client = &self.identity.client_id;
+            // A client that does not read is told nothing more once its queue is full.
+            let told = Publication::from_message(told);
+            let _queued = self.core.sessions.route_downlink(&told, Some(client));
+        }
+    }
+
     /// One more message that is to be answered.
     fn count_open(&mut self) -> Result<(), Close> {
         self.unacknowledged += 1;
@@ -264,12 +278,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         payload: Bytes,
         properties: Properties,
     ) -> Publication {
+        let device = self.core.hooks.acl.publisher(&self.identity, &topic);
         let message = Message {
             topic,
             payload,
             id: 0,
             received_ms: self.core.now_ms(),
-            device: self.identity.device.clone(),
+            device,
             qos: QoS::try_from(qos).unwrap_or(QoS::ExactlyOnce),
             retain,
             properties: None,

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::Connection;
+use super::connection::{Connection, Displaced};
 use super::core::Core;
 use super::crowd::Place;
 use super::handshake::handshake;
@@ -151,9 +151,9 @@ where
     drop(shutdown);
     if let Some(mut greeted) = greeted {
         live.let_in();
-        let will = greeted.attached.will.take();
+        let displaced = Displaced::by(&mut greeted.attached);
         let connection = Connection::new(Arc::clone(&live.core), io, greeted);
-        Box::pin(connection.run(will)).await;
+        Box::pin(connection.run(displaced)).await;
     }
 }
 

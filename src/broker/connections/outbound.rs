@@ -2,6 +2,7 @@
 
 use std::task::Context;
 
+use contract::Batch;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::aliases::Naming;
@@ -14,9 +15,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// Encodes about `room` bytes of what the session has for the client; true when there was some.
     pub(super) fn collect(&mut self, room: usize, cx: &mut Context<'_>) -> Result<bool, Close> {
         let mut sending = std::mem::take(&mut self.sending);
-        let turn = self.session.turn(self.generation, room, self.core.shared(), &mut sending, cx);
-        if let Turn::End(reason) = turn {
-            return Err(Close::Broker(reason, "the session was taken over or closed"));
+        let may = (room, self.refused.is_none());
+        match self.session.turn(self.generation, may, self.core.shared(), &mut sending, cx) {
+            Turn::Go => {}
+            Turn::Tell(messages) => {
+                self.offer(Batch::unacknowledged(messages));
+                return Ok(true);
+            }
+            Turn::End(reason) => {
+                return Err(Close::Broker(reason, "the session was taken over or closed"));
+            }
         }
         if sending.is_empty() {
             return Ok(false);

@@ -4,14 +4,16 @@
 //! `subscription` who wants it and how; the [`Outbox`] holds what waits for one client, `received` what
 //! came from it; the [`Journal`] notes what has changed since it was written. A [`Session`] joins these
 //! for one client. Above it, the `trie` finds the sessions that want a topic, `retained` keeps the last
-//! message of each, `deadlines` the times of absent clients. Then three files say what happens: `roster`
-//! when clients come and go, `subscribe` when they subscribe, `route` when somebody publishes.
+//! message of each, `deadlines` the times of absent clients. Then four files say what happens: `roster`
+//! when clients come and go, `logins` when devices do so over a gateway's connection, `subscribe` when they subscribe, `route` when somebody publishes.
 //!
 //! It uses the codec's words and the hooks' identities, knows no socket, no engine and no file, and
 //! waits for none: what is slow is with the connections and with `durability`, which use it.
 
 mod deadlines;
 mod journal;
+mod login;
+mod logins;
 mod outbox;
 mod publication;
 mod received;
@@ -27,11 +29,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 pub use self::journal::{Group, Journal, Noted};
+pub use self::login::Login;
+pub use self::logins::{Entrant, LoggedIn, NotLoggedIn};
 pub use self::outbox::{Acked, Difference, Entry, Outgoing, Sending, Window};
 pub use self::publication::{Publication, Routed};
 pub use self::received::{Receipt, Received};
 pub use self::retained::{Kept, Retained, Retention};
-pub use self::roster::{Attached, Leave, Wish};
+pub use self::roster::{Attached, Detached, Leave, Wish};
 pub use self::route::Delivered;
 pub use self::session::{Online, Session, Shared, Testament, Turn, Wakers};
 pub use self::subscription::{Subscribed, Terms, Wanted};
@@ -49,6 +53,7 @@ pub struct Sessions {
     deadlines: Deadlines,
     roster: Mutex<Roster>,
     next_number: AtomicU64,
+    next_connection: AtomicU64,
 }
 
 impl Sessions {
@@ -61,6 +66,7 @@ impl Sessions {
             deadlines: Deadlines::default(),
             roster: Mutex::default(),
             next_number: 1.into(),
+            next_connection: 1.into(),
         }
     }
 

@@ -8,10 +8,12 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytestring::ByteString;
+use contract::{Device, Message};
 use tokio::time::Instant;
 
 use super::Sessions;
 use super::journal::Group;
+use super::login::Login;
 use super::publication::Publication;
 use super::session::{Left, Online, Session, Testament};
 use super::subscription::Subscribed;
@@ -21,10 +23,12 @@ use crate::counters::add;
 /// The sessions by client identifier, and whether more are taken.
 #[derive(Default)]
 pub(super) struct Roster {
-    by_client: HashMap<ByteString, Arc<Session>, foldhash::fast::RandomState>,
+    pub(super) by_client: HashMap<ByteString, Arc<Session>, foldhash::fast::RandomState>,
+    /// The devices that have logged in over gateways' connections.
+    pub(super) logins: HashMap<ByteString, Login, foldhash::fast::RandomState>,
     closing: bool,
     /// How many clients were to be cut off so far. Who was let in before one of them may be it.
-    kicks: u64,
+    pub(super) kicks: u64,
 }
 
 /// What a CONNECT asks for.
@@ -49,6 +53,30 @@ pub struct Attached {
     /// The group of changes that the end of the session before is written with, which the client is not
     /// told of before.
     pub ended: Option<Group>,
+    /// The number of the connection: larger than those of all connections and logins before.
+    pub connection: u64,
+    /// The login that the device had over a gateway's connection; it has ended with this.
+    pub login: Option<Login>,
+    /// Logins of other devices over the connection that this one displaced; they have ended.
+    pub logins: Vec<Login>,
+}
+
+/// What goes on from a session to the one that takes its place.
+#[derive(Default)]
+struct Discarded {
+    logins: Vec<Login>,
+    told: Vec<Message>,
+}
+
+/// What a connection that leaves its session leaves behind.
+#[derive(Default)]
+pub struct Detached {
+    /// The will, when it is due now.
+    pub will: Option<Publication>,
+    /// Devices that were logged in over it.
+    pub logins: Vec<Login>,
+    /// What the engine is yet to get of that connection.
+    pub told: Vec<Message>,
 }
 
 /// How a connection leaves its session.
@@ -60,8 +88,33 @@ pub struct Leave {
     pub expiry_s: Option<u32>,
 }
 
+impl Roster {
+    /// Ends the logins over a connection, which ends.
+    pub(super) fn end_logins(&mut self, online: Option<&Online>) -> Vec<Login> {
+        let Some(online) = online.filter(|online| !online.identity.sub_devices.is_empty()) else {
+            return Vec::new();
+        };
+        let devices = online.identity.sub_devices.take();
+        devices.iter().filter_map(|device| self.logins.remove(online_id(device).as_str())).collect()
+    }
+
+    /// Ends a device's login, if it has one.
+    pub(super) fn end_login(&mut self, client_id: &str) -> Option<Login> {
+        let login = self.logins.remove(client_id)?;
+        if let Some(device) = &login.device.device {
+            login.gateway.sub_devices.remove(device);
+        }
+        Some(login)
+    }
+}
+
+/// Under which a device's login is found: the name of the session that it has on its own.
+fn online_id(device: &Device) -> String {
+    registry::session_id(&device.product_key, &device.device_name)
+}
+
 impl Sessions {
-    fn roster(&self) -> MutexGuard<'_, Roster> {
+    pub(super) fn roster(&self) -> MutexGuard<'_, Roster> {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,7 +160,7 @@ impl Sessions {
             && !wish.clean_start
             && session.lock().outlives_connection()
         {
-            return Ok(self.resume(session, wish));
+            return Ok(self.resume(&mut roster, session, wish));
         }
         if old.is_none() && roster.by_client.len() >= self.shared.limits.sessions {
             if self.shared.counters.sessions_refused.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -118,26 +171,31 @@ impl Sessions {
             }
             return Err(Reason::QUOTA_EXCEEDED);
         }
-        let (will, left) = match &old {
-            Some(session) => self.discard(session),
-            None => (None, Left::default()),
+        let (will, left, Discarded { logins, told }) = match &old {
+            Some(session) => self.discard(&mut roster, session),
+            None => Default::default(),
         };
+        let login = roster.end_login(&wish.client_id);
+        let connection = self.number_connection();
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let session = Session::new(number, wish.client_id.clone());
         let generation = {
             let mut state = session.lock();
             state.expiry_s = wish.expiry_s;
             state.will = wish.will;
+            state.told = told;
             session.attach(&mut state, wish.online, &self.shared)
         };
         roster.by_client.insert(wish.client_id, Arc::clone(&session));
         self.count(&roster);
+        self.note_ended(&roster, &logins);
         drop(roster);
         let ended = left.group;
         if let Some(old) = old {
             self.settle_left(left, old.number);
         }
-        Ok(Attached { session, generation, present: false, will, ended })
+        let present = false;
+        Ok(Attached { session, generation, present, will, ended, connection, login, logins })
     }
 
     /// A will as it is published now; its expiry starts now (MQTT 5.0 §3.1.3.2.4).
@@ -150,8 +208,11 @@ impl Sessions {
         publication
     }
 
-    fn resume(&self, session: &Arc<Session>, wish: Wish) -> Attached {
+    fn resume(&self, roster: &mut Roster, session: &Arc<Session>, wish: Wish) -> Attached {
+        let login = roster.end_login(&wish.client_id);
         let mut state = session.lock();
+        let logins = roster.end_logins(state.online.as_ref());
+        self.note_ended(roster, &logins);
         self.deadlines.cancel(session, &mut state);
         let taken_over = state.online.is_some();
         if taken_over {
@@ -164,27 +225,35 @@ impl Sessions {
         state.expiry_s = wish.expiry_s;
         let generation = session.attach(&mut state, wish.online, &self.shared);
         drop(state);
-        Attached { session: Arc::clone(session), generation, present: true, will, ended: None }
+        let (connection, ended) = (self.number_connection(), None);
+        let (session, present) = (Arc::clone(session), true);
+        Attached { session, generation, present, will, ended, connection, login, logins }
     }
 
-    fn discard(&self, session: &Arc<Session>) -> (Option<Publication>, Left) {
+    fn discard(
+        &self,
+        roster: &mut Roster,
+        session: &Arc<Session>,
+    ) -> (Option<Publication>, Left, Discarded) {
         let mut state = session.lock();
+        let logins = roster.end_logins(state.online.as_ref());
+        let told = std::mem::take(&mut state.told);
         self.deadlines.cancel(session, &mut state);
         if state.online.is_some() {
             add(&self.shared.counters.takeovers, 1);
         }
         // The end of the session makes a delayed will due (MQTT 5.0 §3.1.3.2.2).
         let will = state.will.take().map(|will| self.due(*will));
-        (will, session.end(&mut state, &self.shared))
+        (will, session.end(&mut state, &self.shared), Discarded { logins, told })
     }
 
-    /// Leaves a session. `None` when another connection has it; else the will that is due now.
+    /// Leaves a session. `None` when another connection has it.
     pub fn detach(
         &self,
         session: &Arc<Session>,
         generation: u64,
         leave: Leave,
-    ) -> Option<Option<Publication>> {
+    ) -> Option<Detached> {
         let _whole = self.shared.whole();
         let mut roster = self.roster();
         let mut state = session.lock();
@@ -197,6 +266,9 @@ impl Sessions {
         if leave.will_is_void {
             state.will = None;
         }
+        let logins = roster.end_logins(state.online.as_ref());
+        self.note_ended(&roster, &logins);
+        let told = std::mem::take(&mut state.told);
         let now = Instant::now();
         if state.expiry_s == 0 {
             let will = state.will.take().map(|will| self.due(*will));
@@ -206,7 +278,7 @@ impl Sessions {
             self.count(&roster);
             drop(roster);
             self.settle_left(left, session.number);
-            return Some(will);
+            return Some(Detached { will, logins, told });
         }
         session.leave(&mut state, &self.shared);
         state.expires = Some(now + Duration::from_secs(state.expiry_s.into()));
@@ -218,7 +290,7 @@ impl Sessions {
             will = state.will.take().map(|will| self.due(*will));
         }
         self.deadlines.set(session, &mut state);
-        Some(will)
+        Some(Detached { will, logins, told })
     }
 
     /// How many clients were to be cut off so far.
@@ -254,16 +326,21 @@ impl Sessions {
         let mut roster = self.roster();
         roster.kicks += 1;
         let Some(session) = roster.by_client.get(client_id).cloned() else { return false };
+        self.end_session(&session, reason);
+        true
+    }
+
+    /// The same for a session that is at hand; the roster is held.
+    pub(super) fn end_session(&self, session: &Arc<Session>, reason: Reason) {
         let mut state = session.lock();
         state.expiry_s = 0;
         if state.online.is_none() {
-            self.deadlines.cancel(&session, &mut state);
+            self.deadlines.cancel(session, &mut state);
             state.expires = Some(Instant::now());
-            self.deadlines.set(&session, &mut state);
+            self.deadlines.set(session, &mut state);
         }
         drop(state);
         session.kick(reason);
-        true
     }
 
     fn count(&self, roster: &Roster) {

@@ -132,7 +132,7 @@ impl Sessions {
     /// Routes a message that the daemon publishes, also to the client that the topic is for, if there is
     /// one.
     pub fn route_downlink(&self, publication: &Publication, addressee: Option<&str>) -> Delivered {
-        let session = addressee.and_then(|id| self.of_client(id));
+        let session = addressee.and_then(|id| self.receiver(id));
         let mut wakers = Wakers::new();
         let delivered = self.route_to(publication, Publisher::NOBODY, session, &mut wakers);
         wakers.into_iter().for_each(Waker::wake);

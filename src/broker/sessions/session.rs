@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytestring::ByteString;
-use contract::{Ack, Nacked, QoS, TopicLimits};
+use contract::{Ack, Message, Nacked, Origin, QoS, TopicLimits};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -42,6 +42,8 @@ pub struct Shared {
 #[derive(Debug, Clone)]
 pub struct Online {
     pub identity: Arc<Identity>,
+    /// That of all its messages: what came over this connection, and no other, has it.
+    pub origin: Arc<Origin>,
     pub peer: SocketAddr,
     pub connected_ms: u64,
     /// What the client takes.
@@ -65,10 +67,12 @@ pub enum Pushed {
 }
 
 /// What a connection learns from its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Turn {
     /// Go on; the messages to send have been handed out.
     Go,
+    /// Go on; the engine is to get these.
+    Tell(Vec<Message>),
     /// The session belongs to another connection now, or is closed with this reason.
     End(Reason),
 }
@@ -117,6 +121,8 @@ pub struct State {
     /// The session is over: nothing may be added to it.
     pub ended: bool,
     pub kick: Option<Reason>,
+    /// What the engine is to get over the connection of the client beside its messages.
+    pub told: Vec<Message>,
     waker: Option<Waker>,
     pub outbox: Outbox,
     pub received: Received,
@@ -298,12 +304,26 @@ impl Session {
         self.lock().outbox.bytes() > BACKLOG
     }
 
-    /// Hands out what can be sent now, about `room` bytes of it. When nothing is left, the connection
-    /// is woken by the next message.
+    /// Leaves messages for the engine to the client's connection, which waits when the engine is full;
+    /// gives them back when there is none.
+    pub fn tell(&self, messages: Vec<Message>) -> Vec<Message> {
+        let mut state = self.lock();
+        if state.online.is_none() {
+            return messages;
+        }
+        state.told.extend(messages);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+        Vec::new()
+    }
+
+    /// Hands out what can be sent now, about `room` bytes of it; before that, when the connection `tells`,
+    /// what the engine is to get. When nothing is left, the connection is woken by the next message.
     pub fn turn(
         &self,
         generation: u64,
-        room: usize,
+        (room, tells): (usize, bool),
         shared: &Shared,
         batch: &mut Vec<Sending>,
         cx: &Context<'_>,
@@ -318,6 +338,9 @@ impl Session {
         let Some(window) = state.online.as_ref().map(|online| online.window) else {
             return Turn::Go;
         };
+        if tells && !state.told.is_empty() {
+            return Turn::Tell(std::mem::take(&mut state.told));
+        }
         let keeps = shared.journal.is_some() && state.expiry_s > 0;
         let to = Taker { window, clock: &shared.clock, counters: &shared.counters };
         let (released, changed) = state.outbox.hand_out(to, room, keeps, batch);

@@ -8,11 +8,15 @@ use bytestring::ByteString;
 use super::Sessions;
 use super::journal::Group;
 use super::outbox::Outgoing;
-use super::session::{Left, Pushed, Session, Wakers};
+use super::session::{Left, Pushed, Session, State, Wakers};
 use super::subscription::{Subscribed, Terms, Wanted};
 use super::trie::Subscription;
 use crate::codec::Reason;
 use crate::counters::{add, sub};
+
+/// Subscriptions that a gateway's session may have for each device that has logged in over it, beside its
+/// own.
+const SUBSCRIPTIONS_OF_A_DEVICE: usize = 100;
 
 impl Sessions {
     /// Adds a subscription: whether the session had none to that filter, and the group of changes that
@@ -33,7 +37,7 @@ impl Sessions {
         let known = known.map(|known| std::mem::replace(&mut known.terms, terms));
         let (is_new, changed) = match known {
             Some(before) => (false, before != terms),
-            None if state.subscriptions.len() >= self.shared.limits.subscriptions => {
+            None if state.subscriptions.len() >= self.most_subscriptions(&state) => {
                 return Err(Reason::QUOTA_EXCEEDED);
             }
             None => {
@@ -48,6 +52,12 @@ impl Sessions {
         let subscription = Subscription { session: Arc::clone(session), terms };
         self.trie.write().unwrap_or_else(PoisonError::into_inner).insert(wanted, subscription);
         Ok((is_new, group))
+    }
+
+    /// Subscriptions of a session: a gateway's has room for its devices', too.
+    fn most_subscriptions(&self, state: &State) -> usize {
+        let sub_devices = state.online.as_ref().map_or(0, |o| o.identity.sub_devices.len());
+        self.shared.limits.subscriptions + sub_devices * SUBSCRIPTIONS_OF_A_DEVICE
     }
 
     /// The subscriptions of a session of an earlier run.
@@ -119,7 +129,7 @@ impl Sessions {
     }
 
     /// Removes subscriptions of a session from the tree.
-    fn forget(&self, orphans: &[Wanted], number: u64) {
+    pub(super) fn forget(&self, orphans: &[Wanted], number: u64) {
         if orphans.is_empty() {
             return;
         }

@@ -10,6 +10,7 @@ use super::listen::pages;
 use super::sources::promised;
 use super::status::Status;
 use crate::api;
+use crate::broker::Parting;
 use crate::config::Config;
 use crate::engine::RuleSet;
 use crate::registry::Registry;
@@ -51,6 +52,7 @@ pub(super) async fn state(
             match cut {
                 api::Cut::Connection => broker.kick(session),
                 api::Cut::Session => broker.forget(session),
+                api::Cut::Login => broker.end_login(session, Some(Parting::Detached)),
             };
         }),
         rules,

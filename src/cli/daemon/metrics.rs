@@ -108,6 +108,7 @@ impl Status {
         match metric {
             metrics::BROKER_CONNECTIONS => text.add(metric, &[], counts.connections),
             metrics::BROKER_SESSIONS => text.add(metric, &[], counts.sessions),
+            metrics::BROKER_SUB_DEVICES => text.add(metric, &[], counts.sub_devices),
             metrics::BROKER_EXPIRED => text.add(metric, &[], counts.sessions_expired),
             metrics::BROKER_UNSAVED => text.add(metric, &[], counts.unsaved),
             metrics::BROKER_COMMITS => text.add(metric, &[], counts.commits),

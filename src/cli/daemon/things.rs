@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use connectors::contract::{Ack, Ingress, Message, now_ms};
+use connectors::contract::{Ack, Device, Ingress, Message, now_ms};
 
-use crate::broker::BrokerHandle;
+use crate::broker::{BrokerHandle, Entrant, Identity, NotLoggedIn, Parting, SubDevices};
 use crate::config::{Config, DeviceAuth};
-use crate::registry::{Registry, session_id};
+use crate::registry::{Registry, SUB_DEVICES_MAX, session_id};
 use crate::rule::store::Store;
 use crate::thing::tsl::Model;
-use crate::thing::{Connection, Downlink, FileOptions, Options, Things};
+use crate::thing::{Connection, Downlink, FileOptions, LoginError, Options, SubDevice, Things};
 use crate::yaml::Document;
 
 /// Devices as the broker reaches them.
@@ -28,9 +28,49 @@ impl Downlink for Line {
     }
 
     fn connection(&self, product_key: &str, device_name: &str) -> Option<Connection> {
-        let client = self.0.client(&session_id(product_key, device_name))?;
-        Some(Connection { extended: client.identity.rrpc_ext })
+        let identity = self.0.identity(&session_id(product_key, device_name))?;
+        Some(Connection { extended: identity.rrpc_ext })
     }
+
+    fn seen(&self) -> u64 {
+        self.0.kicks()
+    }
+
+    fn log_in(&self, over: &Message, devices: &[SubDevice], seen: u64) -> Result<(), LoginError> {
+        let entrants = devices.iter().map(entrant).collect();
+        self.0.log_in(over, entrants, seen, SUB_DEVICES_MAX).map_err(|problem| match problem {
+            NotLoggedIn::NoConnection | NotLoggedIn::NotHere => LoginError::NoConnection,
+            NotLoggedIn::LookAgain => LoginError::LookAgain,
+            NotLoggedIn::TooMany => LoginError::TooMany,
+        })
+    }
+
+    fn log_out(&self, over: &Message, devices: &[(String, String)]) -> bool {
+        let ids: Vec<_> = devices.iter().map(|(key, name)| session_id(key, name)).collect();
+        self.0.log_out(over, &ids).is_ok()
+    }
+
+    fn part(&self, product_key: &str, device_name: &str, tell: bool) {
+        let why = tell.then_some(Parting::Detached);
+        self.0.end_login(&session_id(product_key, device_name), why);
+    }
+}
+
+fn entrant(device: &SubDevice) -> Entrant {
+    let SubDevice { product_key, device_name, extended, clean_start } = device;
+    let client_id = session_id(product_key, device_name).into();
+    let device = Device {
+        product_key: product_key.as_str().into(),
+        device_name: device_name.as_str().into(),
+    };
+    let identity = Identity {
+        client_id,
+        username: None,
+        device: Some(Arc::new(device)),
+        rrpc_ext: *extended,
+        sub_devices: SubDevices::default(),
+    };
+    Entrant { identity, clean_start: *clean_start }
 }
 
 /// Device messages of the devices of a registry.
@@ -41,9 +81,11 @@ pub(super) async fn open(
     rules: Arc<dyn Ingress>,
 ) -> anyhow::Result<Things> {
     let strict = config.auth.devices == Some(DeviceAuth::Required);
+    let sub_register = config.auth.sub_register.iter().cloned().collect();
     let folder = config.path(&config.data_dir).join("files");
     let files = FileOptions::folder(folder, config.files.limits());
-    let options = Options { models: models(config)?, strict, files, ..Options::default() };
+    let models = models(config)?;
+    let options = Options { models, strict, sub_register, files, ..Options::default() };
     Things::open(store, registry.clone(), rules, Arc::new(now_ms), options)
         .await
         .context("cannot read what is kept of devices")

@@ -1,19 +1,27 @@
-//! What devices change: their shadow, their tags, a gateway's devices.
+//! What devices change: their shadow and their tags.
 
 use contract::{DeviceFacts as _, Origin};
 use serde_json::json;
-use sha1::Sha1;
 use std::sync::Arc;
 
 use super::*;
 use crate::tests::{NOW_MS, Rig};
 
 impl Rig {
+    /// A text with the product keys in the place of `PK` and `SUB`.
+    pub(crate) fn keys(&self, text: &str) -> String {
+        text.replace("PK", &self.pk).replace("SUB", &self.sub_pk)
+    }
+
     /// Has the task do what a message asks for; the payload of what devices were told, and topics and
     /// payloads of what rules got.
-    async fn later(&self, topic: &str, payload: &str) -> (Option<Value>, Vec<(String, Value)>) {
-        let topic = plain_topic(topic.replace("PK", &self.pk)).expect("topic");
-        let mut message = Message::new(topic, payload.replace("PK", &self.pk), NOW_MS);
+    pub(crate) async fn later(
+        &self,
+        topic: &str,
+        payload: &str,
+    ) -> (Option<Value>, Vec<(String, Value)>) {
+        let topic = plain_topic(self.keys(topic)).expect("topic");
+        let mut message = Message::new(topic, self.keys(payload), NOW_MS);
         message.origin = Arc::new(Origin { source: Some("mqtt".into()), ..Origin::default() });
         self.things.work_on(&message).await;
         let told = self.take(&self.got.devices).pop().map(|(_, payload)| payload);
@@ -70,43 +78,4 @@ async fn a_device_changes_its_tags() {
         let (told, rules) = rig.later(topic, payload).await;
         assert_eq!((&told.expect("reply")["code"], rules), (&json!(code), Vec::new()), "{payload}");
     }
-}
-
-#[tokio::test]
-async fn a_gateway_adds_devices_that_have_signed() {
-    let rig = Rig::new(None).await;
-    let of = DeviceRef::Name { product_key: &rig.pk, device_name: "sub" };
-    let secret = rig.registry.device(of).await.expect("store").expect("device").secret;
-    let text = format!("clientIdcdeviceNamesubproductKey{}timestamp5", rig.pk);
-    let sign = digest::<Hmac<Sha1>>(&secret, &text).to_ascii_uppercase();
-    let add = |sign: &str| {
-        let newcomer = json!({ "productKey": rig.pk, "deviceName": "sub", "clientId": "c",
-            "timestamp": "5", "signmethod": "hmacSha1", "sign": sign });
-        json!({ "id": "1", "params": [newcomer] }).to_string()
-    };
-    let history = r#"{"params":[{"identity":{"productKey":"PK","deviceName":"sub"},"properties":[{"T":1}]}]}"#;
-    let post = "thing/event/property/history/post";
-    let history = history.replace("PK", &rig.pk);
-    assert_eq!(rig.sys(post, &history).1[0].1["code"], 6401);
-    let (told, rules) = rig.later("/sys/PK/dn/thing/topo/add", &add("00")).await;
-    assert_eq!((&told.expect("reply")["code"], rules), (&json!(460), Vec::new()));
-    let (told, rules) = rig.later("/sys/PK/dn/thing/topo/add", &add(&sign)).await;
-    assert_eq!(told.expect("reply")["code"], 200);
-    assert_eq!(rules[0].0, "/PK/dn/thing/topo/lifecycle");
-    assert_eq!(
-        (&rules[0].1["action"], &rules[0].1["gwDeviceName"]),
-        (&json!("create"), &json!("dn"))
-    );
-    let (rules, told) = rig.sys(post, &history);
-    assert_eq!(
-        (rules[0].0.as_str(), &told[0].1["code"]),
-        ("/PK/sub/thing/event/property/history/post", &json!(200))
-    );
-    let (told, _) = rig.later("/sys/PK/dn/thing/topo/get", r#"{"params":{}}"#).await;
-    let listed = json!([{ "deviceName": "sub", "productKey": rig.pk }]);
-    assert_eq!(told.expect("reply")["data"], listed);
-    let gone = r#"{"params":[{"productKey":"PK","deviceName":"sub"}]}"#;
-    let (_, rules) = rig.later("/sys/PK/dn/thing/topo/delete", gone).await;
-    assert_eq!(rules[0].1["action"], "delete");
-    assert_eq!(rig.sys(post, &history).1[0].1["code"], 6401);
 }

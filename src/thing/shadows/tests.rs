@@ -1,6 +1,5 @@
-//! Shadows, sub-devices and last values in both stores.
+//! Shadows and last values in both stores.
 
-use super::super::topology::Topology;
 use super::super::values::LastValues;
 use super::*;
 use crate::tests::schema::Schema;
@@ -35,26 +34,12 @@ async fn things_are_kept(store: Store) {
         validate_type: 1,
     };
     let pk = registry.create_product(product, 0).await.expect("product").key.clone();
-    for name in ["gateway", "sub"] {
-        let (product_key, device_name) = (pk.clone(), Some(name.to_owned()));
-        let device = NewDevice { product_key, device_name, nickname: None };
-        registry.register(device, 0).await.expect("device");
-    }
-    let (gateway, sub): (Name<'_>, Name<'_>) = ((&pk, "gateway"), (&pk, "sub"));
+    let (product_key, device_name) = (pk.clone(), Some("sub".to_owned()));
+    let device = NewDevice { product_key, device_name, nickname: None };
+    registry.register(device, 0).await.expect("device");
+    let sub: Name<'_> = (&pk, "sub");
 
     let shadows = Shadows::new(store.pool().clone());
-    for _ in 0..2 {
-        assert!(shadows.attach(gateway, sub).await.expect("attached"));
-    }
-    assert!(!shadows.attach(gateway, (&pk, "nobody")).await.expect("no such device"));
-    let attached = shadows.attached(gateway, 10).await.expect("read");
-    assert_eq!(attached, [(pk.clone(), "sub".to_owned())]);
-    let topology = Topology::load(store.pool()).await.expect("loaded");
-    let id = |name: &str| registry.iot_id(&pk, name).expect("an id");
-    assert!(topology.is_attached(&id("gateway"), &id("sub")));
-    assert!(shadows.detach(gateway, sub).await.expect("detached"));
-    assert!(!shadows.detach(gateway, sub).await.expect("it was none"));
-
     for _ in 0..2 {
         assert!(shadows.write(sub, &Shadow::default()).await.expect("written"));
     }

@@ -90,6 +90,21 @@ async fn long_lists(server: &Server, key: &str) {
     let names = [names, extra].concat();
     assert_eq!(call(&client, "BatchCheckDeviceNames", &names).await, exceeded);
 
+    let created = client.call("CreateProduct", &[("ProductName", "Gateways"), ("NodeType", "1")]);
+    let gateways = created.await.json()["ProductKey"].as_str().unwrap().to_owned();
+    let gateway = made([("ProductKey", &gateways), ("DeviceName", "gateway1")]);
+    assert_eq!(call(&client, "RegisterDevice", &gateway).await, "200 OK");
+    let listed = |count: usize| {
+        let list = format!("[{}]", vec!["{}"; count].join(","));
+        made([("GwProductKey", &*gateways), ("GwDeviceName", "gateway1"), ("DeviceListStr", &list)])
+    };
+    let too_many = "200 iot.device.TopoRelationCountExceeded";
+    assert_eq!(call(&client, "NotifyAddThingTopo", &listed(1501)).await, too_many);
+    let nameless = "200 iot.prod.NullProductKey";
+    assert_eq!(call(&client, "NotifyAddThingTopo", &listed(1500)).await, nameless);
+    let gone = made([("ProductKey", &gateways)]);
+    assert_eq!(call(&client, "DeleteProduct", &gone).await, "200 OK");
+
     for at in 6..50 {
         let name = format!("class{at}");
         let class = made([("ProductKey", key), ("TopicShortName", &name), ("Operation", "ALL")]);
@@ -99,7 +114,7 @@ async fn long_lists(server: &Server, key: &str) {
     let outcome = call(&client, "CreateProductTopic", &class).await;
     assert_eq!(outcome, "200 iot.messagebroker.TopicTemplateCountExceedMax");
 
-    assert!(server.registry.came(key, "device1", 1, [127, 0, 0, 1].into()));
+    assert!(server.registry.came(key, "device1", 1, [127, 0, 0, 1].into(), 1));
     let source = made([("SrcTopic", &format!("/{key}/device1/update"))]);
     let destinations =
         |count| numbered("DstTopic", count, |at| format!("/{key}/device2/to{at}/{count}"));
@@ -165,6 +180,15 @@ async fn at_the_same_time(server: &Server, key: &str) {
 pub type Broken = (&'static str, &'static str, &'static str, &'static str);
 
 const BROKEN: &[Broken] = &[
+    ("sub_devices", "GetThingTopo", "DEVICE PageSize=1 PageNo=1", "device.QueryTopoRelationFailed"),
+    ("sub_devices", "RemoveThingTopo", "DEVICE", "device.RemoveTopoRelationFailed"),
+    ("devices", "GetGatewayBySubDevice", "DEVICE", "device.QueryTopoRelationFailed"),
+    (
+        "devices",
+        "NotifyAddThingTopo",
+        "GwProductKey=PK GwDeviceName=device1 DeviceListStr=[]",
+        "device.AddTopoRelationFailed",
+    ),
     ("products", "CreateProduct", "ProductName=Other NodeType=0", "prod.CreateProductFailed"),
     ("products", "UpdateProduct", "ProductKey=PK ProductName=Another", "prod.UpdateProductFailed"),
     ("products", "DeleteProduct", "ProductKey=PK", "prod.UpdateProductFailed"),
@@ -426,7 +450,7 @@ async fn there_after_a_restart(home: Home) {
     let device = [("ProductKey", key.as_str()), ("DeviceName", "device1")];
     let tags = [device[0], device[1], ("Props", "{\"color\":\"red\"}")];
     assert_eq!(client.call("SaveDeviceProp", &tags).await.outcome(), "200 OK");
-    assert!(server.registry.came(&key, "device1", 1_000, [10, 0, 0, 9].into()));
+    assert!(server.registry.came(&key, "device1", 1_000, [10, 0, 0, 9].into(), 1));
     let (from, to) = (format!("/{key}/device1/update"), format!("/{key}/device2/get"));
     let route = [("SrcTopic", from.as_str()), ("DstTopic.1", to.as_str())];
     assert_eq!(client.call("CreateTopicRouteTable", &route).await.outcome(), "200 OK");

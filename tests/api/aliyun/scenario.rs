@@ -8,9 +8,11 @@
 //! ~> column 8                 or a part of its message
 //! := PK ProductKey            keeps what the answer has at a path: <PK> stands for it from here on
 //! @came <PK> dev1             a device has connected; @went: its connection has ended
+//! @attach <GW> gw1 <PK> dev1   a gateway has added a device
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -58,7 +60,7 @@ pub(super) async fn run(name: &str, text: &str, server: &Server, format: &str) {
     for step in parse(text) {
         let action = filled(step.action, &kept);
         if let Some(event) = action.strip_prefix('@') {
-            happen(event, server);
+            happen(event, server).await;
             continue;
         }
         let parameters: Vec<_> =
@@ -133,15 +135,23 @@ fn filled(text: &str, kept: &BTreeMap<String, String>) -> String {
 }
 
 /// What the broker would tell the registry.
-fn happen(event: &str, server: &Server) {
+async fn happen(event: &str, server: &Server) {
     let words: Vec<_> = event.split(' ').collect();
     match words.as_slice() {
         ["came", product_key, device_name] => {
             let from = std::net::IpAddr::from([10, 0, 0, 1]);
             let at_ms = crate::api::server::NOW_MS + 1_000;
-            assert!(server.registry.came(product_key, device_name, at_ms, from), "{event}");
+            let number = server.connections.fetch_add(1, Ordering::Relaxed);
+            assert!(server.registry.came(product_key, device_name, at_ms, from, number), "{event}");
         }
-        ["went", product_key, device_name] => server.registry.went(product_key, device_name),
+        ["went", product_key, device_name] => {
+            let number = server.connections.fetch_add(1, Ordering::Relaxed);
+            assert!(server.registry.went(product_key, device_name, number), "{event}");
+        }
+        ["attach", gateway_key, gateway, product_key, device_name] => {
+            let devices = [((*product_key).to_owned(), (*device_name).to_owned())];
+            server.registry.attach((gateway_key, gateway), &devices).await.expect(event);
+        }
         _ => panic!("{event}: no such event"),
     }
 }
@@ -159,6 +169,7 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("device_tags.txt", include_str!("scenarios/device_tags.txt")),
     ("device_groups.txt", include_str!("scenarios/device_groups.txt")),
     ("group_members.txt", include_str!("scenarios/group_members.txt")),
+    ("device_topology.txt", include_str!("scenarios/device_topology.txt")),
     ("product_topics.txt", include_str!("scenarios/product_topics.txt")),
     ("topic_routes.txt", include_str!("scenarios/topic_routes.txt")),
 ];

@@ -168,8 +168,8 @@ async fn what_nobody_waits_for_is_told_to_rules() {
         json["Data"]["MessageId"].as_str().unwrap().to_owned()
     };
     let peer = std::net::IpAddr::from([10, 0, 0, 1]);
-    assert!(server.registry.came(&pk, "silent", NOW_MS, peer));
-    server.registry.went(&pk, "silent");
+    assert!(server.registry.came(&pk, "silent", NOW_MS, peer, 1));
+    assert!(server.registry.went(&pk, "silent", 1));
     for (device, code, message) in
         [("away", 9200, "device not actived"), ("full", 429, "too many requests")]
     {

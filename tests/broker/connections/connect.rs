@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::broker::codec::{Name, Packet, Reason, Value, Version};
-use tidegate::broker::{Authenticator, ConnectInfo, Hooks, Identity, Limits, Refusal};
+use tidegate::broker::{Authenticator, ConnectInfo, Hooks, Identity, Limits, Refusal, SubDevices};
 use tokio::time::Instant;
 
 use crate::broker::rig::{Rig, connect, kept, will};
@@ -244,7 +244,8 @@ impl Authenticator for OnlyAlice {
             return Err(Refusal::bad_credentials("unknown user or wrong password"));
         }
         let (client_id, username) = (info.client_id.clone(), info.username.clone());
-        Ok(Identity { client_id, username, device: None, rrpc_ext: false })
+        let sub_devices = SubDevices::default();
+        Ok(Identity { client_id, username, device: None, rrpc_ext: false, sub_devices })
     }
 }
 

@@ -104,7 +104,7 @@ const NICKNAMES_MAX: usize = 100;
 const PAGE_SIZE_MAX: u32 = 50;
 
 /// Where this daemon is, as the vendor calls it.
-const REGION: &str = "cn-shanghai";
+pub(super) const REGION: &str = "cn-shanghai";
 
 async fn register(api: &Api, call: &Call) -> Answer {
     let product = product(api, call)?;
@@ -145,13 +145,14 @@ fn nickname(text: Option<&str>) -> Result<Option<String>, ApiError> {
     Ok(Some(text.to_owned()))
 }
 
+/// When something happened, in China's time and in UTC, if it has.
+pub(super) fn times(ms: Option<u64>) -> (Option<String>, Option<String>) {
+    ms.map(china_and_utc).unzip()
+}
+
 async fn detail(api: &Api, call: &Call) -> Answer {
     let device = device(api, call, error::QUERY_DEVICE).await?;
     let product = api.state.registry.product(&device.product_key);
-    let times = |ms: Option<u64>| match ms.map(china_and_utc) {
-        Some((china, utc)) => (Some(china), Some(utc)),
-        None => (None, None),
-    };
     let (gmt_create, utc_create) = china_and_utc(device.created_ms);
     let (gmt_active, utc_active) = times(device.active_ms);
     let (gmt_online, utc_online) = times(device.online_ms);
@@ -293,9 +294,10 @@ async fn states(api: &Api, call: &Call) -> Answer {
 
 async fn delete(api: &Api, call: &Call) -> Answer {
     let device = device(api, call, error::DELETE_DEVICE).await?;
+    let changed = Changed::of(&device).behind(api);
     let deleted = api.state.registry.delete_device(&device.product_key, &device.device_name);
     deleted.await.map_err(|problem| refused(problem, error::DELETE_DEVICE))?;
-    tell(api, Change::Delete, &[Changed::of(&device)]).await;
+    tell(api, Change::Delete, &[changed]).await;
     Ok(call.done())
 }
 
@@ -310,7 +312,7 @@ async fn disable(api: &Api, call: &Call, disabled: bool) -> Answer {
     let registry = &api.state.registry;
     let set = registry.set_disabled(product_key, device_name, disabled, api.now_ms()).await;
     if set.map_err(|problem| refused(problem, code))? {
-        tell(api, change, &[Changed::of(&device)]).await;
+        tell(api, change, &[Changed::of(&device).behind(api)]).await;
     }
     Ok(call.done())
 }

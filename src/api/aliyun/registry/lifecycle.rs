@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::state::{Api, Cut};
 use crate::registry::{Device, session_id};
+use crate::thing::TopologyChange;
 
 /// Lifecycle messages in one batch.
 const LIFECYCLE_BATCH: usize = 1_000;
@@ -29,6 +30,8 @@ pub(super) struct Changed<'a> {
     pub iot_id: &'a str,
     /// Told when it is new.
     pub secret: Option<&'a str>,
+    /// Its gateway, which is told, too.
+    pub gateway: Option<Arc<contract::Device>>,
 }
 
 impl<'a> Changed<'a> {
@@ -38,7 +41,14 @@ impl<'a> Changed<'a> {
             device_name: &device.device_name,
             iot_id: &device.iot_id,
             secret: Some(&device.secret),
+            gateway: None,
         }
+    }
+
+    /// The same with the gateway that the device has now.
+    pub(super) fn behind(self, api: &Api) -> Self {
+        let gateway = api.state.registry.gateway_of(self.product_key, self.device_name);
+        Self { gateway, ..self }
     }
 }
 
@@ -70,10 +80,26 @@ pub(super) async fn tell(api: &Api, change: Change, devices: &[Changed<'_>]) {
             tracing::warn!(count, ?change, "the rules were not told of changed devices");
         }
     }
+    tell_gateways(api, change, devices).await;
+}
+
+async fn tell_gateways(api: &Api, change: Change, devices: &[Changed<'_>]) {
+    let change = match change {
+        Change::Create => return,
+        Change::Delete => TopologyChange::Delete,
+        Change::Enable => TopologyChange::Enable,
+        Change::Disable => TopologyChange::Disable,
+    };
+    for device in devices {
+        if let Some(gateway) = &device.gateway {
+            let devices = [(device.product_key.to_owned(), device.device_name.to_owned())];
+            api.state.things.topology_changed(gateway, change, &devices).await;
+        }
+    }
 }
 
 fn lifecycle(change: Change, device: &Changed<'_>, now_ms: u64) -> Option<Message> {
-    let Changed { product_key, device_name, iot_id, secret } = device;
+    let Changed { product_key, device_name, iot_id, secret, .. } = device;
     let action = match change {
         Change::Create => "create",
         Change::Delete => "delete",
@@ -111,6 +137,7 @@ mod tests {
             device_name: "dev1",
             iot_id: "id",
             secret: Some("secret"),
+            gateway: None,
         };
         let text = |change| {
             let message = lifecycle(change, &device, 7).expect("message");

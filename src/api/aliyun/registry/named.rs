@@ -19,7 +19,11 @@ const OLD_ID: usize = 20;
 
 /// The product key of a request.
 pub(super) fn product_key(call: &Call) -> Result<&str, ApiError> {
-    match call.text("ProductKey") {
+    checked_key(call.text("ProductKey"))
+}
+
+fn checked_key(text: Option<&str>) -> Result<&str, ApiError> {
+    match text {
         None | Some("") => Err(error::NO_PRODUCT_KEY.plain()),
         Some(key) if is_product_key(key) => Ok(key),
         Some(key) => {
@@ -45,11 +49,19 @@ pub(super) fn iot_id(text: &str) -> Result<&str, ApiError> {
 
 /// The device that a request names: by `IotId`, else by `ProductKey` and `DeviceName`.
 pub(super) fn device_ref<'a>(api: &Api, call: &'a Call) -> Result<DeviceRef<'a>, ApiError> {
-    if let Some(id) = call.text("IotId").filter(|id| !id.is_empty()) {
+    device_of(api, ["IotId", "ProductKey", "DeviceName"].map(|name| call.text(name)))
+}
+
+/// The device of that id, else of that product key and name.
+pub(super) fn device_of<'a>(
+    api: &Api,
+    [id, key, name]: [Option<&'a str>; 3],
+) -> Result<DeviceRef<'a>, ApiError> {
+    if let Some(id) = id.filter(|id| !id.is_empty()) {
         return Ok(DeviceRef::IotId(iot_id(id)?));
     }
-    let product_key = product_key(call)?;
-    let device_name = match call.text("DeviceName") {
+    let product_key = checked_key(key)?;
+    let device_name = match name {
         None | Some("") => return Err(error::NULL_DEVICE_NAME.plain()),
         Some(name) => name,
     };
@@ -65,7 +77,15 @@ pub(super) async fn device(
     call: &Call,
     code: &'static ErrorCode,
 ) -> Result<Device, ApiError> {
-    let of = device_ref(api, call)?;
+    known(api, device_ref(api, call)?, code).await
+}
+
+/// A device that must be registered.
+pub(super) async fn known(
+    api: &Api,
+    of: DeviceRef<'_>,
+    code: &'static ErrorCode,
+) -> Result<Device, ApiError> {
     let device = api.state.registry.device(of).await.map_err(failed(code))?;
     device.ok_or_else(|| error::NO_DEVICE.with(of))
 }

@@ -288,6 +288,7 @@ async fn delete(api: &Api, call: &Call) -> Answer {
             device_name,
             iot_id,
             secret: None,
+            gateway: None,
         })
         .collect();
     tell(api, Change::Delete, &changed).await;

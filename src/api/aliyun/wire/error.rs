@@ -242,6 +242,12 @@ codes! {
     STATISTICS = "iot.device.QueryDeviceStatisticsFailed", None, GUIDE, "the devices were not counted: {}";
     INACTIVE = "iot.device.InactiveDevice", None, GUIDE, "device {} has never connected";
 
+    // Gateways and their sub-devices.
+    ADD_TOPO = "iot.device.AddTopoRelationFailed", None, GUIDE, "the gateway was not asked to add devices: {}";
+    QUERY_TOPO = "iot.device.QueryTopoRelationFailed", None, GUIDE, "the topology was not read: {}";
+    REMOVE_TOPO = "iot.device.RemoveTopoRelationFailed", None, GUIDE, "the topology was not changed: {}";
+    TOPO_COUNT = "iot.device.TopoRelationCountExceeded", None, GUIDE, "too many sub-devices: {}";
+
     // Groups of devices.
     NULL_GROUP_ID = "iot.group.NullGroupId", None, GUIDE, "GroupId is empty";
     NO_GROUP = "iot.group.NotExistedGroup", None, GUIDE, "there is no group {}; QueryDeviceGroupList shows the groups that there are";
