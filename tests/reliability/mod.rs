@@ -10,6 +10,7 @@ mod boot;
 mod dead_letters;
 mod disk;
 mod folder;
+mod gateways;
 mod hostile;
 mod isolation;
 mod kept;
