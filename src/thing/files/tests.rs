@@ -189,7 +189,8 @@ async fn a_part_that_does_not_fit_changes_nothing() {
         (b"\x00", 400),
         (b"\xff\xff{}", 400),
         (b"\x00\x02{}", 460),
-        (b"\x00\x02[]\x00\x00", 400),
+        (b"\x00\x02[]\x00\x00", 460),
+        (b"\x00\x02x]\x00\x00", 400),
     ] {
         assert_eq!(rig.says("dn", "send", payload.to_vec()).await.0, code, "{payload:?}");
     }
