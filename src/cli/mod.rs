@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 ok, 1 findings, 2 usage, 3 cannot start.
 
+mod api;
+mod asking;
 mod bench;
 mod bench_mqtt;
 mod check;
@@ -67,6 +69,9 @@ enum Verb {
     Dlq(dlq::Args),
     /// What waits for which action, and what an acknowledgement promises.
     Spool(spool::Args),
+    /// Call an operation of the API.
+    #[command(disable_help_flag = true)]
+    Api(api::Args),
     /// Make, list and revoke access keys of the API.
     Keys(keys::Args),
     /// Hash a password from standard input, for `users` in the configuration.
@@ -109,6 +114,7 @@ impl Cli {
             Verb::Tap(args) => tap::run(&args, &config().map_err(refused)?),
             Verb::Dlq(args) => dlq::run(&args, &here()?),
             Verb::Spool(args) => spool::run(&args, &config().map_err(refused)?),
+            Verb::Api(args) => api::run(&args, config()),
             Verb::Keys(args) => keys::run(&args, &here()?),
             Verb::HashPassword => hash_password::run(),
             Verb::Describe(args) => describe::run(&args),

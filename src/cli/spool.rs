@@ -1,23 +1,15 @@
 //! `tidegate spool`: what the running daemon says about its backlog.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail};
 
+use super::asking::{KEY_ID, KEY_SECRET, PATIENCE, here, key, unreachable};
 use super::dlq::columns;
 use super::publish::single_thread;
 use super::{Outcome, install_tls, refused, say};
 use crate::api::{CursorStatus, SpoolStatus};
 use crate::config::Config;
-use crate::rule::store::KEY_FILE;
-
-/// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The variables that hold an access key, as in the file that the daemon makes.
-const KEY_ID: &str = "TIDEGATE_ACCESS_KEY_ID";
-const KEY_SECRET: &str = "TIDEGATE_ACCESS_KEY_SECRET";
 
 /// Arguments of `spool`.
 #[derive(Debug, clap::Args)]
@@ -67,20 +59,15 @@ fn read(text: &str, to: SocketAddr) -> anyhow::Result<SpoolStatus> {
 }
 
 /// What `GET /spool` answers.
-async fn ask(config: &Config, mut to: SocketAddr) -> anyhow::Result<String> {
-    if to.ip().is_unspecified() {
-        // It listens everywhere, hence here, too.
-        to.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
+async fn ask(config: &Config, to: SocketAddr) -> anyhow::Result<String> {
+    let to = here(to);
     let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
     let mut request = client.get(format!("http://{to}/spool"));
     let open = config.listen.http.ip().is_loopback() && to.ip().is_loopback();
     if !open && let Some((id, secret)) = key(config)? {
         request = request.bearer_auth(format!("{id}:{secret}"));
     }
-    let answer = request.send().await.with_context(|| {
-        format!("cannot reach the daemon at {to}; is it running? `--to` names another address")
-    })?;
+    let answer = request.send().await.with_context(|| unreachable(to))?;
     let code = answer.status();
     let text = answer.text().await.context("the answer broke off")?;
     if code.as_u16() == 401 || code.as_u16() == 403 {
@@ -90,29 +77,6 @@ async fn ask(config: &Config, mut to: SocketAddr) -> anyhow::Result<String> {
         bail!("{to} says {code}: {text}");
     }
     Ok(text)
-}
-
-/// The access key to show: from the environment, the configuration, or the file in the data folder.
-fn key(config: &Config) -> anyhow::Result<Option<(String, String)>> {
-    if let (Ok(id), Ok(secret)) = (std::env::var(KEY_ID), std::env::var(KEY_SECRET)) {
-        return Ok(Some((id, secret)));
-    }
-    if let Some(key) = config.access_keys.first() {
-        return Ok(Some((key.id.clone(), key.secret.clone())));
-    }
-    let path = config.path(&config.data_dir).join(KEY_FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}", path.display()));
-        }
-    };
-    let value = |name: &str| {
-        let find = |line: &str| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned());
-        text.lines().find_map(find)
-    };
-    Ok(value(KEY_ID).zip(value(KEY_SECRET)))
 }
 
 fn print(status: &SpoolStatus) {

@@ -11,6 +11,7 @@ mod main_job;
 mod master_key;
 mod postgres_store;
 mod reload;
+mod shell;
 mod spool_status;
 mod systems;
 pub(crate) mod things;
