@@ -1,7 +1,8 @@
 //! The API of a daemon over loopback, with clients on the same machine.
 //!
 //! Promises: 5 000 signed GetRule per second on 2 cores, beside `/healthz` over the same connections; a
-//! page of ListRule at 100 000 rules within 20 ms; from CreateRule to the first match within 50 ms while
+//! page of ListRule at 100 000 rules within 20 ms, and so a page of 200 devices of a group of 100 000,
+//! beside one of a group of 200; from CreateRule to the first match within 50 ms while
 //! 10 000 rules run.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -20,6 +21,9 @@ use tidegate::rule::store::{AccessKey, FILE, Role, Store};
 /// Connections that send requests at the same time.
 const CONNECTIONS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Devices of a small group, and of a page.
+const MEMBERS: usize = 200;
 
 /// A daemon that ends with the bench.
 struct Daemon {
@@ -87,9 +91,40 @@ async fn fill(folder: &Path, running: usize, all: usize) -> AccessKey {
         let action = sqlx::query(action).bind(done.last_insert_rowid()).bind(topic.to_string());
         action.execute(&mut *change).await.expect("an action");
     }
+    fill_groups(&mut change, all).await;
     change.commit().await.expect("written");
     pool.close().await;
     key
+}
+
+/// Puts devices into a product, all of them into one group and the first of them into another.
+async fn fill_groups(change: &mut sqlx::SqliteConnection, devices: usize) {
+    let rows = format!(
+        "INSERT INTO products (product_key, name, description, node_type, data_format, senior,
+         auth_type, validate_type, secret, created_ms)
+         VALUES ('a1Bench', 'bench', '', 0, 1, 1, 'secret', 1, 'x', 0);
+         INSERT INTO devices (product_key, name, iot_id, secret, disabled, created_ms, modified_ms)
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {devices})
+         SELECT 'a1Bench', 'device' || i, 'id' || i, 'x', 0, 0, 0 FROM n;
+         INSERT INTO device_groups (group_id, name, description, created_ms)
+         VALUES ('large', 'large', '', 0), ('small', 'small', '', 0);
+         INSERT INTO device_group_members (group_id, device_id) SELECT 1, id FROM devices;
+         INSERT INTO device_group_members (group_id, device_id)
+         SELECT 2, id FROM devices ORDER BY id LIMIT {MEMBERS}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(rows)).execute(change).await.expect("groups");
+}
+
+/// How long a page of the devices of a group takes, in milliseconds: of pages that lie far apart.
+fn member_page(wire: &mut Wire, times: usize, group: &str, pages: usize) -> f64 {
+    let size = MEMBERS.to_string();
+    median_ms(times, |n| {
+        let page = (1 + n * 40).min(pages).to_string();
+        let of = [("GroupId", group), ("PageSize", &size), ("CurrentPage", &page)];
+        let answer = wire.done("QueryDeviceListByDeviceGroup", &of);
+        let listed = answer["Data"]["SimpleDeviceInfo"].as_array().map_or(0, Vec::len);
+        assert!(listed == MEMBERS || pages == 1, "{answer}");
+    })
 }
 
 /// A connection, and the key that its requests are signed with.
@@ -265,6 +300,20 @@ fn main() {
     let last = median_ms(times, |_| {
         drop(wire.done("ListRule", &[("PageSize", "100"), ("CurrentPage", &last)]))
     });
+    let devices = rules;
+    let small = member_page(wire, times, "small", 1);
+    let large = member_page(wire, times, "large", (devices / MEMBERS).max(1));
+    let last_members = median_ms(times, |_| {
+        let page = (devices / MEMBERS).max(1).to_string();
+        drop(wire.done(
+            "QueryDeviceListByDeviceGroup",
+            &[("GroupId", "large"), ("PageSize", "200"), ("CurrentPage", &page)],
+        ));
+    });
+    let counted = median_ms(times, |_| {
+        let info = wire.done("QueryDeviceGroupInfo", &[("GroupId", "large")]);
+        assert_eq!(info["Data"]["DeviceCount"], devices);
+    });
     let first = runtime.block_on(first_match(wire, &daemon, times));
     drop(daemon);
     std::fs::remove_dir_all(&folder).ok();
@@ -277,6 +326,9 @@ fn main() {
     println!("ratio GetRule / healthz = {:.2}", signed / health);
     println!(
         "api: a page of ListRule at {rules} rules {page:.1} ms, the last {last:.1} ms (promise: <= 20)"
+    );
+    println!(
+        "api: a page of {MEMBERS} of {devices} devices of a group {large:.1} ms, the last {last_members:.1} ms (promise: <= 20), of {MEMBERS} {small:.1} ms; counted {counted:.1} ms"
     );
     println!("api: CreateRule to first match at {running} rules {first:.1} ms (promise: <= 50)");
 }

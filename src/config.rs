@@ -75,6 +75,8 @@ pub struct Config {
     pub promises: Promises,
     /// Which connection stands for a destination of the vendor; the first that fits counts.
     pub endpoints: Vec<crate::api::Endpoint>,
+    /// What the API tells of LoRaWAN networks.
+    pub lora: LoraForm,
     /// What keeps messages that were acknowledged until they are delivered.
     pub spool: Spool,
     /// Which addresses rules may reach.
@@ -122,6 +124,14 @@ pub struct Listen {
     /// Origins of web pages, such as `https://desk.example`, that may speak to these listeners,
     /// beside pages of the same host and port; `*` is any.
     pub allow_origins: Vec<String>,
+}
+
+/// What the API tells of LoRaWAN networks. There is no network server: nodes are registered, not reached.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoraForm {
+    /// Permissions to join, which products of the network type `LORA` are made for.
+    pub join_permissions: Vec<crate::api::JoinPermission>,
 }
 
 /// Who may connect.
@@ -367,6 +377,7 @@ impl Default for Config {
             files: FilesForm::default(),
             promises: Promises::default(),
             endpoints: Vec::new(),
+            lora: LoraForm::default(),
             spool: Spool::default(),
             network: NetworkForm::default(),
             metrics: MetricsForm::default(),

@@ -34,6 +34,7 @@ pub use http::server::serve;
 pub use state::endpoint::{Destinations, ENDPOINT_TYPES, Endpoint, HOST_IS_WRITTEN, names_host};
 pub use state::limits::ApiLimits;
 pub use state::links::FileLinks;
+pub use state::lora::{ClassMode, JoinPermission, JoinType};
 pub use state::rules::{RuleProblem, Rules};
 pub use state::spool::{CursorStatus, Dropped, Spool, SpoolStatus};
 pub use state::{ApiState, Clock, Cut, CutOff, Metrics, PromiseText, Ready};

@@ -302,7 +302,7 @@ impl Drop for Running<'_> {
     }
 }
 
-async fn insert_apply(
+pub(super) async fn insert_apply(
     connection: &mut AnyConnection,
     product_key: &str,
     status: ApplyStatus,
@@ -325,7 +325,7 @@ async fn insert_apply(
     Ok(id)
 }
 
-async fn insert_names(
+pub(super) async fn insert_names(
     connection: &mut AnyConnection,
     id: u64,
     names: &[ApplyName],

@@ -93,6 +93,15 @@ impl Registry {
     /// the database says.
     pub async fn register(&self, new: NewDevice, now_ms: u64) -> Result<Device, RegistryError> {
         let _change = self.changing().await;
+        let device = self.new_device(new, now_ms)?;
+        let mut connection = self.pool().acquire().await?;
+        insert(&mut connection, &device, None).await?;
+        self.remember(std::slice::from_ref(&device));
+        Ok(device)
+    }
+
+    /// A device that may be registered, and is not yet.
+    pub(super) fn new_device(&self, new: NewDevice, now_ms: u64) -> Result<Device, RegistryError> {
         let NewDevice { product_key, device_name, nickname } = new;
         if self.product(&product_key).is_none() {
             return Err(RegistryError::NoProduct(product_key));
@@ -103,11 +112,7 @@ impl Registry {
             return Err(RegistryError::NameTaken(name));
         }
         self.has_room(1)?;
-        let device = fresh(&mut chance, &product_key, name, nickname, now_ms);
-        let mut connection = self.pool().acquire().await?;
-        insert(&mut connection, &device, None).await?;
-        self.remember(std::slice::from_ref(&device));
-        Ok(device)
+        Ok(fresh(&mut chance, &product_key, name, nickname, now_ms))
     }
 
     /// A device with everything that is known of it.

@@ -136,7 +136,7 @@ impl Registry {
             .bind(row)
             .execute(self.pool())
             .await?;
-        self.write().forget_group(row);
+        self.forget_group(row);
         Ok(())
     }
 

@@ -8,12 +8,15 @@ use futures_util::TryStreamExt as _;
 use sqlx::{AnyPool, Row as _};
 
 use super::groups::{Group, count, read};
-use super::memory::{Memory, Shelf};
+use super::memory::Memory;
 use super::{Found, Registry, RegistryError};
 use rule::store::{StoreError, signed};
 
 /// Groups that a device may be in.
 pub const GROUPS_OF_DEVICE_MAX: usize = 10;
+
+/// Devices that leave a deleted group while memory is locked.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
 
 /// A device: the key of its product, and its name.
 type Named<'a> = (&'a str, &'a str);
@@ -197,6 +200,17 @@ impl Registry {
         Ok((found.collect::<Result<_, RegistryError>>()?, total))
     }
 
+    /// Forgets a group that was deleted: in steps, since rules that read tags wait for each of them.
+    pub(super) fn forget_group(&self, group: i64) {
+        let members = self.read().members(group);
+        for some in members.chunks(FORGOTTEN_AT_ONCE) {
+            let mut memory = self.write();
+            for (product_key, device_name) in some {
+                memory.leave((product_key, device_name), group);
+            }
+        }
+    }
+
     /// How many devices of a group there are, of one product or of all.
     ///
     /// # Errors
@@ -246,14 +260,14 @@ impl Memory {
         }
     }
 
-    /// Forgets a group that was deleted.
-    pub(super) fn forget_group(&mut self, group: i64) {
-        for Shelf { groups, .. } in self.products.values_mut() {
-            groups.retain(|_, groups| {
-                groups.retain(|one| *one != group);
-                !groups.is_empty()
-            });
+    /// Product keys and names of the devices of a group.
+    fn members(&self, group: i64) -> Vec<(Box<str>, Box<str>)> {
+        let mut members = Vec::new();
+        for (key, shelf) in &self.products {
+            let inside = shelf.groups.iter().filter(|(_, groups)| groups.contains(&group));
+            members.extend(inside.map(|(name, _)| (key.clone(), name.clone())));
         }
+        members
     }
 }
 

@@ -10,6 +10,7 @@ mod devices;
 mod error;
 mod groups;
 mod hold;
+mod lora;
 mod members;
 mod memory;
 mod names;
@@ -28,6 +29,7 @@ pub use devices::{Device, DeviceRef, NewDevice};
 pub use error::RegistryError;
 pub use groups::{GROUP_LEVELS_MAX, GROUP_TAGS_MAX, Group, NewGroup, SUB_GROUPS_MAX};
 pub use hold::{Activity, Limits, Registry};
+pub use lora::Node;
 pub use members::{Crowd, GROUPS_OF_DEVICE_MAX, Joined, Left};
 pub use memory::DeviceStatus;
 pub use names::{

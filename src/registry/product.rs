@@ -96,7 +96,7 @@ pub struct Product {
     pub category_key: Option<String>,
     /// How its devices prove who they are: `secret`.
     pub auth_type: String,
-    /// `WIFI`, `CELLULAR`, `ETHERNET` or `OTHER`.
+    /// `WIFI`, `CELLULAR`, `ETHERNET`, `LORA` or `OTHER`.
     pub net_type: Option<String>,
     /// How its devices speak to a gateway.
     pub protocol_type: Option<String>,

@@ -34,6 +34,15 @@ impl Registry {
         new: NewProduct,
         now_ms: u64,
     ) -> Result<Arc<Product>, RegistryError> {
+        self.make_product(new, None, now_ms).await
+    }
+
+    pub(super) async fn make_product(
+        &self,
+        new: NewProduct,
+        join_permission: Option<&str>,
+        now_ms: u64,
+    ) -> Result<Arc<Product>, RegistryError> {
         let _change = self.changing().await;
         self.product_name_is_free(&new.name)?;
         let count = self.read().products.len() as u64;
@@ -69,6 +78,13 @@ impl Registry {
             };
             class.id = topics::insert(&mut change, &product.key, &class).await?;
             product.topics.push(class);
+        }
+        if let Some(id) = join_permission {
+            sqlx::query("INSERT INTO lora_products (product_key, join_permission) VALUES ($1, $2)")
+                .bind(&product.key)
+                .bind(id)
+                .execute(&mut *change)
+                .await?;
         }
         change.commit().await?;
         let product = Arc::new(product);

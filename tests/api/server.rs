@@ -11,8 +11,8 @@ use connectors::contract::{
     Batch, Connections, Ingress, Message, ShutdownHandle, TopicLimits, shutdown,
 };
 use tidegate::api::{
-    ApiLimits, ApiState, Destinations, Endpoint, FileLinks, NONCES_MAX, Nonces, PromiseText,
-    RuleProblem, Rules, Signer, restore, router, serve,
+    ApiLimits, ApiState, ClassMode, Destinations, Endpoint, FileLinks, JoinPermission, JoinType,
+    NONCES_MAX, Nonces, PromiseText, RuleProblem, Rules, Signer, restore, router, serve,
 };
 use tidegate::registry::{self, Registry};
 use tidegate::rule::store::{self, AccessKey, Role, Store};
@@ -120,6 +120,13 @@ pub struct Inbox {
     pub held: Mutex<Vec<Batch>>,
 }
 
+impl Inbox {
+    fn accepting() -> Self {
+        let fate = Mutex::new(Fate::Accept);
+        Self { fate, messages: Mutex::default(), held: Mutex::default() }
+    }
+}
+
 #[async_trait::async_trait]
 impl Ingress for Inbox {
     fn try_submit(&self, batch: Batch) -> Result<(), Batch> {
@@ -212,11 +219,7 @@ impl Server {
         let Home { folder, schema } = home;
         options.files = FileOptions::folder(folder.join("files"), FileLimits::default());
         let engine = Arc::new(Engine::default());
-        let inbox = Arc::new(Inbox {
-            fate: Mutex::new(Fate::Accept),
-            messages: Mutex::default(),
-            held: Mutex::default(),
-        });
+        let inbox = Arc::new(Inbox::accepting());
         let registry = Registry::open(store.clone(), REGISTRY).await.unwrap();
         let cut: Arc<Mutex<Vec<String>>> = Arc::default();
         let cuts = cut.clone();
@@ -236,6 +239,7 @@ impl Server {
             ingress: inbox.clone(),
             file_links: file_links(),
             destinations: destinations(),
+            join_permissions: join_permissions(),
             keys: vec![key(Role::Admin), key(Role::Operate), key(Role::Read)],
             nonces: Arc::new(Nonces::open(&folder, NONCES_MAX, NOW_MS).unwrap()),
             require_key: false,
@@ -297,6 +301,18 @@ impl Server {
 
 fn file_links() -> FileLinks {
     FileLinks { signer: Signer::new("secret"), url: None, valid: Duration::from_secs(3_600) }
+}
+
+fn join_permissions() -> Vec<JoinPermission> {
+    let permission = |id: &str, enabled| JoinPermission {
+        id: id.to_owned(),
+        name: "ForTest".to_owned(),
+        class: ClassMode::B,
+        kind: JoinType::Local,
+        join_eui: Some("d896e0fffe000001".to_owned()),
+        enabled,
+    };
+    vec![permission("8001", true), permission("8002", false)]
 }
 
 fn destinations() -> Destinations {

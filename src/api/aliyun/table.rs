@@ -4,7 +4,7 @@
 
 use super::operation::Operation;
 use super::registry::{
-    device_batches, device_groups, device_tags, device_topology, devices, group_members,
+    device_batches, device_groups, device_tags, device_topology, devices, group_members, lora,
     product_models, product_tags, product_topics, products, topic_routes,
 };
 use super::rules::{action, rule};
@@ -22,6 +22,7 @@ const FAMILIES: &[&[Operation]] = &[
     device_topology::OPERATIONS,
     device_groups::OPERATIONS,
     group_members::OPERATIONS,
+    lora::OPERATIONS,
     product_topics::OPERATIONS,
     product_models::OPERATIONS,
     topic_routes::OPERATIONS,

@@ -6,6 +6,7 @@
 pub mod endpoint;
 pub mod limits;
 pub mod links;
+pub mod lora;
 pub mod rules;
 pub mod spool;
 
@@ -17,6 +18,7 @@ use tokio::sync::{Mutex, Semaphore};
 use self::endpoint::Destinations;
 use self::limits::{ApiLimits, EXPLAINED_AT_ONCE};
 use self::links::FileLinks;
+use self::lora::JoinPermission;
 use self::rules::Rules;
 use self::spool::Spool;
 use crate::api::access::nonces::Nonces;
@@ -78,6 +80,8 @@ pub struct ApiState {
     pub file_links: FileLinks,
     /// What the vendor's destinations are here.
     pub destinations: Destinations,
+    /// Permissions to join a LoRaWAN network.
+    pub join_permissions: Vec<JoinPermission>,
     /// Access keys of the configuration, beside those in the store.
     pub keys: Vec<AccessKey>,
     /// The nonces that were used.

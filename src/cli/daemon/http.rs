@@ -64,6 +64,7 @@ pub(super) async fn state(
             connections: Arc::clone(&env.connections),
             topics: config.limits.topic(),
         },
+        join_permissions: config.lora.join_permissions.clone(),
         keys: keys.collect(),
         nonces: Arc::new(nonces),
         require_key,

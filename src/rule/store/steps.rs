@@ -23,6 +23,7 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step { sqlite: include_str!("groups.sql"), postgres: include_str!("groups.postgres.sql") },
     Step { sqlite: include_str!("files.sql"), postgres: include_str!("files.postgres.sql") },
+    Step { sqlite: include_str!("lora.sql"), postgres: include_str!("lora.postgres.sql") },
 ];
 
 #[cfg(test)]

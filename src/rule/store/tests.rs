@@ -274,7 +274,14 @@ async fn a_store_of_an_older_program_keeps_what_it_has(first: Home) {
             assert_eq!(rows.len(), 1, "{known}: {kept}");
         }
         // What came since is there, and empty.
-        for table in ["product_tags", "device_groups", "device_group_members", "device_desired"] {
+        let tables = [
+            "product_tags",
+            "device_groups",
+            "device_group_members",
+            "device_desired",
+            "lora_nodes",
+        ];
+        for table in tables {
             let rows = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT 1 FROM {table}")));
             assert!(rows.fetch_all(&store.pool).await.unwrap().is_empty(), "{known}: {table}");
         }

@@ -175,7 +175,7 @@ async fn there_after_a_restart(home: Home) {
     assert_eq!(client.call("BatchAddDeviceGroupRelations", &device).await.outcome(), "200 OK");
     let tags = [device[0], ("TagString", r#"[{"tagKey":"h1","tagValue":"rr"}]"#)];
     assert_eq!(client.call("SetDeviceGroupTags", &tags).await.outcome(), "200 OK");
-    assert!(server.registry.came(&key, "device2", 1_000, [10, 0, 0, 9].into()));
+    assert!(server.registry.came(&key, "device2", 1_000, [10, 0, 0, 9].into(), 1));
     assert_eq!(server.registry.flush().await.unwrap(), 1);
 
     let server = Server::open(server.stop().await, |_| ()).await;

@@ -170,6 +170,7 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("device_groups.txt", include_str!("scenarios/device_groups.txt")),
     ("group_members.txt", include_str!("scenarios/group_members.txt")),
     ("device_topology.txt", include_str!("scenarios/device_topology.txt")),
+    ("lora.txt", include_str!("scenarios/lora.txt")),
     ("product_topics.txt", include_str!("scenarios/product_topics.txt")),
     ("topic_routes.txt", include_str!("scenarios/topic_routes.txt")),
 ];

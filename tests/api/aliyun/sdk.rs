@@ -94,3 +94,15 @@ async fn the_typed_node_client_manages_devices() {
     node("@alicloud/iot20180120", "devices.js", &[]).await;
     node("@alicloud/iot20180120", "devices.js", &["v2"]).await;
 }
+
+#[tokio::test]
+async fn the_typed_python_client_manages_groups() {
+    python("alibabacloud_iot20180120", "groups.py", &[]).await;
+    python("alibabacloud_iot20180120", "groups.py", &["v2"]).await;
+}
+
+#[tokio::test]
+async fn the_typed_node_client_manages_groups() {
+    node("@alicloud/iot20180120", "groups.js", &[]).await;
+    node("@alicloud/iot20180120", "groups.js", &["v2"]).await;
+}

@@ -2,9 +2,12 @@
 //!
 //! The vendor works on them behind its answers; here they are done when the answer comes.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::lifecycle::{Change, Changed, tell};
+use super::lora::is_lora;
 use super::named::{old_id, product};
 use super::refusal::{failed, refused};
 use crate::api::aliyun::operation::{Operation, may, need};
@@ -14,7 +17,8 @@ use crate::api::aliyun::wire::error::{self, ApiError};
 use crate::api::aliyun::wire::page::Page;
 use crate::api::state::Api;
 use crate::registry::{
-    APPLY_NAMES_MAX, Apply, ApplyName, Device, RegistryError, check_device_name, check_nickname,
+    APPLY_NAMES_MAX, Apply, ApplyName, Device, Product, RegistryError, check_device_name,
+    check_nickname,
 };
 use crate::rule::store::Role;
 
@@ -57,7 +61,7 @@ const PAGE_SIZE_MAX: u32 = 50;
 
 /// Names that can't be used do not fail the call: the application tells of them.
 async fn check(api: &Api, call: &Call) -> Answer {
-    let product = product(api, call)?;
+    let product = ordinary_product(api, call)?;
     let name = |name: &str, nickname: Option<&str>| ApplyName {
         name: name.to_owned(),
         nickname: filled(nickname).map(str::to_owned),
@@ -80,6 +84,17 @@ async fn check(api: &Api, call: &Call) -> Answer {
         data.extend(object(complaints(&apply)));
     }
     Ok(object(json!({ "RequestId": call.id, "Success": true, "Data": data })))
+}
+
+/// The product of a request, whose devices are more than nodes with a name.
+fn ordinary_product(api: &Api, call: &Call) -> Result<Arc<Product>, ApiError> {
+    let product = product(api, call)?;
+    match is_lora(&product) {
+        true => Err(error::FORMAT.with(
+            "the product has the NetType LORA: CreateLoRaNodesTask registers its devices, which need a DevEui",
+        )),
+        false => Ok(product),
+    }
 }
 
 /// What is wrong with names, in the lists of later clients.
@@ -117,7 +132,7 @@ fn has_room(count: u64) -> Result<(), ApiError> {
 }
 
 async fn register(api: &Api, call: &Call) -> Answer {
-    let product = product(api, call)?;
+    let product = ordinary_product(api, call)?;
     let count = call.number("Count", 1..=u64::from(u32::MAX), error::FORMAT)?;
     let count = count.ok_or_else(|| error::FORMAT.with("Count is empty"))?;
     has_room(count)?;

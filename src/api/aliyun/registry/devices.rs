@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::lifecycle::{Change, Changed, tell};
+use super::lora::{is_lora, node};
 use super::named::{device, group_id, iot_id, old_id, product, product_key, status};
 use super::refusal::{failed, refused};
 use crate::api::aliyun::operation::{Operation, Parameter, may, need};
@@ -15,8 +16,8 @@ use crate::api::aliyun::wire::page::Page;
 use crate::api::aliyun::wire::times::{china_and_utc, gmt_and_utc};
 use crate::api::state::Api;
 use crate::registry::{
-    Crowd, Device, DeviceRef, DeviceStatus, NewDevice, RegistryError, check_device_name,
-    check_nickname,
+    Crowd, Device, DeviceRef, DeviceStatus, NewDevice, Node, Product, RegistryError,
+    check_device_name, check_nickname,
 };
 use crate::rule::store::Role;
 
@@ -113,16 +114,18 @@ async fn register(api: &Api, call: &Call) -> Answer {
         check_device_name(name)
             .map_err(|problem| error::DEVICE_NAME.with(format!("`{name}`: {problem}")))?;
     }
-    if let Some(name) = ["DevEui", "PinCode", "JoinEui"].into_iter().find(|name| call.has(name)) {
-        return Err(error::FORMAT.with(format!("{name}: LoRaWAN devices are not offered")));
-    }
+    let node = lora_node(&product, call)?;
     let nickname = nickname(call.text("Nickname"))?;
     let new = NewDevice {
         product_key: product.key.clone(),
         device_name: device_name.map(str::to_owned),
         nickname,
     };
-    let registered = api.state.registry.register(new, api.now_ms()).await;
+    let registry = &api.state.registry;
+    let registered = match &node {
+        Some(node) => registry.register_node(new, node, api.now_ms()).await,
+        None => registry.register(new, api.now_ms()).await,
+    };
     let device = registered.map_err(|problem| match problem {
         RegistryError::NameTaken(name) => error::DEVICE_NAME_TAKEN.with(name),
         other => refused(other, error::CREATE_DEVICE),
@@ -134,8 +137,43 @@ async fn register(api: &Api, call: &Call) -> Answer {
         "DeviceSecret": device.secret,
         "IotId": device.iot_id,
         "Nickname": device.nickname,
+        "DevEui": node.map(|node| node.dev_eui),
+        "JoinEui": join_eui(api, &product).await?,
     }));
     Ok(object(json!({ "RequestId": call.id, "Success": true, "Data": data })))
+}
+
+/// The node that a device of a LoRaWAN product is.
+fn lora_node(product: &Product, call: &Call) -> Result<Option<Node>, ApiError> {
+    let given = |names: &[&'static str]| names.iter().find(|name| call.has(name)).copied();
+    if let Some(name) = given(&["JoinEui", "AppKey", "LoraNodeType"]) {
+        let text = "nodes with keys of their own need a network server, which is not offered";
+        return Err(error::FORMAT.with(format!("{name}: {text}")));
+    }
+    let field = |name| call.text(name).unwrap_or("");
+    match (is_lora(product), given(&["DevEui", "PinCode"])) {
+        (false, None) => Ok(None),
+        (false, Some(name)) => {
+            let text = "the product's NetType is not LORA, so its devices are no LoRaWAN nodes";
+            Err(error::FORMAT.with(format!("{name}: {text}")))
+        }
+        (true, _) => match node(field("DevEui"), field("PinCode")) {
+            Ok(node) => Ok(Some(node)),
+            Err(problem) => Err(error::FORMAT.with(problem)),
+        },
+    }
+}
+
+/// The JoinEUI of the permission that the nodes of a product join with.
+async fn join_eui(api: &Api, product: &Product) -> Result<Option<String>, ApiError> {
+    if !is_lora(product) {
+        return Ok(None);
+    }
+    let id = api.state.registry.join_permission(&product.key).await;
+    let id = id.map_err(failed(error::QUERY_PRODUCT))?;
+    let permissions = &api.state.join_permissions;
+    let permission = permissions.iter().find(|permission| Some(&permission.id) == id.as_ref());
+    Ok(permission.and_then(|permission| permission.join_eui.clone()))
 }
 
 fn nickname(text: Option<&str>) -> Result<Option<String>, ApiError> {

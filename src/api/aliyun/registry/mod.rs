@@ -12,6 +12,7 @@ pub mod device_topology;
 pub mod devices;
 pub mod group_members;
 mod lifecycle;
+pub mod lora;
 mod named;
 pub mod product_models;
 pub mod product_tags;

@@ -126,6 +126,10 @@ pub(super) fn simple(api: &Api, found: &Found) -> Value {
 /// A description of at most 100 characters.
 pub(super) fn description(text: &str, code: &'static ErrorCode) -> Result<String, ApiError> {
     const MOST: usize = 100;
+    // Not every database keeps such a text.
+    if text.contains('\0') {
+        return Err(code.with("it has a character NUL"));
+    }
     let length = text.chars().count();
     match length > MOST {
         true => Err(code.with(format!("it has {length} characters, at most {MOST} are allowed"))),

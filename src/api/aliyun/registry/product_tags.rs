@@ -148,11 +148,12 @@ fn invalid(bad: &[Bad<'_>]) -> ApiError {
     error::FORMAT.with(text.join("; ")).and("InvalidProductTags", json!({ "ProductTag": list }))
 }
 
-/// A key that the product has not is fine.
+/// A key that the product has not is fine, and so is one that no product could have.
 async fn delete(api: &Api, call: &Call) -> Answer {
     let product = product(api, call)?;
     let keys = call.list("ProductTagKey")?;
     fits(keys.len(), "ProductTagKey.1, …")?;
+    let keys: Vec<_> = keys.into_iter().filter(|key| check_key(key, KEY).is_ok()).collect();
     let deleted = api.state.registry.delete_product_tags(&product.key, &keys).await;
     deleted.map_err(|problem| refused(problem, error::UPDATE_PRODUCT))?;
     Ok(call.done())

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::lifecycle::{Change, Changed, tell};
+use super::lora::{LORA, join_permission};
 use super::named::{description, product, product_key};
 use super::refusal::{failed, refused};
 use crate::api::aliyun::operation::{Operation, may, need};
@@ -71,7 +72,7 @@ const PAGE_SIZE_MAX: u32 = 200;
 const SENIOR: &str = "iothub_senior";
 const BASIC: &str = "iothub";
 
-/// How devices reach the network, with the numbers in answers.
+/// How devices reach the network, with the numbers in answers; LoRaWAN has none.
 const NET_TYPES: &[(&str, u8)] = &[("WIFI", 3), ("CELLULAR", 6), ("ETHERNET", 7), ("OTHER", 8)];
 
 /// How devices speak to a gateway.
@@ -82,7 +83,13 @@ const CATEGORY_MAX: usize = 64;
 
 async fn create(api: &Api, call: &Call) -> Answer {
     let new = new_product(call)?;
-    let created = api.state.registry.create_product(new, api.now_ms()).await;
+    let registry = &api.state.registry;
+    let created = match new.net_type.as_deref() {
+        Some(LORA) => {
+            registry.create_lora_product(new, join_permission(api, call)?, api.now_ms()).await
+        }
+        _ => registry.create_product(new, api.now_ms()).await,
+    };
     let product = created.map_err(|problem| match problem {
         RegistryError::NameTaken(name) => error::PRODUCT_NAME_TAKEN.with(name),
         RegistryError::Full(count) => error::PRODUCT_COUNT.with(count),
@@ -113,6 +120,10 @@ fn new_product(call: &Call) -> Result<NewProduct, ApiError> {
         other => return Err(error::NODE_TYPE.with(format!("`{other}`; expected 0 or 1"))),
     };
     let senior = senior(call)?.unwrap_or(false);
+    if senior && filled(call.text("DataFormat")).is_none() {
+        let text = format!("{SENIOR} needs DataFormat: 0 for any bytes, 1 for the platform's JSON");
+        return Err(error::FORMAT.with(text));
+    }
     check_authentication(call)?;
     let category_key = call.text("CategoryKey").filter(|key| !key.is_empty());
     if let Some(key) = category_key {
@@ -123,7 +134,7 @@ fn new_product(call: &Call) -> Result<NewProduct, ApiError> {
         }
     }
     let protocol_type = one_of(call, "ProtocolType", |text| PROTOCOLS.contains(&text), PROTOCOLS)?;
-    let net_names: Vec<_> = NET_TYPES.iter().map(|(name, _)| *name).collect();
+    let net_names: Vec<_> = NET_TYPES.iter().map(|(name, _)| *name).chain([LORA]).collect();
     let net_type = one_of(call, "NetType", |text| net_names.contains(&text), &net_names)?;
     // Wi-Fi is the default of a device that needs no gateway.
     let net_type = net_type.or_else(|| protocol_type.is_none().then(|| "WIFI".to_owned()));
@@ -136,7 +147,7 @@ fn new_product(call: &Call) -> Result<NewProduct, ApiError> {
         name: name.to_owned(),
         description: description(call.text("Description").unwrap_or(""), error::PRODUCT_DESC)?,
         node_type,
-        data_format: small("DataFormat", 0..=1, u8::from(senior))?,
+        data_format: small("DataFormat", 0..=1, 0)?,
         senior,
         category_key: category_key.map(str::to_owned),
         net_type,
