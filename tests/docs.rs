@@ -43,16 +43,25 @@ fn clients() -> String {
         ("PyPI, devices", "DEVICE_PACKAGES=("),
         ("PyPI, devices of MQTT 3.1", "TENCENT_PACKAGES=("),
         ("npm", "NODE_PACKAGES=("),
+        ("Maven Central", "JAVA_PACKAGES=("),
     ] {
         let (_, rest) = text.split_once(list).expect("a list of packages");
         let (lines, _) = rest.split_once("\n)").expect("the end of the list");
         let mut packages = Vec::new();
         for line in lines.split_whitespace() {
-            let (name, version) = line.rsplit_once(['=', '@']).expect("a version");
+            let (name, version) = line.rsplit_once(['=', '@', ':']).expect("a version");
             packages.push(format!("{} {version}", name.trim_end_matches('=')));
         }
         table.push_str(&format!("| {registry} | {} |\n", packages.join(", ")));
     }
+    let text = include_str!("api/aliyun/sdk/drive/go/go.mod");
+    let clients = ["alibaba-cloud-sdk-go", "iot-20180120/v3"];
+    let named = text.lines().map(str::trim).filter(|line| {
+        line.split_whitespace()
+            .next()
+            .is_some_and(|name| clients.iter().any(|end| name.ends_with(end)))
+    });
+    table.push_str(&format!("| Go modules | {} |\n", named.collect::<Vec<_>>().join(", ")));
     table
 }
 

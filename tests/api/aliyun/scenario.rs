@@ -21,14 +21,14 @@ use tidegate::api::error::CODES;
 use super::model;
 use crate::api::server::{Home, Server};
 
-struct Step<'a> {
-    line: usize,
-    action: &'a str,
-    parameters: Vec<(&'a str, &'a str)>,
-    expect: Vec<&'a str>,
+pub(super) struct Step<'a> {
+    pub(super) line: usize,
+    pub(super) action: &'a str,
+    pub(super) parameters: Vec<(&'a str, &'a str)>,
+    pub(super) expect: Vec<&'a str>,
 }
 
-fn parse(text: &str) -> Vec<Step<'_>> {
+pub(super) fn parse(text: &str) -> Vec<Step<'_>> {
     let mut steps: Vec<Step<'_>> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let trimmed = line.trim();
@@ -121,7 +121,7 @@ fn check(
     }
 }
 
-fn shown(value: Option<&Value>) -> String {
+pub(super) fn shown(value: Option<&Value>) -> String {
     match value {
         None => "(none)".to_owned(),
         Some(Value::String(text)) => text.clone(),
@@ -130,12 +130,12 @@ fn shown(value: Option<&Value>) -> String {
 }
 
 /// Puts what was kept in the place of its names.
-fn filled(text: &str, kept: &BTreeMap<String, String>) -> String {
+pub(super) fn filled(text: &str, kept: &BTreeMap<String, String>) -> String {
     kept.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
 /// What the broker would tell the registry.
-async fn happen(event: &str, server: &Server) {
+pub(super) async fn happen(event: &str, server: &Server) {
     let words: Vec<_> = event.split(' ').collect();
     match words.as_slice() {
         ["came", product_key, device_name] => {
@@ -156,7 +156,7 @@ async fn happen(event: &str, server: &Server) {
     }
 }
 
-const SCENARIOS: &[(&str, &str)] = &[
+pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("rules.txt", include_str!("scenarios/rules.txt")),
     ("topics.txt", include_str!("scenarios/topics.txt")),
     ("actions.txt", include_str!("scenarios/actions.txt")),
