@@ -54,7 +54,16 @@ pub enum DesiredError {
     /// The values are no JSON object, name what the model does not have, or do not fit.
     #[error(transparent)]
     Values(#[from] ServiceError),
-    /// A property that can't be one.
+    /// The request names no property.
+    #[error("no property is named")]
+    Nothing,
+    /// The request names a property whose identifier is empty.
+    #[error("an identifier is empty")]
+    NoIdentifier,
+    /// The request names too many properties, or the device would have too many values.
+    #[error("{0}")]
+    TooMany(String),
+    /// A property or value that can't be kept.
     #[error("{0}")]
     Bounds(String),
     /// The versions are no object of whole numbers.
@@ -155,7 +164,7 @@ impl DesiredValues {
             .try_get(0)?;
         if kept > VALUES_MAX {
             let text = format!("a device has at most {VALUES_MAX} desired values");
-            return Err(DesiredError::Bounds(text));
+            return Err(DesiredError::TooMany(text));
         }
         change.commit().await?;
         Ok(versions)
@@ -275,9 +284,12 @@ impl Things {
     /// The values in a request, which the product's model allows.
     fn checked(&self, product_key: &str, items: &str) -> Result<Map<String, Value>, DesiredError> {
         let given = members(items)?;
-        if !(1..=DESIRED_AT_ONCE).contains(&given.len()) {
-            let text = format!("{} properties; expected 1 to {DESIRED_AT_ONCE}", given.len());
-            return Err(DesiredError::Bounds(text));
+        if given.is_empty() {
+            return Err(DesiredError::Nothing);
+        }
+        if given.len() > DESIRED_AT_ONCE {
+            let text = format!("{} properties, at most {DESIRED_AT_ONCE}", given.len());
+            return Err(DesiredError::TooMany(text));
         }
         let written: Fields<'_> =
             serde_json::from_str(items).map_err(|e| ServiceError::NotJson(e.to_string()))?;
@@ -286,7 +298,10 @@ impl Things {
         }
         let model = self.model(product_key);
         for (name, value) in &given {
-            if name.is_empty() || name.len() > IDENTIFIER_BYTES || name.contains('\0') {
+            if name.is_empty() {
+                return Err(DesiredError::NoIdentifier);
+            }
+            if name.len() > IDENTIFIER_BYTES || name.contains('\0') {
                 let text = format!("`{name}` is no identifier of a property");
                 return Err(DesiredError::Bounds(text));
             }

@@ -36,7 +36,10 @@ pub enum ServiceError {
     /// The arguments are no JSON object.
     #[error("the arguments are no JSON object: {0}")]
     NotJson(String),
-    /// The product's model has no such thing, or the arguments do not fit.
+    /// The product's model has no such service or property.
+    #[error("{}", .0.message)]
+    Unknown(Misfit),
+    /// The arguments do not fit what the product's model says.
     #[error("{}", .0.message)]
     Model(Misfit),
     /// A property that can only be read.
@@ -89,7 +92,7 @@ impl Things {
         let mut wait = service.wait;
         if let Some(model) = self.model(product_key) {
             let known = model.services.get(identifier);
-            let known = known.ok_or_else(|| ServiceError::Model(Misfit::unknown(identifier)))?;
+            let known = known.ok_or_else(|| ServiceError::Unknown(Misfit::unknown(identifier)))?;
             check_fields(&known.inputs, &arguments).map_err(ServiceError::Model)?;
             wait = wait.or(Some(known.synchronous));
         }
@@ -262,7 +265,7 @@ fn extended_topics(own: &Topic, id: u64) -> Option<(Topic, Topic)> {
 /// The property of that name, which must be one that can be set.
 pub(super) fn settable<'m>(model: &'m Model, name: &str) -> Result<&'m Property, ServiceError> {
     match model.properties.get(name) {
-        None => Err(ServiceError::Model(Misfit::unknown(name))),
+        None => Err(ServiceError::Unknown(Misfit::unknown(name))),
         Some(property) if !property.writable => Err(ServiceError::ReadOnly(name.to_owned())),
         Some(property) => Ok(property),
     }

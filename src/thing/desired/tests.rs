@@ -95,10 +95,10 @@ async fn nobody_changes_what_somebody_else_has_changed() {
         assert!(text.starts_with("the versions are no JSON object"), "{text}");
     }
     for (bad, part) in [
-        ("{}", "0 properties; expected 1 to 10"),
+        ("{}", "no property is named"),
         (r#"{"a":1,"a":2}"#, "twice"),
         ("[1]", "no JSON object"),
-        (r#"{"":1}"#, "no identifier"),
+        (r#"{"":1}"#, "an identifier is empty"),
     ] {
         let text = set(bad, "{}").await.expect_err(bad);
         assert!(text.contains(part), "{text}");

@@ -1,7 +1,7 @@
 //! Checksums: of each part of a file that is sent, and of the whole.
 //!
-//! Two different ones go by the name CRC-64 among the vendor's devices, that of its object store (the one
-//! of xz) and that of a library in its C SDK (the one of Redis): a file whose device names either is whole.
+//! Two different ones go by the name CRC-64, that of xz, which the vendor's object store has, and that of
+//! Redis. The vendor does not write down which of them its devices send: a file that fits either is whole.
 
 use crc::{CRC_16_ARC, CRC_64_REDIS, CRC_64_XZ, Crc, Digest};
 use md5::{Digest as _, Md5};

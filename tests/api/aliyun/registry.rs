@@ -246,7 +246,7 @@ const BROKEN: &[Broken] = &[
         "device.SaveOrUpdateDevicePropertiesFailed",
     ),
     ("device_tags", "DeleteDeviceProp", "DEVICE PropKey=k50", "device.DeleteDevicePropertyFailed"),
-    ("device_tags", "QueryDeviceProp", "DEVICE", "common.QueryDeviceActionError"),
+    ("device_tags", "QueryDeviceProp", "DEVICE", "common.QueryDevicePropertyActionError"),
     ("device_tags", "QueryDeviceByTags", "Tag.1.TagKey=k50", "device.QueryDeviceListActionError"),
     (
         "device_applies",

@@ -187,3 +187,17 @@ async fn what_nobody_waits_for_is_told_to_rules() {
     assert_eq!(server.inbox.messages.lock().unwrap().len(), 0);
     server.end().await;
 }
+
+#[tokio::test]
+async fn one_call_reaches_only_so_many_devices() {
+    let (server, pk) = server(&Arc::default()).await;
+    let client = server.client();
+    let names: Vec<_> = (1..=501).map(|at| (format!("DeviceName.{at}"), at.to_string())).collect();
+    let mut many: Vec<_> = names.iter().map(|(name, at)| (&**name, &**at)).collect();
+    many.extend([("ProductKey", &*pk), ("Items", "{}"), ("Identifier", "Set"), ("Args", "{}")]);
+    for action in ["InvokeThingsService", "SetDevicesProperty"] {
+        let outcome = client.call(action, &many).await.outcome();
+        assert_eq!(outcome, "200 iot.device.DeviceCountExceeded", "{action}");
+    }
+    server.end().await;
+}

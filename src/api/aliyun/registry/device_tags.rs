@@ -62,7 +62,7 @@ async fn save(api: &Api, call: &Call) -> Answer {
     let device = device(api, call, error::SAVE_TAGS).await?;
     let saved = api.state.registry.set_tags(&device.product_key, &device.device_name, &tags).await;
     saved.map_err(|problem| match problem {
-        RegistryError::Full(have) => error::TOO_MANY_TAGS
+        RegistryError::Full(have) => error::TOO_MANY_PROPERTIES
             .with(format!("the device has {have} of them, at most {TAGS_MAX} are allowed")),
         other => refused(other, error::SAVE_TAGS),
     })?;
@@ -72,7 +72,7 @@ async fn save(api: &Api, call: &Call) -> Answer {
 /// The tags in `Props`. Keys must be whole: one that is given twice has its last value, as in JSON.
 fn tags(props: &str) -> Result<BTreeMap<String, String>, ApiError> {
     if props.trim().is_empty() {
-        return Err(error::NULL_TAGS.plain());
+        return Err(error::NULL_PROPERTIES.with("Props"));
     }
     if props.len() > TAG_BYTES_MAX {
         let length = props.len();
@@ -83,18 +83,18 @@ fn tags(props: &str) -> Result<BTreeMap<String, String>, ApiError> {
         error::TAGS.with(format!("{problem}; expected an object such as {{\"color\":\"red\"}}"))
     })?;
     if given.is_empty() {
-        return Err(error::NO_TAGS.plain());
+        return Err(error::NO_PROPERTIES.with("Props has no tag"));
     }
     if given.len() > TAGS_MAX {
         let text = format!("{} are given, at most {TAGS_MAX} are allowed", given.len());
-        return Err(error::TOO_MANY_TAGS.with(text));
+        return Err(error::TOO_MANY_PROPERTIES.with(text));
     }
     given.into_iter().map(|(key, value)| Ok((checked_key(key)?, checked_value(value)?))).collect()
 }
 
 fn checked_key(key: String) -> Result<String, ApiError> {
     if key.is_empty() {
-        return Err(error::NULL_TAG_KEY.plain());
+        return Err(error::NULL_PROPERTY_KEY.plain());
     }
     check_key(&key, KEY).map_err(|problem| error::TAG_KEY.with(problem))?;
     Ok(key)
@@ -117,7 +117,7 @@ fn checked_value(value: Value) -> Result<String, ApiError> {
 async fn query(api: &Api, call: &Call) -> Answer {
     let device = device(api, call, error::QUERY_DEVICE).await?;
     let tags = api.state.registry.tags(&device.product_key, &device.device_name).await;
-    let tags = tags.map_err(failed(error::QUERY_DEVICE))?;
+    let tags = tags.map_err(failed(error::QUERY_TAGS))?;
     let props: Map<String, Value> =
         tags.into_iter().map(|(key, value)| (key, Value::String(value))).collect();
     Ok(object(json!({
@@ -128,7 +128,7 @@ async fn query(api: &Api, call: &Call) -> Answer {
 async fn delete(api: &Api, call: &Call) -> Answer {
     let key = call.required("PropKey")?;
     if key.is_empty() {
-        return Err(error::NULL_TAG_KEY.plain());
+        return Err(error::NULL_PROPERTY_KEY.plain());
     }
     let device = device(api, call, error::DELETE_TAG).await?;
     let deleted = api.state.registry.delete_tag(&device.product_key, &device.device_name, key);
@@ -138,7 +138,7 @@ async fn delete(api: &Api, call: &Call) -> Answer {
 
 async fn find(api: &Api, call: &Call) -> Answer {
     let page = Page::of(call, PAGE_SIZE_MAX)?;
-    let tags = wanted(call, "Tag", error::NULL_TAG_KEY)?;
+    let tags = wanted(call, "Tag", error::NULL_PROPERTY_KEY)?;
     let registry = &api.state.registry;
     let found = registry.devices_with_tags(&tags, page.size, page.offset()).await;
     let (devices, total) = found.map_err(failed(error::LIST_DEVICES))?;

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 
 use super::properties::{described, valued};
-use super::target::{Target, refused};
+use super::target::{Target, items, refused};
 use crate::api::aliyun::operation::{Operation, STORE_FAILED, may, need};
 use crate::api::aliyun::wire::answer::{Answer, object};
 use crate::api::aliyun::wire::call::Call;
@@ -48,7 +48,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 
 async fn set(api: &Api, call: &Call) -> Answer {
     let Target { product_key, device_name } = Target::read(api, call).await?.registered(api)?;
-    let items = call.required("Items")?;
+    let items = items(call)?;
     let versions = call.text("Versions").filter(|text| !text.trim().is_empty()).unwrap_or("{}");
     let done = api.state.things.desire(&product_key, &device_name, items, versions).await;
     let done = done.map_err(|problem| unset(problem, &product_key, &device_name))?;
@@ -64,9 +64,16 @@ async fn set(api: &Api, call: &Call) -> Answer {
 /// Why values were not set, in the protocol's codes.
 fn unset(problem: DesiredError, product_key: &str, device_name: &str) -> ApiError {
     match problem {
-        DesiredError::Values(problem) => refused(&problem, error::SET_PROPERTY),
-        DesiredError::Bounds(_) | DesiredError::Versions(_) => error::FORMAT.with(problem),
-        DesiredError::Conflict { .. } => error::SET_PROPERTY.with(problem),
+        DesiredError::Values(problem) => {
+            refused(&problem, error::SET_PROPERTY, error::NO_PROPERTIES)
+        }
+        DesiredError::Nothing => error::NO_PROPERTIES.with(problem),
+        DesiredError::NoIdentifier => error::NULL_PROPERTY_KEY.plain(),
+        DesiredError::TooMany(_) => error::TOO_MANY_PROPERTIES.with(problem),
+        DesiredError::Versions(_) => error::FORMAT.with(problem),
+        DesiredError::Bounds(_) | DesiredError::Conflict { .. } => {
+            error::SET_PROPERTY.with(problem)
+        }
         DesiredError::NoDevice => {
             error::NO_DEVICE.with(format!("`{device_name}` of product `{product_key}`"))
         }
@@ -99,7 +106,11 @@ fn check(asked: &[&str], model: Option<&Model>) -> Result<(), ApiError> {
     let wrong = |text: String| Err(error::FORMAT.with(text));
     if asked.len() > DESIRED_AT_ONCE {
         let have = asked.len();
-        return wrong(format!("{have} of Identifier, at most {DESIRED_AT_ONCE} are allowed"));
+        let text = format!("{have} of Identifier, at most {DESIRED_AT_ONCE} are allowed");
+        return Err(error::TOO_MANY_PROPERTIES.with(text));
+    }
+    if asked.contains(&"") {
+        return Err(error::NULL_PROPERTY_KEY.plain());
     }
     let distinct: BTreeSet<_> = asked.iter().collect();
     if distinct.len() < asked.len() {
@@ -109,8 +120,11 @@ fn check(asked: &[&str], model: Option<&Model>) -> Result<(), ApiError> {
     for name in asked {
         match model.properties.get(*name) {
             Some(property) if property.writable => {}
-            Some(_) => return wrong(format!("Identifier `{name}`: its access mode is r")),
-            None => return wrong(format!("Identifier `{name}`: the product's model has none")),
+            Some(_) => {
+                let text = format!("Identifier `{name}`: its access mode is r");
+                return Err(error::ATTRIBUTE_STATUS.with(text));
+            }
+            None => return Err(error::ABILITIES.with(format!("Identifier `{name}`"))),
         }
     }
     Ok(())

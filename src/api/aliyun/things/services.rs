@@ -6,7 +6,7 @@ use connectors::contract::QoS;
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
-use super::target::{Target, qos, refused};
+use super::target::{Target, items, qos, refused};
 use crate::api::aliyun::operation::{Operation, may, need};
 use crate::api::aliyun::wire::answer::{Answer, object};
 use crate::api::aliyun::wire::call::Call;
@@ -87,7 +87,8 @@ async fn invoke_one(api: &Api, call: &Call) -> Answer {
     let target = Target::read(api, call).await?;
     qos(call)?;
     let done = invoke(api, call, &target, None).await;
-    let Done { id, answer } = done.map_err(|problem| refused(&problem, error::INVOKE))?;
+    let Done { id, answer } =
+        done.map_err(|problem| refused(&problem, error::INVOKE, error::ABILITY))?;
     let mut data = object(json!({}));
     if let Some(answer) = answer {
         let text = String::from_utf8_lossy(&answer).into_owned();
@@ -102,16 +103,16 @@ async fn invoke_many(api: &Api, call: &Call) -> Answer {
     for target in Target::many(api, call, DEVICES_MAX)? {
         let done = invoke(api, call, &target, Some(false)).await;
         // What is wrong with the request is wrong for the first device already.
-        done.map_err(|problem| refused(&problem, error::INVOKE))?;
+        done.map_err(|problem| refused(&problem, error::INVOKE, error::ABILITY))?;
     }
     Ok(call.done())
 }
 
 async fn set(api: &Api, call: &Call, target: &Target) -> Result<u64, error::ApiError> {
-    let items = call.required("Items")?;
+    let items = items(call)?;
     let Target { product_key, device_name } = target;
     let done = api.state.things.set_properties(product_key, device_name, items, qos(call)?).await;
-    done.map_err(|problem| refused(&problem, error::SET_PROPERTY))
+    done.map_err(|problem| refused(&problem, error::SET_PROPERTY, error::NO_PROPERTIES))
 }
 
 async fn set_one(api: &Api, call: &Call) -> Answer {

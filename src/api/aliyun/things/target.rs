@@ -80,7 +80,7 @@ impl Target {
         }
         if names.len() > most {
             let text = format!("DeviceName has {} names, at most {most} are allowed", names.len());
-            return Err(error::FORMAT.with(text));
+            return Err(error::DEVICE_COUNT.with(text));
         }
         names.into_iter().map(|name| Self::known(api, product_key, name)).collect()
     }
@@ -92,6 +92,14 @@ pub(super) fn product<'a>(api: &Api, call: &'a Call) -> Result<&'a str, ApiError
         "" => Err(error::NO_PRODUCT_KEY.plain()),
         key if !api.state.things.knows_product(key) => Err(error::NO_PRODUCT.with(key)),
         key => Ok(key),
+    }
+}
+
+/// `Items`, of which an operation sees at least that they are there.
+pub(super) fn items(call: &Call) -> Result<&str, ApiError> {
+    match call.required("Items")? {
+        text if text.trim().is_empty() => Err(error::NULL_PROPERTIES.with("Items")),
+        text => Ok(text),
     }
 }
 
@@ -125,10 +133,14 @@ pub(super) fn bytes(
 }
 
 /// What a client is told when a device did not do what it asked for; `failed` for what the request
-/// itself is to blame for.
-pub(super) fn refused(problem: &ServiceError, failed: &'static ErrorCode) -> ApiError {
+/// itself is to blame for, `unknown` for what the product's model does not have.
+pub(super) fn refused(
+    problem: &ServiceError,
+    failed: &'static ErrorCode,
+    unknown: &'static ErrorCode,
+) -> ApiError {
     match problem {
-        ServiceError::NotJson(_) => error::FORMAT.with(problem),
+        ServiceError::Unknown(_) => unknown.with(problem),
         ServiceError::Call(CallError::Offline) => error::OFFLINE.plain(),
         ServiceError::Call(CallError::HalfOpen) => error::HALF_OPEN.plain(),
         ServiceError::Call(CallError::Timeout) => error::TIMEOUT.plain(),

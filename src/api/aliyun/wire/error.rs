@@ -282,13 +282,14 @@ codes! {
     VERIFY_DEVICES = "iot.device.VerifyDeviceFailed", None, GUIDE, "the names were not checked: {}";
     QUERY_APPLY = "iot.device.QueryDeviceApplyActionError", None, GUIDE, "the application was not read: {}";
 
-    // Tags of devices.
-    NULL_TAGS = "iot.device.NullDevicePropertiesString", None, GUIDE, "Props is empty";
+    // Tags of devices, and properties: the guide calls both properties.
+    QUERY_TAGS = "iot.common.QueryDevicePropertyActionError", None, GUIDE, "the tags were not read: {}";
+    NULL_PROPERTIES = "iot.device.NullDevicePropertiesString", None, GUIDE, "{} is empty";
     LONG_TAGS = "iot.device.LongDevicePropertiesString", None, GUIDE, "Props is too long: {}";
     TAGS = "iot.device.InvalidFormattedDevicePropertiesString", None, GUIDE, "invalid Props: {}";
-    NO_TAGS = "iot.device.NoneDeviceProperties", None, GUIDE, "Props has no tag";
-    TOO_MANY_TAGS = "iot.device.TooManyDevicePropertiesPerTime", None, GUIDE, "too many tags: {}";
-    NULL_TAG_KEY = "iot.device.NullDevicePropertyKey", None, GUIDE, "the key of a tag is empty";
+    NO_PROPERTIES = "iot.device.NoneDeviceProperties", None, GUIDE, "there is no valid property: {}";
+    TOO_MANY_PROPERTIES = "iot.device.TooManyDevicePropertiesPerTime", None, GUIDE, "too many: {}";
+    NULL_PROPERTY_KEY = "iot.device.NullDevicePropertyKey", None, GUIDE, "the key of a tag, or the identifier of a property, is empty";
     TAG_KEY = "iot.device.InvalidFormattedDevicePropertyKey", None, GUIDE, "invalid key of a tag: {}";
     SAVE_TAGS = "iot.device.SaveOrUpdateDevicePropertiesFailed", None, GUIDE, "the tags were not saved: {}";
     DELETE_TAG = "iot.device.DeleteDevicePropertyFailed", None, GUIDE, "the tag was not deleted: {}";
@@ -318,6 +319,8 @@ codes! {
     LIST_REVERSE_ROUTES = "iot.messageborker.QueryTopicReverseRouteTableListActionError", None, GUIDE, "the routes were not listed: {}";
 
     // Messages to devices.
+    ABILITY = "iot.prod.QueryProductAbilityFailed", None, GUIDE, "the product has no such function: {}";
+    ABILITIES = "iot.prod.QueryProductAbilitiesFailed", None, GUIDE, "the product has no such functions: {}";
     INVOKE = "iot.device.InvokeThingServiceFailed", None, GUIDE, "the service was not called: {}";
     SET_PROPERTY = "iot.device.SetDevicePropertyFailed", None, GUIDE, "the properties were not set: {}";
     ATTRIBUTE_STATUS = "iot.device.QueryDeviceAttrStatusFailed", None, GUIDE, "the values were not read: {}";

@@ -44,6 +44,14 @@ const call = async (method, parameters) => {
   assert.equal((await call('queryDeviceByTags', { tag })).data.simpleDeviceInfo[0].iotId, device.iotId);
   assert((await call('deleteDeviceProp', { ...one, propKey: 'color' })).success);
 
+  const wanted = await call('setDeviceDesiredProperty', { ...one, items: '{"Level":1}', versions: '{"Level":0}' });
+  assert.deepEqual(JSON.parse(wanted.data.versions), { Level: 1 });
+  const desired = (await call('queryDeviceDesiredProperty', { ...one, identifier: ['Level'] })).data.list;
+  assert.deepEqual([desired.desiredPropertyInfo[0].value, desired.desiredPropertyInfo[0].version], ['1', 1]);
+  const files = await call('queryDeviceFileList', { ...one, currentPage: 1, pageSize: 200 });
+  assert.deepEqual([files.total, files.data.fileSummary], [0, []]);
+  assert.equal((await call('deleteDeviceFile', { ...one, fileId: 'none' })).success, false);
+
   const { topicId } = await call('createProductTopic', { productKey, topicShortName: 'submit', operation: 'PUB' });
   const topics = (await call('queryProductTopic', { productKey })).data.productTopicInfo;
   assert.equal(topics.at(-1).id, String(topicId));

@@ -56,6 +56,19 @@ found = call("query_device_by_tags", tag=[
 assert found.data.simple_device_info[0].iot_id == device.iot_id, found
 assert call("delete_device_prop", prop_key="color", **one).success
 
+wanted = call("set_device_desired_property", items='{"Level":1,"Mode":"eco"}', versions='{"Level":0}', **one)
+assert json.loads(wanted.data.versions) == {"Level": 1, "Mode": 1}, wanted
+desired = call("query_device_desired_property", identifier=["Level", "Mode"], **one).data.list
+desired = [(info.identifier, info.value, info.version) for info in desired.desired_property_info]
+assert desired == [("Level", "1", 1), ("Mode", "eco", 1)], desired
+stale = call("set_device_desired_property", items='{"Level":2}', versions='{"Level":0}', **one)
+assert (stale.success, stale.code) == (False, "iot.device.SetDevicePropertyFailed"), stale
+files = call("query_device_file_list", current_page=1, page_size=200, **one)
+assert (files.total, files.page_count, files.data.file_summary) == (0, 0, []), files
+unknown = call("query_device_file", file_id="none", **one)
+assert (unknown.success, unknown.code) == (False, "iot.common.InvalidFormattedParameter"), unknown
+assert not call("delete_device_file", file_id="none", **one).success
+
 topic = call("create_product_topic", product_key=product, topic_short_name="submit", operation="PUB")
 topics = call("query_product_topic", product_key=product).data.product_topic_info
 assert topics[-1].id == str(topic.topic_id), topics
