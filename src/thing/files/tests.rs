@@ -375,3 +375,62 @@ async fn files_are_in_postgres_as_in_a_file() {
     assert_eq!(rig.kept().await, [""; 0]);
     rig.store.close().await;
 }
+
+/// Numbers that are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Parts come again, too early, damaged or altered; each is answered as it must be, and the file is what
+/// its device has.
+#[tokio::test]
+async fn whatever_comes_the_file_is_what_its_device_has() {
+    let rig = Rig::new(None).await;
+    for seed in 0..40 {
+        let mut dice = Dice(seed);
+        let file: Vec<u8> = (0..600 + dice.below(3_000)).map(|_| dice.below(256) as u8).collect();
+        let size = i64::try_from(file.len()).expect("small");
+        let id = rig.begin("file", size).await;
+        let mut kept = 0;
+        let mut last = 0;
+        while kept < file.len() {
+            let part = |from: usize, most: usize| &file[from..file.len().min(from + most)];
+            let next = part(kept, 256 + dice.below(400) as usize);
+            let (at, bytes, want) = match dice.below(6) {
+                // Again, perhaps with more: what is there stays, what is new is kept.
+                0 if kept > 0 => (last, part(last, 256 + dice.below(800) as usize).to_vec(), 200),
+                // Too early.
+                1 if kept + 300 < file.len() => (kept + 1, part(kept + 1, 256).to_vec(), 78_119),
+                // The same place with other bytes.
+                2 if kept > last + 256 => (last, vec![!file[last]; 256], 78_119),
+                _ => (kept, next.to_vec(), 200),
+            };
+            let end = at + bytes.len();
+            if bytes.len() < 256 && end < file.len() {
+                continue;
+            }
+            let params = json!({ "uploadId": id, "offset": at, "bSize": bytes.len() });
+            let mut payload = framed(&json!({ "id": "2", "params": params }), &bytes);
+            let damaged = dice.below(8) == 0;
+            if damaged {
+                *payload.last_mut().expect("a byte") ^= 0x55;
+            }
+            let (code, data) = rig.says("dn", "send", payload).await;
+            assert_eq!(code, if damaged { 78_121 } else { want }, "seed {seed}: {data}");
+            if code == 200 {
+                last = if end > kept { kept } else { last };
+                kept = kept.max(end);
+                assert_eq!(data["complete"] == true, kept == file.len(), "seed {seed}");
+            }
+        }
+        assert_eq!(rig.things.read_file(&id, 0, file.len() + 1).await.expect("read"), file);
+        assert_eq!(rig.names().await, ["file"]);
+    }
+    assert_eq!(rig.kept().await.len(), 1, "each has replaced the one before");
+}
