@@ -39,6 +39,7 @@ pub use names::{
 pub use presence::FLUSH_EVERY;
 pub use product::{NewProduct, Product, TopicClass, TopicOperation};
 pub use product_tags::PRODUCT_TAGS_MAX;
+pub use products::Gone;
 pub use routes::{DESTINATIONS_MAX, Route};
 pub use signature::{SignMethod, Signed};
 pub use tags::{Found, TAG_BYTES_MAX, TAGS_MAX};

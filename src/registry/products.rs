@@ -24,6 +24,17 @@ const FIRST_TOPICS: &[(&str, TopicOperation)] = &[
     ("user/get", TopicOperation::Subscribe),
 ];
 
+/// A device that was deleted with its product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Its name.
+    pub device_name: Box<str>,
+    /// Its id.
+    pub iot_id: Box<str>,
+    /// The gateway that it was attached to.
+    pub gateway: Option<Arc<contract::Device>>,
+}
+
 impl Registry {
     /// Makes a product with the first topic classes.
     ///
@@ -123,15 +134,11 @@ impl Registry {
         Ok(())
     }
 
-    /// Deletes a product with its devices and all that belongs to them. Returns the names of the
-    /// devices and their ids.
+    /// Deletes a product with its devices and all that belongs to them. Returns the devices.
     ///
     /// # Errors
     /// [`RegistryError::NoProduct`], or what the database says.
-    pub async fn delete_product(
-        &self,
-        key: &str,
-    ) -> Result<Vec<(Box<str>, Box<str>)>, RegistryError> {
+    pub async fn delete_product(&self, key: &str) -> Result<Vec<Gone>, RegistryError> {
         let _change = self.changing().await;
         if self.product(key).is_none() {
             return Err(RegistryError::NoProduct(key.to_owned()));
@@ -143,9 +150,13 @@ impl Registry {
         let mut gone = Vec::new();
         {
             let mut memory = self.write();
-            if let Some(shelf) = memory.products.remove(key) {
+            if let Some(mut shelf) = memory.products.remove(key) {
                 memory.devices -= shelf.devices.len() as u64;
-                gone.extend(shelf.devices.into_iter().map(|(name, known)| (name, known.iot_id)));
+                gone.extend(shelf.devices.drain().map(|(device_name, known)| Gone {
+                    gateway: shelf.gateways.remove(&device_name),
+                    device_name,
+                    iot_id: known.iot_id,
+                }));
             }
             memory.forget_gateways(|gateway| gateway.product_key == *key);
         }

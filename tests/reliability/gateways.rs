@@ -88,7 +88,7 @@ async fn fill(data: &std::path::Path, gateways: usize, each: usize) -> Vec<Group
 }
 
 impl Group {
-    /// Connects and logs all devices in but the first, if that is disabled.
+    /// Connects, logs all devices in but the first, if that is disabled, and listens to what is theirs.
     async fn come(&self, port: u16, from: usize) -> Peer {
         let mut peer = Peer::connect(port, &self.gateway).await;
         for some in self.devices[from..].chunks(BATCH) {
@@ -99,6 +99,9 @@ impl Group {
                     code => assert_eq!(code, 429),
                 }
             }
+        }
+        for device in &self.devices[from..] {
+            peer.subscribe(&device.sys("#")).await.expect("its own topics");
         }
         peer
     }
@@ -163,7 +166,11 @@ async fn measured(daemon: &Daemon, groups: &[Arc<Group>], count: u64) -> Vec<Pee
     drop(alone);
     let began = Instant::now();
     let peers = come(groups, daemon.mqtt, 0).await;
-    figure("R42", "logins a second", count * 1_000 / (began.elapsed().as_millis() as u64).max(1));
+    figure(
+        "R42",
+        "logins and subscriptions a second",
+        count * 1_000 / (began.elapsed().as_millis() as u64).max(1),
+    );
     let more = daemon.memory_kib().saturating_sub(before);
     figure("R42", "KiB for each sub-device", format!("{:.2}", more as f64 / count as f64));
     assert_eq!(daemon.metric(LOGGED_IN), count);

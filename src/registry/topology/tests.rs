@@ -88,9 +88,17 @@ async fn topologies_are_kept(store: Store) {
     again.delete_device(&meters, "meter1").await.expect("deleted");
     register(&again, &meters, "meter1").await;
     assert_eq!(again.gateway_of(&meters, "meter1"), None, "another device of that name");
-    again.delete_product(&gateways).await.expect("deleted");
+    let gone = again.delete_product(&gateways).await.expect("deleted");
+    assert_eq!((gone.len(), &gone[0].gateway), (1, &None));
     assert_eq!(again.gateway_of(&meters, "meter2"), None);
     let last = Registry::open(store.clone(), Limits::default()).await.expect("registry");
     assert_eq!(last.gateway_of(&meters, "meter2"), None);
+    let more = product(&last, "more", 1).await;
+    register(&last, &more, "gateway3").await;
+    last.attach((&more, "gateway3"), &names(&["meter2"])).await.expect("attached");
+    let gone = last.delete_product(&meters).await.expect("deleted");
+    let of = |name: &str| gone.iter().find(|gone| *gone.device_name == *name).expect("gone");
+    let gateway = of("meter2").gateway.as_deref().expect("its gateway");
+    assert_eq!((&*gateway.device_name, &of("meter1").gateway), ("gateway3", &None));
     store.close().await;
 }

@@ -2,6 +2,7 @@
 //!
 //! The change itself is in the store already.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use connectors::contract::{self, Batch, Message, Origin, QoS, Topic, TopicLimits};
@@ -90,11 +91,15 @@ async fn tell_gateways(api: &Api, change: Change, devices: &[Changed<'_>]) {
         Change::Enable => TopologyChange::Enable,
         Change::Disable => TopologyChange::Disable,
     };
+    let mut by_gateway: HashMap<&contract::Device, Vec<(String, String)>> = HashMap::new();
     for device in devices {
         if let Some(gateway) = &device.gateway {
-            let devices = [(device.product_key.to_owned(), device.device_name.to_owned())];
-            api.state.things.topology_changed(gateway, change, &devices).await;
+            let name = (device.product_key.to_owned(), device.device_name.to_owned());
+            by_gateway.entry(gateway).or_default().push(name);
         }
+    }
+    for (gateway, devices) in by_gateway {
+        api.state.things.topology_changed(gateway, change, &devices).await;
     }
 }
 

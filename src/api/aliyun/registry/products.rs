@@ -14,7 +14,7 @@ use crate::api::aliyun::wire::call::Call;
 use crate::api::aliyun::wire::error::{self, ApiError};
 use crate::api::aliyun::wire::page::Page;
 use crate::api::state::Api;
-use crate::registry::{NewProduct, Product, RegistryError, check_product_name};
+use crate::registry::{Gone, NewProduct, Product, RegistryError, check_product_name};
 use crate::rule::store::Role;
 
 /// The operations of products, sorted by name.
@@ -294,12 +294,12 @@ async fn delete(api: &Api, call: &Call) -> Answer {
     let devices = deleted.map_err(|problem| refused(problem, error::UPDATE_PRODUCT))?;
     let changed: Vec<_> = devices
         .iter()
-        .map(|(device_name, iot_id)| Changed {
+        .map(|Gone { device_name, iot_id, gateway }| Changed {
             product_key: &product.key,
             device_name,
             iot_id,
             secret: None,
-            gateway: None,
+            gateway: gateway.clone(),
         })
         .collect();
     tell(api, Change::Delete, &changed).await;
