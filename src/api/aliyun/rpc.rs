@@ -2,13 +2,15 @@
 //!
 //! What an operation does, and its row in the table of operations, stands in a file per family.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::known::is_known;
-use super::operation::store_failed;
+use super::operation::{Operation, store_failed};
 use super::table::operation;
 use super::wire::answer::{Answer, object};
 use super::wire::call::Call;
@@ -52,7 +54,11 @@ fn format(received: &Received) -> Format {
 }
 
 /// Answers a request in this protocol, or in none.
-pub(crate) async fn handle(api: &Api, received: Received, read: Result<(), Unread>) -> Response {
+pub(crate) async fn handle(
+    api: &Arc<Api>,
+    received: Received,
+    read: Result<(), Unread>,
+) -> Response {
     let id = uuid::Uuid::new_v4().to_string().to_uppercase();
     let format = format(&received);
     let action = named(&received, "Action", acs3::ACTION).to_owned();
@@ -105,7 +111,7 @@ fn unreadable(problem: Unread, limits: &ApiLimits) -> ApiError {
     }
 }
 
-async fn run(api: &Api, received: Received, action: &str, id: String) -> Answer {
+async fn run(api: &Arc<Api>, received: Received, action: &str, id: String) -> Answer {
     if received.method != Method::GET && received.method != Method::POST {
         return Err(error::HTTP_METHOD.plain());
     }
@@ -136,7 +142,21 @@ async fn run(api: &Api, received: Received, action: &str, id: String) -> Answer 
     if let Some(missing) = needed.find(|parameter| !call.has(parameter.name)) {
         return Err(error::MISSING_PARAMETER.with(missing.name));
     }
-    (operation.call)(api, &call).await
+    carry_out(api, operation, call).await
+}
+
+/// An operation that changes something is carried out to its end, also when its client goes meanwhile:
+/// the store would have what memory and engine do not know of.
+async fn carry_out(api: &Arc<Api>, operation: &'static Operation, call: Call) -> Answer {
+    if operation.role == Role::Read {
+        return (operation.call)(api, &call).await;
+    }
+    let api = Arc::clone(api);
+    let work = tokio::spawn(async move { (operation.call)(&api, &call).await });
+    work.await.unwrap_or_else(|problem| {
+        tracing::error!(%problem, operation = operation.name, "an operation ended early");
+        Err(error::SYSTEM.with("the operation ended early; the server's log has the reason"))
+    })
 }
 
 /// Why a request that is well signed may not pass, in the protocol's codes.

@@ -1,12 +1,13 @@
 //! The protocol of Alibaba Cloud IoT: around operations (`gateway`, `acs3`, `keys`, `hostile`), operations
 //! by what is asked and answered (`scenario`, `model`), what scenarios can't show (`rules`, `registry`,
-//! `groups`, `things`, `files`, `store_fails`), and the vendor's own clients (`sdk`, and
-//! `drive`, which has them play the scenarios).
+//! `groups`, `things`, `files`, `store_fails`, `gone`), and the vendor's own clients (`sdk`, and `drive`,
+//! which has them play the scenarios).
 
 mod acs3;
 mod drive;
 mod files;
 mod gateway;
+mod gone;
 mod groups;
 mod hostile;
 mod keys;
