@@ -2,6 +2,7 @@
 
 mod api;
 mod files;
+mod history;
 mod metrics;
 mod network;
 mod promises;
@@ -29,6 +30,7 @@ use crate::yaml::Document;
 
 pub use api::ApiBounds;
 pub use files::FilesForm;
+pub use history::HistoryForm;
 pub use metrics::MetricsForm;
 pub use network::NetworkForm;
 pub use promises::{PromiseForm, Promises, SourceForm, in_force};
@@ -79,6 +81,8 @@ pub struct Config {
     pub lora: LoraForm,
     /// What keeps messages that were acknowledged until they are delivered.
     pub spool: Spool,
+    /// What is kept of what devices post.
+    pub history: HistoryForm,
     /// Which addresses rules may reach.
     pub network: NetworkForm,
     /// Who may read the metrics.
@@ -379,6 +383,7 @@ impl Default for Config {
             endpoints: Vec::new(),
             lora: LoraForm::default(),
             spool: Spool::default(),
+            history: HistoryForm::default(),
             network: NetworkForm::default(),
             metrics: MetricsForm::default(),
             limits: Limits::default(),
@@ -426,7 +431,8 @@ impl Config {
         for (part, name, map) in connections.chain(sources) {
             one_key(map).map_err(|message| document.problem(&format!("{part}.{name}"), message))?;
         }
-        config.limits.check().map_err(|(path, message)| document.problem(path, message))?;
+        let bounds = config.limits.check().and_then(|()| config.history.check());
+        bounds.map_err(|(path, message)| document.problem(path, message))?;
         config.files.check().map_err(|message| document.problem("files.url", message))?;
         let spool = config.spool.limits(config.limits.payload).check();
         spool.map_err(|error| document.problem("spool", error.to_string()))?;

@@ -8,8 +8,8 @@
 //!
 //! # Map (may use →)
 //! `main → cli → api → engine → rule → sql → connectors::contract`; `api` may use `thing`, `registry`
-//! and `broker`; `thing` and `broker` may use `registry`, and that the store of `rule`. The broker and
-//! the thing models reach the engine only through the contract's `Ingress`, and the engine reaches the
+//! and `broker`; `thing` and `broker` may use `registry`, and that the store of `rule`; `history`
+//! stands between `thing` and `registry`. The broker and the thing models reach the engine only through the contract's `Ingress`, and the engine reaches the
 //! broker only as a `Publisher` that `cli::daemon` passes in. All but `api`, `cli` and `config` are crates
 //! of the workspace, which this one shows under its own name.
 //!
@@ -49,5 +49,5 @@ pub mod api;
 pub mod cli;
 pub mod config;
 
-pub use ::{broker, engine, registry, rule, sql, thing, web, yaml};
+pub use ::{broker, engine, history, registry, rule, sql, thing, web, yaml};
 pub use ::yaml::problem;

@@ -11,6 +11,7 @@ mod engine;
 mod faults;
 mod fuzz;
 mod gateway;
+mod history;
 mod reliability;
 mod rules;
 mod schema;

@@ -64,7 +64,7 @@ metrics! {
     SPOOL_ERRORS = "counter" "tidegate_spool_errors_total": "writes and syncs that failed";
     SPOOL_DAMAGED = "counter" "tidegate_spool_damaged_total": "damaged places that readers have met";
     SPOOL_DROPPED = "counter" "tidegate_spool_dropped_total": "messages that the full spool did not take (drop_newest), before any rule saw them";
-    SPOOL_BACKLOG = "gauge" "tidegate_spool_backlog": "messages that the action furthest behind has ahead of it";
+    SPOOL_BACKLOG = "gauge" "tidegate_spool_backlog": "messages that the action, or the history, furthest behind has ahead of it";
     SPOOL_WORKS = "gauge" "tidegate_spool_writable": "1 while the spool can write; 0 while nothing is acknowledged";
     DEAD_LETTERS = "gauge" "tidegate_dead_letters": "dead letters that are kept";
     DEAD_BYTES = "gauge" "tidegate_dead_letter_bytes": "bytes of dead letters, and of the last ones that were replayed";
@@ -87,6 +87,12 @@ metrics! {
     DEVICE_LOST = "counter" "tidegate_device_lost_total": "what could not be kept of devices: value (last values of properties), message (shadows, tags and topology, when too much waited for the database)";
     DEVICE_FILE_BYTES = "gauge" "tidegate_device_file_bytes": "bytes of files that devices have sent (at most files.max_bytes)";
     DEVICE_FILES = "counter" "tidegate_device_file_messages_total": "messages about files of devices, by outcome: completed (the last part of a file), refused (the device was told why), failed (the store or the disk did), dropped (too large, or too many at once)";
+    HISTORY_VALUES = "counter" "tidegate_history_values_total": "values of devices that were written to the history";
+    HISTORY_DROPPED = "counter" "tidegate_history_dropped_total": "what the history did not keep, by reason: queue (messages that the log does not keep, faster than they could be written), log (messages that the log could not keep for it any longer), and values: old, future (more than a day ahead), crowded (more than 2047 in a millisecond), identifier (too long)";
+    HISTORY_BEHIND = "gauge" "tidegate_history_behind": "messages of the log that the history has ahead of it";
+    HISTORY_LAG = "gauge" "tidegate_history_lag_seconds": "how long ago everything was written to the history; 0 when nothing waits";
+    HISTORY_BYTES = "gauge" "tidegate_history_bytes": "bytes that the history takes, as of the last look at what is too old";
+    HISTORY_WORKS = "gauge" "tidegate_history_writable": "1 while the history can be written";
     SOURCE_PROMISE = "gauge" "tidegate_source_promise": "1, with the promise in force for each source: ack is durable (acknowledged when on disk) or received (when in memory: a crash loses what was not yet on disk); qos0 is memory or durable";
     MEMORY = "gauge" "tidegate_resident_memory_bytes": "memory of the process";
     UPTIME = "gauge" "tidegate_uptime_seconds": "time since the start";

@@ -28,6 +28,6 @@ pub use dispatch::{
 };
 pub use metrics::{METRICS, Metric, MetricsText};
 pub use ruleset::{Instead, Loaded, Refused, RuleReport, RuleSet, rule_files};
-pub use storage::{Storage, StorageError};
+pub use storage::{Followed, Follower, Storage, StorageError};
 
 pub use rule::ActionPlace;

@@ -44,7 +44,7 @@ impl Ingress for Forwarder {
     /// again, and devices are answered once.
     fn try_submit(&self, mut batch: Batch) -> Result<(), Batch> {
         if !batch.messages.iter().any(|message| is_ours(message.topic.as_str())) {
-            return self.inner.try_submit(batch);
+            return self.submit(batch);
         }
         let received = std::mem::take(&mut batch.messages);
         let mut effects = Vec::new();
@@ -87,8 +87,18 @@ impl Forwarder {
                 batch.ack.accept();
                 Ok(())
             }
-            false => self.inner.try_submit(batch),
+            false => self.submit(batch),
         }
+    }
+
+    /// Hands a batch on; the history gets the documents that it would not find in the log.
+    fn submit(&self, batch: Batch) -> Result<(), Batch> {
+        let history = self.things.history();
+        let wants = |message: &&Message| history.wants(message, batch.promise.durable);
+        let kept: Vec<Message> = batch.messages.iter().filter(wants).cloned().collect();
+        self.inner.try_submit(batch)?;
+        kept.into_iter().for_each(|message| history.offer(message));
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ mod held;
 mod later;
 mod logins;
 mod models;
+mod record;
 mod reply;
 mod service;
 pub mod shadow;

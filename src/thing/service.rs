@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::alink::{plain_topic, quoted};
 use super::calls::{CallError, Request};
+use super::record::{Asked, SET};
 use super::reply::{self, Fate};
 use super::things::Things;
 use super::tsl::{Misfit, Model, Property, check_fields};
@@ -117,7 +118,9 @@ impl Things {
             };
             Message { qos: service.qos, ..Message::new(topic, payload, self.now_ms()) }
         };
+        let noted = Asked::service(&service, id, self.now_ms());
         if wait == Some(false) {
+            self.note_sent(&noted);
             self.send(make(asked), product_key, device_name, id).await;
             return Ok(Done { id, answer: None });
         }
@@ -131,8 +134,9 @@ impl Things {
         let message = make(topic);
         let patience = self.patience();
         let request = Request { id, message, answered_on, product_key, device_name, patience };
-        let answer = self.call(request).await?;
-        Ok(Done { id, answer: Some(answer) })
+        let answer = self.call(request).await;
+        self.note_done(&noted, &answer);
+        Ok(Done { id, answer: Some(answer?) })
     }
 
     /// Asks a device to set properties; what becomes of it is told to rules. Returns the request's id.
@@ -171,7 +175,10 @@ impl Things {
             plain_topic(format!("/sys/{product_key}/{device_name}/thing/service/property/set"));
         let topic = topic.ok_or_else(|| ServiceError::Name(device_name.to_owned()))?;
         let payload = reply::request(r#""thing.service.property.set""#, id, items);
-        Ok(Message { qos, ..Message::new(topic, payload, self.now_ms()) })
+        let time_ms = self.now_ms();
+        let (identifier, arguments) = (SET, items);
+        self.note_sent(&Asked { product_key, device_name, identifier, arguments, id, time_ms });
+        Ok(Message { qos, ..Message::new(topic, payload, time_ms) })
     }
 
     /// Sends bytes to a device and waits for the bytes that it answers: on the topic for that, or on

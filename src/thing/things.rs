@@ -23,6 +23,7 @@ use super::shadows::Shadows;
 use super::tsl::Model;
 use super::values::{Last, LastValues, WRITE_EVERY};
 use super::{Connection, Downlink};
+use history::History;
 use registry::Registry;
 use rule::store::{Store, StoreError};
 
@@ -49,6 +50,7 @@ struct Inner {
     shadows: Shadows,
     desired: DesiredValues,
     files: Files,
+    history: History,
     clock: Clock,
     /// Whether devices have to be registered.
     strict: bool,
@@ -76,13 +78,20 @@ pub struct Options {
     pub patience: Duration,
     /// Where files of devices are kept, and how many.
     pub files: FileOptions,
+    /// What keeps what devices post.
+    pub history: History,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let (models, sub_register) = (HashMap::new(), HashSet::new());
-        let files = FileOptions::default();
-        Self { models, strict: false, sub_register, patience: SYNC_PATIENCE, files }
+        Self {
+            models: HashMap::new(),
+            strict: false,
+            sub_register: HashSet::new(),
+            patience: SYNC_PATIENCE,
+            files: FileOptions::default(),
+            history: History::off(),
+        }
     }
 }
 
@@ -122,6 +131,7 @@ impl Things {
                 shadows: Shadows::new(pool.clone()),
                 desired: DesiredValues::new(pool.clone()),
                 files: Files::open(pool.clone(), options.files).await?,
+                history: options.history,
                 clock,
                 strict: options.strict,
                 sub_register: options.sub_register,
@@ -180,6 +190,12 @@ impl Things {
             refused: self.inner.refused.load(Ordering::Relaxed),
             files: self.inner.files.counts(),
         }
+    }
+
+    /// The history of what devices post and are asked.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.inner.history
     }
 
     /// The connection of a device; `None` while it has none.
@@ -346,6 +362,9 @@ impl Things {
 
     /// Hands the rules a message that was written for them; waits until it is taken.
     pub(super) async fn tell_rules(&self, message: Message) {
+        if self.history().wants(&message, false) {
+            self.history().offer(message.clone());
+        }
         self.inner.rules.submit(Batch::unacknowledged(vec![message])).await;
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tidegate::api::{
     ApiLimits, ApiState, ClassMode, Destinations, Endpoint, FileLinks, JoinPermission, JoinType,
     NONCES_MAX, Nonces, PromiseText, RuleProblem, Rules, Signer, restore, router, serve,
 };
+use tidegate::history::{self, History};
 use tidegate::registry::{self, Registry};
 use tidegate::rule::store::{self, AccessKey, Role, Store};
 use tidegate::rule::{DataType, Owner, Rule, Statement};
@@ -149,13 +150,20 @@ impl Ingress for Inbox {
 pub struct Home {
     folder: PathBuf,
     schema: Option<Schema>,
+    /// Whether what devices post is kept.
+    keeps_history: bool,
 }
 
 impl Home {
     /// A fresh folder, and the store in it.
     pub fn new() -> Self {
         let folder = std::env::temp_dir().join(format!("tidegate-api-{}", uuid::Uuid::new_v4()));
-        Self { folder, schema: None }
+        Self { folder, schema: None, keeps_history: true }
+    }
+
+    /// The same without a history of devices.
+    pub fn without_history() -> Self {
+        Self { keeps_history: false, ..Self::new() }
     }
 
     /// The same with the store in PostgreSQL; `None` when that is not there.
@@ -186,9 +194,12 @@ pub struct Server {
     pub cut: Arc<Mutex<Vec<String>>>,
     pub line: Arc<Line>,
     pub folder: PathBuf,
+    pub history: History,
     schema: Option<Schema>,
     stop: ShutdownHandle,
     task: JoinHandle<std::io::Result<()>>,
+    /// What writes the history, and what ends it.
+    writing: (ShutdownHandle, JoinHandle<()>),
     /// Codes that were answered, over all servers of a test.
     pub codes: Arc<Mutex<BTreeSet<String>>>,
     /// The number of the next connection of a device.
@@ -216,16 +227,18 @@ impl Server {
         change: impl FnOnce(&mut ApiState),
     ) -> Self {
         let store = home.store().await;
-        let Home { folder, schema } = home;
+        let Home { folder, schema, keeps_history } = home;
         options.files = FileOptions::folder(folder.join("files"), FileLimits::default());
         let engine = Arc::new(Engine::default());
         let inbox = Arc::new(Inbox::accepting());
         let registry = Registry::open(store.clone(), REGISTRY).await.unwrap();
         let cut: Arc<Mutex<Vec<String>>> = Arc::default();
         let cuts = cut.clone();
-        let clock: Clock = Arc::new(|| NOW_MS);
-        let things = Things::open(&store, registry.clone(), inbox.clone(), clock, options).await;
-        let things = things.unwrap();
+        let kept = keeps_history.then_some((&store, &*folder, &registry));
+        let (history, writing) = keep_history(kept).await;
+        options.history = history.clone();
+        let (rules, clock): (_, Clock) = (inbox.clone(), Arc::new(|| NOW_MS));
+        let things = Things::open(&store, registry.clone(), rules, clock, options).await.unwrap();
         let line = Arc::new(Line::default());
         things.connect(line.clone());
         let forwarder = Forwarder::new(inbox.clone(), things.clone());
@@ -254,14 +267,12 @@ impl Server {
             limits: ApiLimits::default(),
         };
         change(&mut state);
-        let failed = restore(&state).await.unwrap();
-        assert_eq!(failed, []);
+        assert_eq!(restore(&state).await.unwrap(), []);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, signal) = shutdown();
         let limits = state.limits;
         let task = tokio::spawn(serve(listener, router(state), limits, signal));
-        let codes = Arc::default();
         Self {
             address,
             engine,
@@ -272,9 +283,11 @@ impl Server {
             line,
             folder,
             schema,
+            history,
             stop,
             task,
-            codes,
+            writing,
+            codes: Arc::default(),
             connections: AtomicU64::new(1),
         }
     }
@@ -285,11 +298,14 @@ impl Server {
 
     /// Stops it and keeps what it has written.
     pub async fn stop(self) -> Home {
-        let Self { folder, schema, store, stop, task, .. } = self;
+        let Self { folder, schema, store, history, stop, task, .. } = self;
+        let (end_history, writing) = self.writing;
         stop.stop();
         task.await.unwrap().unwrap();
+        end_history.stop();
+        writing.await.unwrap();
         store.close().await;
-        Home { folder, schema }
+        Home { folder, schema, keeps_history: history.is_on() }
     }
 
     /// Stops it and deletes what it has written.
@@ -313,6 +329,20 @@ fn join_permissions() -> Vec<JoinPermission> {
         enabled,
     };
     vec![permission("8001", true), permission("8002", false)]
+}
+
+/// The history of a server's devices, what ends it, and what writes it.
+async fn keep_history(
+    of: Option<(&Store, &Path, &Registry)>,
+) -> (History, (ShutdownHandle, JoinHandle<()>)) {
+    let (end, ends) = shutdown();
+    let Some((store, folder, registry)) = of else {
+        return (History::off(), (end, tokio::spawn(async {})));
+    };
+    let (settings, clock) = (history::Settings::default(), Arc::new(|| NOW_MS));
+    let opened = History::open(store, folder, registry.clone(), settings, clock).await;
+    let (history, writer) = opened.unwrap();
+    (history, (end, tokio::spawn(writer.run(ends))))
 }
 
 fn destinations() -> Destinations {

@@ -6,6 +6,7 @@ mod devices;
 mod files;
 mod first_hour;
 mod gateways;
+mod history;
 mod listeners;
 mod main_job;
 mod master_key;

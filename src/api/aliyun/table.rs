@@ -8,7 +8,7 @@ use super::registry::{
     product_models, product_tags, product_topics, products, topic_routes,
 };
 use super::rules::{action, rule};
-use super::things::{desired, files, messages, properties, services, shadows};
+use super::things::{desired, files, history, messages, properties, services, shadows};
 
 /// All families.
 const FAMILIES: &[&[Operation]] = &[
@@ -31,6 +31,7 @@ const FAMILIES: &[&[Operation]] = &[
     properties::OPERATIONS,
     desired::OPERATIONS,
     files::OPERATIONS,
+    history::OPERATIONS,
     shadows::OPERATIONS,
 ];
 

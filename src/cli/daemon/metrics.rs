@@ -8,6 +8,7 @@ use super::status::Status;
 use crate::engine::{
     Instead, LaneCounts, METRICS, Metric, MetricsText, Reason, Refused, RuleReport, metrics, spool,
 };
+use crate::history::Dropped;
 
 impl Status {
     /// All metrics in Prometheus' text format.
@@ -65,6 +66,9 @@ impl Status {
                 | metrics::DEVICE_LOST
                 | metrics::DEVICE_FILES
                 | metrics::DEVICE_FILE_BYTES => self.device_metric(&mut text, *metric),
+                metric if metric.name.starts_with("tidegate_history_") => {
+                    self.history_metric(&mut text, metric);
+                }
                 metrics::MEMORY => text.add(*metric, &[], resident_bytes()),
                 metrics::UPTIME => text.add(*metric, &[], self.started.elapsed().as_secs()),
                 _ => reports.iter().for_each(|report| rule_metric(&mut text, *metric, report)),
@@ -100,6 +104,25 @@ impl Status {
         };
         for (value, count) in values {
             text.add(metric, &[(label, value)], *count);
+        }
+    }
+
+    fn history_metric(&self, text: &mut MetricsText, metric: Metric) {
+        if !self.history.is_on() {
+            return;
+        }
+        let counts = self.history.counts();
+        match metric {
+            metrics::HISTORY_VALUES => text.add(metric, &[], counts.written),
+            metrics::HISTORY_BEHIND => text.add(metric, &[], counts.behind),
+            metrics::HISTORY_LAG => text.add(metric, &[], counts.lag_ms / 1_000),
+            metrics::HISTORY_BYTES => text.add(metric, &[], counts.bytes),
+            metrics::HISTORY_WORKS => text.add(metric, &[], u64::from(counts.trouble.is_none())),
+            _ => {
+                for (reason, count) in Dropped::ALL.iter().zip(counts.dropped) {
+                    text.add(metric, &[("reason", reason.as_str())], count);
+                }
+            }
         }
     }
 

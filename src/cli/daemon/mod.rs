@@ -3,11 +3,12 @@
 //! The one place where all parts meet. [`Daemon::start`] is the list of them: what is made in which order,
 //! and what is handed to whom. What a part takes from the configuration is in a file of its own: the
 //! sockets (`listen`), what is kept (`store`), the engine with its log and its rules (`engine`, `reload`),
-//! device messages (`things`), the `broker`, the API and the pages (`http`), further `sources`, and what the
+//! device messages (`things`) and their `history`, the `broker`, the API and the pages (`http`), further `sources`, and what the
 //! daemon says about itself (`status`, `metrics`). How it ends is in `stop`.
 
 mod broker;
 mod engine;
+mod history;
 mod http;
 mod listen;
 mod metrics;
@@ -61,6 +62,8 @@ pub struct Daemon {
     stop: ShutdownHandle,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
     patience: Duration,
+    /// What writes the history of devices, and what ends it: behind all that it reads.
+    history: (ShutdownHandle, Option<JoinHandle<()>>),
 }
 
 impl Daemon {
@@ -80,7 +83,8 @@ impl Daemon {
 
         // The way of a message: from the broker, by device messages, to the engine.
         let engine = engine::start(config, &registry, &dead)?;
-        let things = things::open(config, &store, &registry, engine.clone()).await?;
+        let (history, writer) = history::open(config, &store, &registry, &engine).await?;
+        let things = things::open(config, &store, &registry, engine.clone(), &history).await?;
         let ingress: Arc<dyn Ingress> = Arc::new(Forwarder::new(engine.clone(), things.clone()));
         let (broker, routed) = broker::open(config, &ingress, &registry).await?;
         things.connect(Arc::new(things::Line(broker.handle())));
@@ -97,6 +101,7 @@ impl Daemon {
             promises: in_force(&config.promises, &config.sources).into(),
             dead: Arc::clone(&dead),
             things: things.clone(),
+            history,
             started: Instant::now(),
         };
         let state = http::state(config, store, registry.clone(), status, &env, &ingress).await?;
@@ -116,6 +121,7 @@ impl Daemon {
             stop,
             tasks: Vec::new(),
             patience: Duration::from_secs(config.limits.stop_seconds),
+            history: history::start(writer),
         };
         // What runs until told to stop; the end is waited for in this order.
         daemon.start_sources(config, &env, &ingress, &stopped)?;

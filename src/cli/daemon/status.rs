@@ -11,6 +11,7 @@ use crate::api::{CursorStatus, Dropped, PromiseText, SpoolStatus};
 use crate::broker::BrokerHandle;
 use crate::engine::dead::DeadLetters;
 use crate::engine::{Engine, RuleSet, spool};
+use crate::history::History;
 use crate::thing::Things;
 
 /// What an acknowledgement means with the log on disk.
@@ -35,6 +36,7 @@ pub(super) struct Status {
     pub(super) promises: Arc<[(String, Promise)]>,
     pub(super) dead: Arc<DeadLetters>,
     pub(super) things: Things,
+    pub(super) history: History,
     pub(super) started: Instant,
 }
 
@@ -54,7 +56,7 @@ impl Status {
         all.map(|text| hosts_only(&text)).collect()
     }
 
-    /// Rules whose actions do not work at present.
+    /// Rules whose actions do not work at present, and a history that is behind.
     pub(super) fn abnormal(&self) -> Vec<String> {
         let long = self.engine.counts().long;
         let long = (long > 0).then(|| {
@@ -63,7 +65,9 @@ impl Status {
         let files = self.things.counts().files.trouble;
         let files = files.map(|trouble| format!("files of devices cannot be kept: {trouble}"));
         let rules = self.rules.abnormal();
-        rules.iter().map(|text| hosts_only(text)).chain(long).chain(files).collect()
+        let history = self.history.abnormal().map(|text| hosts_only(&text));
+        let rest = long.into_iter().chain(files).chain(history);
+        rules.iter().map(|text| hosts_only(text)).chain(rest).collect()
     }
 
     /// What an acknowledgement means at present.

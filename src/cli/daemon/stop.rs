@@ -60,6 +60,7 @@ impl Daemon {
         self.settle(&time, Self::is_busy).await;
         self.stop_shards(&time).await;
         self.settle(&time, |daemon| daemon.rules.is_busy()).await;
+        self.end_history(&time).await;
         // What rules have republished on the way waits for clients that are absent.
         self.save_sessions(&time).await;
         self.close_log(&time).await;
@@ -96,6 +97,18 @@ impl Daemon {
             Err(_) => {
                 tracing::error!("a message is still being evaluated; its shard is left behind")
             }
+        }
+    }
+
+    /// Lets the history write what it has; what the log keeps for it waits for the next start.
+    async fn end_history(&mut self, time: &TimeLeft) {
+        let (stop, task) = &mut self.history;
+        stop.stop();
+        let Some(task) = task.take() else { return };
+        let abort = task.abort_handle();
+        if tokio::time::timeout(time.disk(), task).await.is_err() {
+            abort.abort();
+            tracing::warn!("the history of devices was not written to the end in time");
         }
     }
 

@@ -11,6 +11,7 @@ use connectors::contract::{Ack, Device, Ingress, Message, now_ms};
 
 use crate::broker::{BrokerHandle, Entrant, Identity, NotLoggedIn, Parting, SubDevices};
 use crate::config::{Config, DeviceAuth};
+use crate::history::History;
 use crate::registry::{Registry, SUB_DEVICES_MAX, session_id};
 use crate::rule::store::Store;
 use crate::thing::tsl::Model;
@@ -79,13 +80,14 @@ pub(super) async fn open(
     store: &Store,
     registry: &Registry,
     rules: Arc<dyn Ingress>,
+    history: &History,
 ) -> anyhow::Result<Things> {
     let strict = config.auth.devices == Some(DeviceAuth::Required);
     let sub_register = config.auth.sub_register.iter().cloned().collect();
     let folder = config.path(&config.data_dir).join("files");
     let files = FileOptions::folder(folder, config.files.limits());
-    let models = models(config)?;
-    let options = Options { models, strict, sub_register, files, ..Options::default() };
+    let (models, history) = (models(config)?, history.clone());
+    let options = Options { models, strict, sub_register, files, history, ..Options::default() };
     Things::open(store, registry.clone(), rules, Arc::new(now_ms), options)
         .await
         .context("cannot read what is kept of devices")

@@ -5,6 +5,7 @@
 //! shards have yet to do. Who acknowledges a message after it is in the log is the engine
 //! ([`super::dispatch`]); who reads it again is a lane ([`super::delivery`]).
 
+mod follow;
 pub(super) mod journal;
 mod progress;
 
@@ -18,6 +19,7 @@ use contract::{DeviceFacts, Message};
 use foldhash::fast::FixedState;
 use tokio::sync::{Notify, Semaphore};
 
+pub use self::follow::{Followed, Follower};
 use self::journal::{Journal, Version};
 use self::progress::Progress;
 use super::dead::DeadLetters;

@@ -33,7 +33,8 @@ pub use postgres::{Claim, Server};
 pub use rules::StoredRule;
 pub use seal::{MASTER_KEY, MASTER_KEY_MIN};
 use seal::{Seal, unlock};
-pub use sqlite::{create_private, durable, migrate, private_folder};
+pub use sqlite::{create_private, durable, migrate, open_file, private_folder};
+pub use steps::HISTORY;
 
 /// The file below the data directory.
 pub const FILE: &str = "tidegate.db";
@@ -44,6 +45,7 @@ pub struct Store {
     pool: AnyPool,
     /// Present when the secrets of access keys are encrypted.
     seal: Option<Arc<Seal>>,
+    in_postgres: bool,
 }
 
 /// Which database it is, for the little that they do not do the same way.
@@ -93,7 +95,13 @@ impl Store {
         master: Option<&str>,
     ) -> Result<Self, StoreError> {
         let seal = unlock(&pool, backend, place, master).await?.map(Arc::new);
-        Ok(Self { pool, seal })
+        Ok(Self { pool, seal, in_postgres: backend == Backend::Postgres })
+    }
+
+    /// Whether it is in a PostgreSQL database.
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
+        self.in_postgres
     }
 
     /// The connections, for the parts whose tables are kept here too.

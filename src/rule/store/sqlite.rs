@@ -28,31 +28,49 @@ pub(super) const CLEAN: &[&str] = &["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
 /// # Errors
 /// [`StoreError::File`], [`StoreError::TooNew`], or what the database says.
 pub(super) async fn open(data_dir: &Path, path: &Path) -> Result<AnyPool, StoreError> {
+    let steps: Vec<_> = STEPS.iter().map(|step| step.sqlite).collect();
+    // One connection: writes come one by one anyway.
+    open_file(data_dir, path, &steps, 1, "").await
+}
+
+/// Opens a file below a folder, brought up to date by its list of steps, for statements that mean the
+/// same to any database. `tuned` is said to each connection.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_file(
+    folder: &Path,
+    path: &Path,
+    steps: &[&'static str],
+    connections: u32,
+    tuned: &str,
+) -> Result<AnyPool, StoreError> {
     let file = |source| StoreError::File { path: path.to_owned(), source };
-    create_private(data_dir, path).map_err(file)?;
+    create_private(folder, path).map_err(file)?;
     // The pool of any database knows no options but a URL, and a URL is text.
     let text = path.to_str().ok_or_else(|| {
         file(io::Error::new(io::ErrorKind::InvalidFilename, "expected a path in UTF-8"))
     })?;
     let setup = SqlitePoolOptions::new().max_connections(1).connect_with(durable(path)).await?;
-    let steps: Vec<_> = STEPS.iter().map(|step| step.sqlite).collect();
-    let migrated = migrate(&setup, path, &steps).await;
+    let migrated = migrate(&setup, path, steps).await;
     setup.close().await;
     migrated?;
 
     sqlx::any::install_default_drivers();
     let url = format!("sqlite:{}?mode=rw", utf8_percent_encode(text, NON_ALPHANUMERIC));
     let options: AnyConnectOptions = url.parse()?;
-    // One connection: writes come one by one anyway. A file can't hang up as a server can, so there is
-    // nothing to test before each use.
-    let pool = AnyPoolOptions::new().max_connections(1).test_before_acquire(false);
-    let pool = pool.after_connect(|connection, _| {
+    // A file can't hang up as a server can, so there is nothing to test before each use, and nothing gets
+    // better by opening it again.
+    let pool = AnyPoolOptions::new().max_connections(connections).test_before_acquire(false);
+    let pool = pool.idle_timeout(None).max_lifetime(None);
+    // What `durable` says, as far as the file does not keep it.
+    let busy = BUSY_TIMEOUT.as_millis();
+    let same = format!(
+        "PRAGMA busy_timeout = {busy}; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; {tuned}"
+    );
+    let pool = pool.after_connect(move |connection, _| {
+        let same = same.clone();
         Box::pin(async move {
-            // What `durable` says, as far as the file does not keep it.
-            let busy = BUSY_TIMEOUT.as_millis();
-            let same = format!(
-                "PRAGMA busy_timeout = {busy}; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL"
-            );
             connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(same))).await.map(drop)
         })
     });

@@ -24,7 +24,14 @@ pub(super) const STEPS: &[Step] = &[
     Step { sqlite: include_str!("groups.sql"), postgres: include_str!("groups.postgres.sql") },
     Step { sqlite: include_str!("files.sql"), postgres: include_str!("files.postgres.sql") },
     Step { sqlite: include_str!("lora.sql"), postgres: include_str!("lora.postgres.sql") },
+    Step { sqlite: ELSEWHERE, postgres: include_str!("history.postgres.sql") },
 ];
+
+/// The step of tables that SQLite has in a file of their own.
+const ELSEWHERE: &str = "-- device_history.db";
+
+/// The steps of the file of what devices posted: all that is written to it would hold up the store.
+pub const HISTORY: &[&str] = &[include_str!("history.sql")];
 
 #[cfg(test)]
 mod tests {
@@ -40,16 +47,23 @@ mod tests {
             .replace("INTEGER", "BIGINT")
             .replace(" TEXT", " TEXT COLLATE \"C\"")
             .replace(") STRICT;", ");")
+            .replace(") STRICT, WITHOUT ROWID;", ");")
     }
 
     #[test]
     fn both_databases_get_the_same_tables() {
+        let mut elsewhere = HISTORY.iter();
         for step in STEPS {
+            let sqlite = match step.sqlite {
+                ELSEWHERE => elsewhere.next().expect("a step of a file"),
+                sqlite => sqlite,
+            };
             let mut postgres = step.postgres.trim().to_owned();
             for start in [100_000, 10_000, 1_000] {
                 postgres = postgres.replace(&format!(" (START WITH {start})"), "");
             }
-            assert_eq!(postgres, translated(step.sqlite.trim()));
+            assert_eq!(postgres, translated(sqlite.trim()));
         }
+        assert_eq!(elsewhere.next(), None, "both have all tables");
     }
 }

@@ -9,6 +9,7 @@ mod files;
 mod gateway;
 mod gone;
 mod groups;
+mod history;
 mod hostile;
 mod keys;
 mod model;

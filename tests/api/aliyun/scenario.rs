@@ -9,6 +9,7 @@
 //! := PK ProductKey            keeps what the answer has at a path: <PK> stands for it from here on
 //! @came <PK> dev1             a device has connected; @went: its connection has ended
 //! @attach <GW> gw1 <PK> dev1   a gateway has added a device
+//! @sent /sys/… {"id":"1"}     a device sends this on that topic
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,6 +153,9 @@ pub(super) async fn happen(event: &str, server: &Server) {
             let devices = [((*product_key).to_owned(), (*device_name).to_owned())];
             server.registry.attach((gateway_key, gateway), &devices).await.expect(event);
         }
+        ["sent", topic, payload @ ..] => {
+            crate::api::devices::post(server, topic, &payload.join(" "));
+        }
         _ => panic!("{event}: no such event"),
     }
 }
@@ -212,6 +216,7 @@ async fn scenarios_answer_as_they_say_and_leave_no_code_out() {
         }
     }
     super::gateway::produce_all(&codes).await;
+    super::history::produce_all(&codes).await;
     super::registry::produce_all(&codes).await;
     super::groups::produce_all(&codes).await;
     super::store_fails::produce_all(&codes).await;

@@ -6,6 +6,7 @@
 
 pub mod desired;
 pub mod files;
+pub mod history;
 pub mod messages;
 pub mod properties;
 pub mod services;

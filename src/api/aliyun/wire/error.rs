@@ -324,6 +324,10 @@ codes! {
     INVOKE = "iot.device.InvokeThingServiceFailed", None, GUIDE, "the service was not called: {}";
     SET_PROPERTY = "iot.device.SetDevicePropertyFailed", None, GUIDE, "the properties were not set: {}";
     ATTRIBUTE_STATUS = "iot.device.QueryDeviceAttrStatusFailed", None, GUIDE, "the values were not read: {}";
+    PROPERTY_HISTORY = "iot.device.QueryDeviceAttrDataHistoryFailed", None, GUIDE, "the values were not read: {}";
+    EVENT_HISTORY = "iot.device.QueryDeviceEventHistoryFailed", None, GUIDE, "the events were not read: {}";
+    SERVICE_HISTORY = "iot.device.QueryDeviceServiceHistoryFailed", None, GUIDE, "the calls of the service were not read: {}";
+    TIME_BUCKET = "iot.device.InvalidTimeBucket", None, GUIDE, "invalid span of time: {}";
     NULL_CONTENT = "iot.messagebroker.NullMessageContent", None, GUIDE, "{} is empty";
     NOT_BASE64 = "iot.messagebroker.MessageContentIsNotBase64Encode", None, GUIDE, "the message is not in Base64: {}";
     PUBLISH = "iot.messagebroker.PublishMessageFailed", None, GUIDE, "the message was not published: {}";
