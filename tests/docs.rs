@@ -5,7 +5,7 @@ use std::path::Path;
 use tidegate::cli;
 
 /// Compares a file with what it should hold; where they differ, writes it and says so.
-fn ensure(path: &str, want: &str) {
+pub(crate) fn ensure(path: &str, want: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let have = std::fs::read_to_string(&path).unwrap_or_default();
     if have != want {

@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &[Wing])] = &[
             ("things", &["wire", "operation"]),
             ("table", &["operation", "rules", "registry", "things"]),
             ("known", &[]),
-            ("rpc", &["wire", "operation", "table", "known"]),
+            ("rpc", &["wire", "operation", "table"]),
         ],
     ),
     (

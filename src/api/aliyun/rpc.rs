@@ -9,7 +9,6 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::known::is_known;
 use super::operation::{Operation, store_failed};
 use super::table::operation;
 use super::wire::answer::{Answer, object};
@@ -124,10 +123,7 @@ async fn run(api: &Arc<Api>, received: Received, action: &str, id: String) -> An
         return Err(error::MISSING_PARAMETER.with("Action"));
     }
     let Some(operation) = operation(action) else {
-        return Err(match is_known(action) {
-            true => error::UNKNOWN_ACTION.with(format!("{action} is known but not offered here")),
-            false => error::UNKNOWN_ACTION.with(action),
-        });
+        return Err(error::UNKNOWN_ACTION.with(action));
     };
     if role < operation.role {
         return Err(error::PERMISSION.with(format!(
