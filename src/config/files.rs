@@ -16,8 +16,12 @@ pub struct FilesForm {
     pub max_bytes: u64,
     /// Bytes of one file, 16 MiB by default.
     pub max_file_bytes: u64,
+    /// All files, 1000000 by default.
+    pub max_files: u64,
     /// Files of one device, 1000 by default.
     pub per_device: u64,
+    /// Their bytes, 1 GiB by default.
+    pub per_device_bytes: u64,
     /// How long a link to a file is good, `1h` by default.
     pub link_age: Period,
     /// Scheme and host that links start with, such as `https://files.example`, when clients do not reach
@@ -31,7 +35,9 @@ impl Default for FilesForm {
         Self {
             max_bytes: limits.total_bytes,
             max_file_bytes: limits.bytes,
+            max_files: limits.total,
             per_device: limits.per_device,
+            per_device_bytes: limits.device_bytes,
             link_age: Period::new(std::time::Duration::from_secs(60 * 60)),
             url: None,
         }
@@ -45,6 +51,8 @@ impl FilesForm {
         FileLimits {
             bytes: self.max_file_bytes,
             per_device: self.per_device,
+            device_bytes: self.per_device_bytes,
+            total: self.max_files,
             total_bytes: self.max_bytes,
         }
     }

@@ -25,6 +25,16 @@ pub(super) struct Entry {
     pub(super) created_ms: u64,
 }
 
+/// What a device has of files.
+pub(super) struct Stock {
+    /// Its entries of the name that is asked about.
+    pub(super) same: Vec<Entry>,
+    /// All of its entries.
+    pub(super) entries: u64,
+    /// Their bytes, each of unknown size as large as may be.
+    pub(super) bytes: u64,
+}
+
 /// What is to become of a request to send a file.
 pub(super) enum Plan {
     /// It goes on with one that was begun.
@@ -47,20 +57,20 @@ impl Catalogue {
         Self { pool }
     }
 
-    /// Lets `plan` decide about a request to send a file, when the device is registered: it gets the
-    /// entries of that name and the number of all. What it plans is done.
+    /// Lets `plan` decide about a request to send a file, when the device is registered: it gets what the
+    /// device has, with `largest` as the size of what has none yet. What it plans is done.
     pub(super) async fn begin<E: From<StoreError>>(
         &self,
         device: Name<'_>,
-        name: &str,
-        plan: impl FnOnce(&[Entry], u64) -> Result<Plan, E> + Send,
+        (name, largest): (&str, u64),
+        plan: impl FnOnce(&Stock) -> Result<Plan, E> + Send,
     ) -> Result<Option<Entry>, E> {
         let mut change = self.pool.begin().await.map_err(StoreError::from)?;
         let Some(device_id) = hold(&mut change, device).await.map_err(StoreError::from)? else {
             return Ok(None);
         };
-        let (same, all) = of_name(&mut change, device_id, name).await.map_err(StoreError::from)?;
-        let entry = match plan(&same, all)? {
+        let stock = stock(&mut change, device_id, name, largest).await;
+        let entry = match plan(&stock.map_err(StoreError::from)?)? {
             Plan::Resume(entry) => entry,
             Plan::Begin(entry) => {
                 disown(&mut change, device_id, name, false).await.map_err(StoreError::from)?;
@@ -213,6 +223,12 @@ impl Catalogue {
         Ok(())
     }
 
+    /// How many entries there are.
+    pub(super) async fn entries(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT count(*) FROM device_files").fetch_one(&self.pool).await?;
+        Ok(unsigned(row.try_get(0)?))
+    }
+
     /// The bytes of all complete files, and the ids of all others.
     pub(super) async fn all(&self) -> Result<(u64, Vec<String>), StoreError> {
         let sum = sqlx::query(
@@ -227,22 +243,30 @@ impl Catalogue {
     }
 }
 
-/// The entries of that name, and how many the device has.
-async fn of_name(
+async fn stock(
     change: &mut AnyConnection,
     device_id: i64,
     name: &str,
-) -> Result<(Vec<Entry>, u64), sqlx::Error> {
+    largest: u64,
+) -> Result<Stock, sqlx::Error> {
     let same = sqlx::query("SELECT * FROM device_files WHERE device_id = $1 AND name = $2")
         .bind(device_id)
         .bind(name)
         .fetch_all(&mut *change)
         .await?;
-    let all = sqlx::query("SELECT count(*) FROM device_files WHERE device_id = $1")
-        .bind(device_id)
-        .fetch_one(&mut *change)
-        .await?;
-    Ok((same.iter().map(read).collect::<Result<_, _>>()?, unsigned(all.try_get(0)?)))
+    let all = sqlx::query(
+        "SELECT count(*), CAST(coalesce(sum(coalesce(size, $2)), 0) AS BIGINT)
+         FROM device_files WHERE device_id = $1",
+    )
+    .bind(device_id)
+    .bind(signed(largest))
+    .fetch_one(change)
+    .await?;
+    Ok(Stock {
+        same: same.iter().map(read).collect::<Result<_, _>>()?,
+        entries: unsigned(all.try_get(0)?),
+        bytes: unsigned(all.try_get(1)?),
+    })
 }
 
 /// Takes a device's file of that name from it.

@@ -51,14 +51,24 @@ pub struct FileLimits {
     pub bytes: u64,
     /// Files of a device, those that are being sent included.
     pub per_device: u64,
-    /// Bytes of all files of all devices.
+    /// Their bytes. One that is being sent counts as it will be, or as the largest.
+    pub device_bytes: u64,
+    /// Files of all devices.
+    pub total: u64,
+    /// Their bytes.
     pub total_bytes: u64,
 }
 
-/// The vendor's.
+/// The vendor's, but for the number of all files, which nobody bounds there.
 impl Default for FileLimits {
     fn default() -> Self {
-        Self { bytes: 16 << 20, per_device: 1_000, total_bytes: 1 << 30 }
+        Self {
+            bytes: 16 << 20,
+            per_device: 1_000,
+            device_bytes: 1 << 30,
+            total: 1_000_000,
+            total_bytes: 1 << 30,
+        }
     }
 }
 
@@ -110,6 +120,8 @@ impl From<Entry> for StoredFile {
 pub struct FileCounts {
     /// Bytes that are kept.
     pub bytes: u64,
+    /// Files, those that are being sent included.
+    pub entries: u64,
     /// Files that were completed.
     pub completed: u64,
     /// Messages of devices that were refused.
@@ -141,6 +153,8 @@ pub(super) struct Files {
     limits: FileLimits,
     /// Bytes in the place.
     used: AtomicU64,
+    /// Entries in the catalogue.
+    entries: AtomicU64,
     /// Taken for each message, and as a whole while bytes are removed: what is removed is not written to.
     removing: RwLock<()>,
     /// Something belongs to nobody.
@@ -160,6 +174,7 @@ impl Files {
         let catalogue = Catalogue::new(pool);
         let FileOptions { place, limits } = options;
         let (mut used, unfinished) = catalogue.all().await?;
+        let entries = catalogue.entries().await?;
         for id in &unfinished {
             used += place.length(id).await.map_err(|e| sqlx::Error::Io(io::Error::other(e)))?;
         }
@@ -169,6 +184,7 @@ impl Files {
             place,
             limits,
             used: used.into(),
+            entries: entries.into(),
             removing: RwLock::default(),
             nobodys: Notify::new(),
             tasks,
@@ -196,6 +212,7 @@ impl Files {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         FileCounts {
             bytes: read(&self.used),
+            entries: read(&self.entries),
             completed: read(&self.counters.completed),
             refused: read(&self.counters.refused),
             failed: read(&self.counters.failed),
@@ -223,6 +240,7 @@ impl Files {
                 let bytes = gone.await.map_err(|e| sqlx::Error::Io(io::Error::other(e)))?;
                 self.used.fetch_sub(bytes, Ordering::Relaxed);
                 self.catalogue.forget(id).await?;
+                self.entries.fetch_sub(1, Ordering::Relaxed);
             }
             if ids.is_empty() {
                 return Ok(());

@@ -21,7 +21,8 @@ fn framed(head: &Value, bytes: &[u8]) -> Vec<u8> {
 
 impl Rig {
     fn limited(bytes: u64, per_device: u64, total_bytes: u64) -> impl Future<Output = Self> {
-        Self::with(None, FileLimits { bytes, per_device, total_bytes })
+        let limits = FileLimits { bytes, per_device, total_bytes, ..FileLimits::default() };
+        Self::with(None, limits)
     }
 
     fn about(&self, device: &str, what: &str, payload: impl Into<Bytes>) -> Message {
@@ -114,8 +115,8 @@ async fn a_file_comes_in_parts_and_is_read_again() {
         StoredFile { id: id.clone(), name: "abc.bin".into(), size: 1_000, created_ms: NOW_MS };
     assert_eq!((&files[..], total), (&[want][..], 1));
     assert_eq!(rig.things.read_file(&id, 0, 2_000).await.expect("read"), bytes);
-    assert_eq!(rig.things.device_file(&rig.pk, "sub", &id).await.expect("read"), None);
-    assert!(!rig.things.delete_device_file(&rig.pk, "sub", &id).await.expect("not its own"));
+    assert_eq!(rig.things.device_file(&rig.pk, "other", &id).await.expect("read"), None);
+    assert!(!rig.things.delete_device_file(&rig.pk, "other", &id).await.expect("not its own"));
     assert_eq!(rig.things.counts().files.bytes, 1_000);
     assert!(rig.things.delete_device_file(&rig.pk, "dn", &id).await.expect("deleted"));
     assert!(!rig.things.delete_device_file(&rig.pk, "dn", &id).await.expect("once"));
@@ -215,10 +216,10 @@ async fn a_part_that_does_not_fit_changes_nothing() {
     let elsewhere = json!({ "id": "2", "params": { "uploadId": "x", "offset": 0, "bSize": 300 } });
     assert_eq!(send(elsewhere, &[0; 300]).await.0, 78_122);
     let head = part(400, 300);
-    assert_eq!(rig.says("sub", "send", framed(&head, &[0; 300])).await.0, 78_122, "not its own");
+    assert_eq!(rig.says("other", "send", framed(&head, &[0; 300])).await.0, 78_122, "not its own");
     assert_eq!(rig.things.counts().files.bytes, 400);
     let cancel = json!({ "params": { "uploadId": id } }).to_string();
-    assert_eq!(rig.says("sub", "cancel", cancel.clone()).await.0, 78_122);
+    assert_eq!(rig.says("other", "cancel", cancel.clone()).await.0, 78_122);
     assert_eq!(rig.says("dn", "cancel", cancel.clone()).await, (200, json!({ "uploadId": id })));
     assert_eq!(rig.says("dn", "cancel", cancel).await.0, 78_122);
     assert_eq!(rig.kept().await, [""; 0]);
@@ -291,6 +292,33 @@ async fn there_are_only_so_many_of_so_many_bytes() {
 }
 
 #[tokio::test]
+async fn a_device_has_only_so_many_bytes_and_all_have_only_so_many_files() {
+    let limits = FileLimits { bytes: 500, device_bytes: 1_200, total: 3, ..FileLimits::default() };
+    let rig = Rig::with(None, limits).await;
+    rig.file("a", &[0; 400]).await;
+    // What nobody knows the size of counts as the largest, until it is known or goes.
+    let b = rig.begin("b", -1).await;
+    let ask = async |name: &str, size: i64| {
+        rig.init(json!({ "fileName": name, "fileSize": size })).await.0
+    };
+    assert_eq!(ask("c", 301).await, 460, "400 and 500 and 301");
+    assert_eq!(ask("b", 500).await, 200, "it takes the place of the other");
+    assert_eq!(rig.part(&b, 0, &[0; 300], true).await.0, 78_122);
+    rig.things.files().tidy(NOW_MS).await.expect("tidy");
+    assert_eq!(ask("c", 300).await, 200);
+    assert_eq!(ask("a", 1).await, 460, "the old one stays until the new one is complete");
+    assert_eq!(rig.things.counts().files.entries, 3);
+    let (code, _) = rig.says("other", "init", r#"{"params":{"fileName":"a","fileSize":1}}"#).await;
+    assert_eq!(code, 460, "there are three");
+    let id = rig.things.device_files(&rig.pk, "dn", 1, 0).await.expect("read").0[0].id.clone();
+    assert!(rig.things.delete_device_file(&rig.pk, "dn", &id).await.expect("deleted"));
+    rig.things.files().tidy(NOW_MS).await.expect("tidy");
+    assert_eq!(rig.things.counts().files.entries, 2);
+    let (code, _) = rig.says("other", "init", r#"{"params":{"fileName":"a","fileSize":1}}"#).await;
+    assert_eq!(code, 200);
+}
+
+#[tokio::test]
 async fn what_was_kept_is_there_after_a_restart_and_goes_with_its_device() {
     let mut rig = Rig::new(None).await;
     rig.file("whole", &[1; 300]).await;
@@ -301,7 +329,7 @@ async fn what_was_kept_is_there_after_a_restart_and_goes_with_its_device() {
     let clock: crate::Clock = Arc::new(|| NOW_MS + UNFINISHED_MS);
     let again = Things::open(&rig.store, rig.registry.clone(), rig.got.clone(), clock, options);
     let again = again.await.expect("opened");
-    assert_eq!(again.counts().files.bytes, 600);
+    assert_eq!((again.counts().files.bytes, again.counts().files.entries), (600, 2));
     again.connect(rig.got.clone());
     rig.things = again;
     assert_eq!(rig.part(&half, 300, &[2; 300], false).await.1["complete"], true);

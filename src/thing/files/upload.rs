@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::catalogue::{Entry, Plan};
+use super::catalogue::{Entry, Plan, Stock};
 use super::check::{Check, Sums, of_part};
-use super::count;
+use super::{FileLimits, count};
 use crate::alink::{Address, Post};
 use crate::reply;
 use crate::things::Things;
@@ -185,10 +185,13 @@ impl Things {
         let asked: Init = parameters(post)?;
         let named = json!({ "fileName": asked.file_name });
         let wanted = self.wanted(&asked).map_err(|(code, text)| refused(code, text, &named))?;
-        let limits = self.files().limits;
-        let plan = |same: &[Entry], all: u64| {
-            let complete = same.iter().find(|entry| entry.complete);
-            if complete.is_some() && asked.conflict_strategy != Strategy::Overwrite {
+        let files = self.files();
+        let limits = files.limits;
+        let plan = |stock: &Stock| {
+            let same = &stock.same;
+            if same.iter().any(|entry| entry.complete)
+                && asked.conflict_strategy != Strategy::Overwrite
+            {
                 let text = format!("there is a file `{}` already", asked.file_name);
                 return Err(refused(NAME_TAKEN, text, &named));
             }
@@ -197,17 +200,22 @@ impl Things {
             if let Some(begun) = begun {
                 return Ok(Plan::Resume(begun.clone()));
             }
-            // Those of its name make room.
-            let others = all.saturating_sub(same.len() as u64);
-            if others >= limits.per_device {
-                let text = format!("the device has {others} files, which is the limit");
+            has_room(stock, &wanted, &limits).map_err(|text| refused(PARAMETER, text, &named))?;
+            if files.entries.load(Ordering::Relaxed) >= limits.total {
+                let text = "the server has no room for more files";
                 return Err(refused(PARAMETER, text, &named));
             }
             Ok(Plan::Begin(wanted.clone()))
         };
-        let begun = self.files().catalogue.begin(device, &asked.file_name, plan).await?;
+        let of = (asked.file_name.as_str(), limits.bytes);
+        let begun = files.catalogue.begin(device, of, plan).await?;
         let begun = begun
             .ok_or_else(|| refused(PARAMETER, "only registered devices have files", &named))?;
+        if begun.id == wanted.id {
+            files.entries.fetch_add(1, Ordering::Relaxed);
+            // What it takes the place of.
+            files.nobodys.notify_one();
+        }
         let mut data = json!({ "fileName": begun.name, "uploadId": begun.id });
         let offset = self.length(&begun.id).await?;
         if offset > 0 || asked.conflict_strategy == Strategy::Append {
@@ -216,9 +224,6 @@ impl Things {
         if let Some((mode, value)) = begun.check.as_ref().map(Check::parts) {
             data["ficMode"] = mode.into();
             data["ficValue"] = value.into();
-        }
-        if begun.id == wanted.id {
-            self.files().nobodys.notify_one();
         }
         Ok(data)
     }
@@ -440,6 +445,25 @@ impl Things {
             tracing::error!(%problem, "what is kept of a file can't be read");
             refused(FAILED, "what was kept of the file can't be read", &Value::Null)
         })
+    }
+}
+
+/// Whether a device may have one more file. What of its name is not complete makes room; what is complete
+/// stays until the new one is.
+fn has_room(stock: &Stock, wanted: &Entry, limits: &FileLimits) -> Result<(), String> {
+    let others = stock.entries.saturating_sub(stock.same.len() as u64);
+    if others >= limits.per_device {
+        return Err(format!("the device has {others} files, which is the limit"));
+    }
+    let size = |entry: &Entry| entry.size.unwrap_or(limits.bytes);
+    let ending: u64 = stock.same.iter().filter(|entry| !entry.complete).map(size).sum();
+    let bytes = stock.bytes.saturating_sub(ending).saturating_add(size(wanted));
+    match bytes > limits.device_bytes {
+        true => Err(format!(
+            "the device's files would have {bytes} bytes, at most {} are allowed",
+            limits.device_bytes
+        )),
+        false => Ok(()),
     }
 }
 
