@@ -41,8 +41,6 @@ counters! {
     clients,
     /// Devices that are logged in over a gateway's connection now.
     sub_devices,
-    /// Logins of devices that ended because their gateway's connection did.
-    sub_devices_left,
     /// Sessions now, those of absent clients included.
     sessions,
     /// Subscriptions now.

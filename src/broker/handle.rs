@@ -114,8 +114,8 @@ impl BrokerHandle {
     pub fn log_out(&self, over: &Message, client_ids: &[String]) -> Result<(), NotLoggedIn> {
         let ended = self.core.sessions.log_out(&over.origin, client_ids)?;
         self.tell_ended(&ended);
-        if let Some(Login { over, gateway, .. }) = ended.first() {
-            self.core.end_subscriptions(over, gateway);
+        for Login { over, gateway, device, .. } in &ended {
+            self.core.end_subscriptions(over, gateway, Some(device));
         }
         Ok(())
     }
@@ -127,7 +127,10 @@ impl BrokerHandle {
         self.tell_ended(std::slice::from_ref(&login));
         match why {
             Some(why) => self.core.part(std::slice::from_ref(&login), why),
-            None => self.core.end_subscriptions(&login.over, &login.gateway),
+            None => {
+                let Login { over, gateway, device, .. } = &login;
+                self.core.end_subscriptions(over, gateway, Some(device));
+            }
         }
         true
     }

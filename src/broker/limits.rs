@@ -46,7 +46,7 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// Bytes that wait for all clients together, counted in the same way.
     pub queue_bytes_total: usize,
-    /// Subscriptions of one client.
+    /// Subscriptions of one client; a gateway has 100 more for each sub-device that is logged in.
     pub subscriptions: usize,
     /// Topic filters in one SUBSCRIBE or UNSUBSCRIBE.
     pub filters_per_packet: usize,

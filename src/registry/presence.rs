@@ -174,3 +174,6 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use registry::DeviceRef;
 const BATCH_MAX: usize = 50;
 
 /// How often devices are looked at while others are being cut off.
-const LOOKS: usize = 4;
+const LOOKS: usize = 16;
 
 const TOO_MANY: Refusal = Refusal { code: 428, message: "too many subdevices under gateway" };
 

@@ -166,9 +166,10 @@ async fn a_sub_device_is_itself_over_its_gateways_connection() {
     assert_eq!(gateway.hears(&site.gateways[0].errors()).await["data"], other.named());
     assert_eq!(gateway.post(&site.gateways[0], 1).await, 200);
     let topic = format!("/{}/meter1/thing/event/property/post", meter.key);
+    // Only what is of one device is in order.
     let posts = site.lines("posts.jsonl", 2);
-    assert_eq!(posts[0], json!({ "device": "meter1", "topic": topic, "t": 7 }));
-    assert_eq!(posts[1]["device"], "gateway1");
+    assert!(posts.contains(&json!({ "device": "meter1", "topic": topic, "t": 7 })), "{posts:?}");
+    assert!(posts.iter().any(|post| post["device"] == "gateway1"), "{posts:?}");
     assert_eq!(site.lines("custom.jsonl", 1)[0], json!({ "device": "meter1", "t": 8 }));
 
     is_asked(&site, &mut gateway, meter).await;
@@ -185,11 +186,13 @@ async fn a_sub_device_is_itself_over_its_gateways_connection() {
     assert!(gateway.told().all(|(topic, _)| *topic != get), "the subscription has ended, too");
     gateway.subscribe(&get).await.unwrap_err();
     let status = site.lines("status.jsonl", 3);
-    let told: Vec<_> = status.iter().map(|line| (&line["device"], &line["status"])).collect();
-    let (online, offline) = (json!("online"), json!("offline"));
-    let (gateway1, meter1) = (json!("gateway1"), json!("meter1"));
-    assert_eq!(told, [(&gateway1, &online), (&meter1, &online), (&meter1, &offline)]);
-    assert_eq!(status[1]["clientIp"], "127.0.0.1");
+    let of = |name: &str| -> Vec<&Value> {
+        let own = status.iter().filter(|line| line["device"] == name);
+        own.map(|line| &line["status"]).collect()
+    };
+    assert_eq!(of("gateway1"), ["online"]);
+    assert_eq!(of("meter1"), ["online", "offline"]);
+    assert!(status.iter().all(|line| line["clientIp"] == "127.0.0.1"), "{status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -176,7 +176,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let left = self.core.went(&displaced.logins, (event.at_ms, event.at_ms), TAKEN_OVER);
         self.core.part(displaced.login.as_slice(), Parting::Elsewhere);
         if displaced.present {
-            self.core.end_subscriptions(&self.session, &self.identity);
+            self.core.end_subscriptions(&self.session, &self.identity, None);
         }
         let status = self.core.hooks.lifecycle.connected(&event).map(Publication::from_message);
         for publication in displaced.will.into_iter().chain(left).chain(status) {
@@ -435,7 +435,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let went = self.core.went(&logins, (at_ms, last_seen_ms), reason);
         let status = self.core.hooks.lifecycle.disconnected(&event).map(Publication::from_message);
         if !logins.is_empty() {
-            self.core.end_subscriptions(&self.session, &self.identity);
+            self.core.end_subscriptions(&self.session, &self.identity, None);
         }
         if !told.is_empty() {
             self.core.ingress.submit(Batch::unacknowledged(told)).await;

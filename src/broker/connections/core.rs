@@ -128,15 +128,24 @@ impl Core {
                 let notice = Publication::from_message(notice);
                 self.sessions.route_downlink(&notice, Some(&event.gateway.client_id));
             }
-            self.end_subscriptions(over, &event.gateway);
+            self.end_subscriptions(over, &event.gateway, Some(&event.device));
         }
     }
 
-    /// Removes the subscriptions of a session that its client may not have any more.
-    pub fn end_subscriptions(&self, session: &Session, identity: &Arc<Identity>) {
-        let acl = &self.hooks.acl;
-        self.sessions
-            .end_subscriptions(session, identity, |filter| acl.subscribe(identity, filter));
+    /// Removes the subscriptions of a session that its client may not have any more: all, or those that
+    /// can be about a device which has gone.
+    pub fn end_subscriptions(
+        &self,
+        session: &Session,
+        identity: &Arc<Identity>,
+        gone: Option<&Identity>,
+    ) {
+        let gone = gone.and_then(|gone| gone.device.as_deref());
+        self.sessions.end_subscriptions(session, identity, |filter| {
+            // A gateway has thousands, and few are about one device.
+            let may_be = gone.is_none_or(|gone| filter.as_str().contains(&*gone.device_name));
+            !may_be || self.hooks.acl.subscribe(identity, filter)
+        });
     }
 
     /// Tells subscribers, and the engine over the connection of a session, which waits when the engine is

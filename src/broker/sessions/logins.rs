@@ -14,7 +14,7 @@ use super::login::Login;
 use super::roster::Roster;
 use super::session::{Online, Session};
 use crate::codec::Reason;
-use crate::counters::{add, sub};
+use crate::counters::sub;
 use crate::hooks::Identity;
 
 /// A device that is to log in.
@@ -208,13 +208,5 @@ impl Sessions {
     pub(super) fn count_logins(&self, roster: &Roster) {
         let count = roster.logins.len() as u64;
         self.shared.counters.sub_devices.store(count, Ordering::Relaxed);
-    }
-
-    /// Counts logins of devices whose gateway's connection has ended.
-    pub(super) fn note_ended(&self, roster: &Roster, logins: &[Login]) {
-        if !logins.is_empty() {
-            add(&self.shared.counters.sub_devices_left, logins.len());
-            self.count_logins(roster);
-        }
     }
 }

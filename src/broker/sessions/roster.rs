@@ -188,7 +188,7 @@ impl Sessions {
         };
         roster.by_client.insert(wish.client_id, Arc::clone(&session));
         self.count(&roster);
-        self.note_ended(&roster, &logins);
+        self.count_logins(&roster);
         drop(roster);
         let ended = left.group;
         if let Some(old) = old {
@@ -212,7 +212,7 @@ impl Sessions {
         let login = roster.end_login(&wish.client_id);
         let mut state = session.lock();
         let logins = roster.end_logins(state.online.as_ref());
-        self.note_ended(roster, &logins);
+        self.count_logins(roster);
         self.deadlines.cancel(session, &mut state);
         let taken_over = state.online.is_some();
         if taken_over {
@@ -267,7 +267,7 @@ impl Sessions {
             state.will = None;
         }
         let logins = roster.end_logins(state.online.as_ref());
-        self.note_ended(&roster, &logins);
+        self.count_logins(&roster);
         let told = std::mem::take(&mut state.told);
         let now = Instant::now();
         if state.expiry_s == 0 {
