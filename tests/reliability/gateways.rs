@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidegate::registry::{Limits, NewProduct, Registry};
@@ -13,7 +13,7 @@ use tidegate::rule::store::Store;
 
 use super::amounts::{amount, figure};
 use crate::daemon::things::{self, Api};
-use crate::daemon::{Daemon, eventually};
+use crate::daemon::{Daemon, PATIENCE};
 use crate::gateway::{Peer, Registered};
 
 /// Memory that a sub-device may take.
@@ -261,7 +261,11 @@ async fn r42_sub_devices_stay_with_their_gateways() {
 
     // All go with their gateways.
     drop(peers);
-    eventually("all are gone", || (daemon.metric(LOGGED_IN) == 0).then_some(()));
-    let statistics = api.ok("QueryDeviceStatistics", &[]).await;
-    assert_eq!(statistics["Data"]["onlineCount"], 0, "{statistics}");
+    let online = async || api.ok("QueryDeviceStatistics", &[]).await["Data"]["onlineCount"].clone();
+    let began = Instant::now();
+    while online().await != 0 {
+        assert!(began.elapsed() < PATIENCE, "{} devices stay online", online().await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(daemon.metric(LOGGED_IN), 0);
 }
