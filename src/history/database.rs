@@ -357,11 +357,15 @@ async fn note(
         None => id_of(change, &answer.series).await?,
     };
     let Some(series) = id else { return Ok(()) };
+    // A call's text begins with its id: only those with this one leave the database.
     let calls = sqlx::query(
-        "SELECT time_ms, nth, value FROM history_values WHERE series = $1
-         ORDER BY time_ms DESC, nth DESC LIMIT $2",
+        "SELECT time_ms, nth, value FROM
+         (SELECT time_ms, nth, value FROM history_values WHERE series = $1
+          ORDER BY time_ms DESC, nth DESC LIMIT $2) AS last
+         WHERE value LIKE $3 ORDER BY time_ms DESC, nth DESC",
     );
-    let calls = calls.bind(series).bind(CALLS_BACK).fetch_all(&mut *change).await?;
+    let begins = format!("{{\"id\":{},%", answer.id);
+    let calls = calls.bind(series).bind(CALLS_BACK).bind(begins).fetch_all(&mut *change).await?;
     for row in &calls {
         let value: String = row.try_get(2)?;
         let Some(mut call) = Service::read(&value).filter(|call| call.id == answer.id) else {

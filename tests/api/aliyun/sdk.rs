@@ -106,3 +106,15 @@ async fn the_typed_node_client_manages_groups() {
     node("@alicloud/iot20180120", "groups.js", &[]).await;
     node("@alicloud/iot20180120", "groups.js", &["v2"]).await;
 }
+
+#[tokio::test]
+async fn the_typed_python_client_reads_histories() {
+    python("alibabacloud_iot20180120", "history.py", &[]).await;
+    python("alibabacloud_iot20180120", "history.py", &["v2"]).await;
+}
+
+#[tokio::test]
+async fn the_typed_node_client_reads_histories() {
+    node("@alicloud/iot20180120", "history.js", &[]).await;
+    node("@alicloud/iot20180120", "history.js", &["v2"]).await;
+}
