@@ -198,7 +198,8 @@ fn identifiers(call: &Call) -> Result<Vec<&str>, ApiError> {
     }
     if identifiers.len() > IDENTIFIERS_MAX {
         let (got, most) = (identifiers.len(), IDENTIFIERS_MAX);
-        return Err(error::FORMAT.with(format!("{got} identifiers, at most {most} are allowed")));
+        let text = format!("{got} identifiers, at most {most} are allowed");
+        return Err(error::TOO_MANY_PROPERTIES.with(text));
     }
     let mut sorted = identifiers.clone();
     sorted.sort_unstable();
