@@ -37,7 +37,7 @@ pub(super) async fn open(data_dir: &Path, path: &Path) -> Result<AnyPool, StoreE
 /// same to any database. `tuned` is said to each connection.
 ///
 /// # Errors
-/// As [`open`].
+/// [`StoreError::TooNew`], [`StoreError::File`], or what the database says.
 pub async fn open_file(
     folder: &Path,
     path: &Path,
