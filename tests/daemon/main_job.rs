@@ -259,8 +259,8 @@ fn memory_stays_small() {
     assert_eq!(status, 200, "{reasons}");
     let loaded_kib = loaded.memory_kib();
     println!("memory: idle {idle_kib} KiB, with 10000 rules {} KiB more", loaded_kib - idle_kib);
-    // Unoptimised, a third of it is the program itself.
-    assert!(idle_kib <= 46 * 1024, "idle: {idle_kib} KiB");
+    // Unoptimised, a third of it is the program itself; the history's file takes some 4 MiB.
+    assert!(idle_kib <= 52 * 1024, "idle: {idle_kib} KiB");
     // Some 5.4 KiB a rule, with its lane, its cursor in the log and where its reader is; what the
     // allocator keeps free differs from run to run by 1,500 KiB.
     assert!(loaded_kib - idle_kib <= 58_000, "10000 rules: {} KiB", loaded_kib - idle_kib);
