@@ -38,7 +38,7 @@ const PRODUCER_DEFAULTS: [(&str, &str); 7] = [
 ];
 
 /// Options that `settings` may not hold: delivery depends on them, they have a field of their own, or
-/// they load code.
+/// they load code. One that ends with a dot stands for all that begin so.
 const REFUSED: [(&str, &str); 12] = [
     ("acks", "a record counts as delivered when all replicas have it"),
     ("request.required.acks", "a record counts as delivered when all replicas have it"),
@@ -54,7 +54,7 @@ const REFUSED: [(&str, &str); 12] = [
     ("client.id", "write `client_id`"),
     ("group.id", "write `group` in the source"),
     ("auto.offset.reset", "write `start` in the source"),
-    ("plugin.library.paths", "libraries are not loaded"),
+    ("plugin.", "libraries are not loaded"),
 ];
 
 /// A Kafka cluster for `kafka` actions and sources.
@@ -92,7 +92,9 @@ impl ConnectionConfig for KafkaSettings {
         let mut overrides = BTreeMap::new();
         for (name, value) in self.settings {
             let path = format!("settings.{name}");
-            if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+            if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| {
+                *refused == name || refused.ends_with('.') && name.starts_with(refused)
+            }) {
                 return Err(ConfigError::new(path, format!("this option is fixed: {why}")));
             }
             let text = match value {
