@@ -4,35 +4,22 @@
 //! without it; one group commit serves many of them. Also reported: one publisher alone, and what a
 //! subscriber with a kept session gets, from the publishers themselves and from a rule that republishes.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+mod process;
+
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use connectors::contract::{QoS, Topic, TopicFilter, TopicLimits};
 use tidegate::broker::client::{Client, Options};
+
+use process::Daemon;
 
 const PAYLOAD: [u8; 200] = [b'x'; 200];
 /// How often, and how long each time, a side is measured.
 const FULL: (usize, Duration) = (7, Duration::from_secs(3));
 /// The same as a mere test of the bench.
 const QUICK: (usize, Duration) = (1, Duration::from_millis(100));
-
-/// A daemon of its own, that ends with the bench.
-struct Daemon {
-    child: Child,
-    mqtt: SocketAddr,
-    /// Open, so that the daemon may write on.
-    _output: BufReader<ChildStdout>,
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
 
 /// A rule that wants nothing of the messages.
 const PICKY: &str = "WHERE x = 1\n    actions: [{ log: {} }]\n    data_type: json";
@@ -42,27 +29,10 @@ const REPUBLISH: &str =
 
 fn daemon(folder: &Path, spool: bool, rest: &str) -> Daemon {
     std::fs::create_dir_all(folder.join("rules")).expect("folder");
-    let config = format!(
-        "listen: {{ mqtt: \"127.0.0.1:0\", http: \"127.0.0.1:0\" }}\nspool: {{ enabled: {spool} }}\n"
-    );
-    std::fs::write(folder.join("tidegate.yaml"), config).expect("config");
     let rule =
         format!("rules:\n  - name: bench_rule\n    sql: SELECT * FROM \"/pk/+/data\" {rest}\n");
     std::fs::write(folder.join("rules/rule.yaml"), rule).expect("rule");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .arg("--config")
-        .arg(folder.join("tidegate.yaml"))
-        .arg("run")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("daemon");
-    let mut output = BufReader::new(child.stdout.take().expect("output"));
-    let address = output.by_ref().lines().map_while(Result::ok).find_map(|line| {
-        let rest = line.trim().strip_prefix("MQTT")?.trim().to_owned();
-        rest.split_whitespace().next()?.parse().ok()
-    });
-    Daemon { child, mqtt: address.expect("the address of MQTT"), _output: output }
+    Daemon::start(folder, &format!("spool: {{ enabled: {spool} }}"))
 }
 
 /// Messages acknowledged per second, with so many publishers of which each has `window` on their way.

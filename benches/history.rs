@@ -6,6 +6,8 @@
 //! twice as fast; ingest with the history at least 80 % of what it is without, the 99th percentile of
 //! PUBACK at most 1.2 times as long.
 
+mod process;
+
 mod history {
     pub mod ingest;
     pub mod log;
@@ -77,17 +79,7 @@ pub async fn devices(data_dir: &Path, count: usize) -> (Store, Registry, String,
     std::fs::create_dir_all(data_dir).expect("a folder");
     let store = Store::open(data_dir).await.expect("a store");
     let registry = Registry::open(store.clone(), Limits::default()).await.expect("a registry");
-    let product = NewProduct {
-        name: "product".into(),
-        description: String::new(),
-        node_type: 0,
-        data_format: 1,
-        senior: true,
-        category_key: None,
-        net_type: None,
-        protocol_type: None,
-        validate_type: 1,
-    };
+    let product = NewProduct::named("product");
     let pk = registry.create_product(product, now_ms()).await.expect("a product").key.clone();
     let mut ids = Vec::with_capacity(count);
     for n in 0..count {

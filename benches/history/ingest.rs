@@ -1,14 +1,13 @@
 //! Posts of five properties over MQTT on loopback, with the history and without it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use connectors::contract::{QoS, Topic, TopicLimits};
 use tidegate::broker::client::{Client, Options};
 
+use crate::process::Daemon;
 use crate::{NAMES, devices};
 
 /// Devices that post.
@@ -20,43 +19,11 @@ const WINDOW: usize = 10;
 /// Posts a second of all of them, when the time of an answer counts: a fraction of what is possible.
 const PACE: u64 = 2_000;
 
-/// A daemon of its own, that ends with the bench.
-struct Daemon {
-    child: Child,
-    mqtt: SocketAddr,
-    pk: String,
-    /// Open, so that the daemon may write on.
-    _output: BufReader<ChildStdout>,
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-async fn daemon(folder: &Path, history: bool) -> Daemon {
+/// The daemon, and the product whose devices post.
+async fn daemon(folder: &Path, history: bool) -> (Daemon, String) {
     let (store, _, pk, _) = devices(&folder.join("data"), PUBLISHERS).await;
     store.close().await;
-    let config = format!(
-        "listen: {{ mqtt: \"127.0.0.1:0\", http: \"127.0.0.1:0\" }}\nhistory: {{ enabled: {history} }}\n"
-    );
-    std::fs::write(folder.join("tidegate.yaml"), config).expect("config");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .arg("--config")
-        .arg(folder.join("tidegate.yaml"))
-        .arg("run")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("daemon");
-    let mut output = BufReader::new(child.stdout.take().expect("output"));
-    let address = output.by_ref().lines().map_while(Result::ok).find_map(|line| {
-        let rest = line.trim().strip_prefix("MQTT")?.trim().to_owned();
-        rest.split_whitespace().next()?.parse().ok()
-    });
-    Daemon { child, mqtt: address.expect("the address of MQTT"), pk, _output: output }
+    (Daemon::start(folder, &format!("history: {{ enabled: {history} }}")), pk)
 }
 
 fn post(n: u64) -> String {
@@ -93,12 +60,17 @@ async fn publish(
 }
 
 /// Messages a second, and the 99th percentile of an answer in milliseconds.
-async fn measure(daemon: &Daemon, qos: QoS, time: Duration, paced: bool) -> (f64, f64) {
+async fn measure(
+    (daemon, pk): &(Daemon, String),
+    qos: QoS,
+    time: Duration,
+    paced: bool,
+) -> (f64, f64) {
     let pace = paced.then(|| Duration::from_secs(PUBLISHERS as u64) / PACE as u32);
     let start = Instant::now();
     let tasks: Vec<_> = (0..PUBLISHERS)
         .map(|number| {
-            let who = (daemon.mqtt, daemon.pk.clone(), number);
+            let who = (daemon.mqtt, pk.clone(), number);
             tokio::spawn(publish(who, qos, time, pace))
         })
         .collect();

@@ -81,19 +81,13 @@ impl Registry {
                 fresh.push(*device);
             }
         }
-        let mut change = self.pool().begin().await?;
-        for (product_key, device_name) in &fresh {
-            sqlx::query(
-                "INSERT INTO device_group_members (group_id, device_id)
-                 SELECT $1, id FROM devices WHERE product_key = $2 AND name = $3",
-            )
-            .bind(row)
-            .bind(*product_key)
-            .bind(*device_name)
-            .execute(&mut *change)
-            .await?;
-        }
-        change.commit().await?;
+        self.for_each(
+            row,
+            &fresh,
+            "INSERT INTO device_group_members (group_id, device_id)
+             SELECT $1, id FROM devices WHERE product_key = $2 AND name = $3",
+        )
+        .await?;
         let mut memory = self.write();
         for device in &fresh {
             memory.join(*device, row);
@@ -121,25 +115,34 @@ impl Registry {
                 gone.push(*device);
             }
         }
-        let mut change = self.pool().begin().await?;
-        for (product_key, device_name) in &gone {
-            sqlx::query(
-                "DELETE FROM device_group_members WHERE group_id = $1 AND device_id IN
-                 (SELECT id FROM devices WHERE product_key = $2 AND name = $3)",
-            )
-            .bind(row)
-            .bind(*product_key)
-            .bind(*device_name)
-            .execute(&mut *change)
-            .await?;
-        }
-        change.commit().await?;
+        self.for_each(
+            row,
+            &gone,
+            "DELETE FROM device_group_members WHERE group_id = $1 AND device_id IN
+             (SELECT id FROM devices WHERE product_key = $2 AND name = $3)",
+        )
+        .await?;
         let mut memory = self.write();
         for device in &gone {
             memory.leave(*device, row);
         }
         left.removed = gone.len() as u64;
         Ok(left)
+    }
+
+    /// Carries a change of a group's row out for each of these devices, or for none.
+    async fn for_each(
+        &self,
+        row: i64,
+        devices: &[Named<'_>],
+        statement: &'static str,
+    ) -> Result<(), StoreError> {
+        let mut change = self.pool().begin().await?;
+        for (product_key, device_name) in devices {
+            let statement = sqlx::query(statement).bind(row);
+            statement.bind(*product_key).bind(*device_name).execute(&mut *change).await?;
+        }
+        Ok(change.commit().await?)
     }
 
     /// The groups that a device is in, the newest first.

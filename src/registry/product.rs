@@ -134,3 +134,21 @@ pub struct NewProduct {
     /// As in [`Product::validate_type`].
     pub validate_type: u8,
 }
+
+impl NewProduct {
+    /// A senior product of that name whose devices are no gateways and send JSON.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            description: String::new(),
+            node_type: 0,
+            data_format: 1,
+            senior: true,
+            category_key: None,
+            net_type: None,
+            protocol_type: None,
+            validate_type: 1,
+        }
+    }
+}

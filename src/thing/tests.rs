@@ -86,15 +86,9 @@ impl Rig {
         let folder = tempfile::tempdir().expect("folder");
         let registry = Registry::open(store.clone(), Limits::default()).await.expect("registry");
         let product = |name: &str, node_type| NewProduct {
-            name: name.into(),
-            description: String::new(),
             node_type,
-            data_format: 1,
-            senior: true,
             category_key: Some("Ammeter".into()),
-            net_type: None,
-            protocol_type: None,
-            validate_type: 1,
+            ..NewProduct::named(name)
         };
         let gateways = registry.create_product(product("product", 1), 0).await.expect("product");
         let subs = registry.create_product(product("subs", 0), 0).await.expect("product");

@@ -106,17 +106,7 @@ pub async fn server_at(
     })
     .await;
     server.codes = codes.clone();
-    let product = NewProduct {
-        name: "product".into(),
-        description: String::new(),
-        node_type: 0,
-        data_format: 1,
-        senior: true,
-        category_key: None,
-        net_type: None,
-        protocol_type: None,
-        validate_type: 1,
-    };
+    let product = NewProduct::named("product");
     let pk = server.registry.create_product(product, NOW_MS).await.unwrap().key.clone();
     for name in ["echo", "ext", "silent", "leaves", "full", "away"] {
         let (product_key, device_name) = (pk.clone(), Some(name.to_owned()));

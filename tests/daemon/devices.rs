@@ -134,17 +134,7 @@ async fn a_fleet_is_cheap() {
 async fn fill(data: &std::path::Path, devices: u32) {
     let store = Store::open(data).await.expect("the store");
     let registry = Registry::open(store.clone(), registry::Limits::default()).await;
-    let product = registry::NewProduct {
-        name: "Fleet".to_owned(),
-        description: String::new(),
-        node_type: 0,
-        data_format: 1,
-        senior: true,
-        category_key: None,
-        net_type: None,
-        protocol_type: None,
-        validate_type: 1,
-    };
+    let product = registry::NewProduct::named("Fleet");
     let key = registry.expect("it").create_product(product, 1).await.expect("made").key.clone();
     store.close().await;
     let options = SqliteConnectOptions::new().filename(data.join("tidegate.db"));

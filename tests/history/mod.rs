@@ -130,17 +130,7 @@ impl Rig {
 }
 
 async fn furnish(registry: &Registry) -> String {
-    let product = NewProduct {
-        name: "product".into(),
-        description: String::new(),
-        node_type: 0,
-        data_format: 1,
-        senior: true,
-        category_key: None,
-        net_type: None,
-        protocol_type: None,
-        validate_type: 1,
-    };
+    let product = NewProduct::named("product");
     let pk = registry.create_product(product, NOW_MS).await.expect("a product").key.clone();
     let (product_key, device_name) = (pk.clone(), Some("dn".to_owned()));
     let device = NewDevice { product_key, device_name, nickname: None };

@@ -32,17 +32,7 @@ async fn the_last_connection_decides() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(folder.path()).await.expect("a store");
     let registry = Registry::open(store, Limits::default()).await.expect("registry");
-    let product = NewProduct {
-        name: "product".into(),
-        description: String::new(),
-        node_type: 0,
-        data_format: 1,
-        senior: true,
-        category_key: None,
-        net_type: None,
-        protocol_type: None,
-        validate_type: 1,
-    };
+    let product = NewProduct::named("product");
     let key = registry.create_product(product, 0).await.expect("product").key.clone();
     let device = NewDevice {
         product_key: key.clone(),

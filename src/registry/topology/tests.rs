@@ -25,17 +25,7 @@ async fn topologies_are_kept_in_postgres() {
 }
 
 async fn product(registry: &Registry, name: &str, node_type: u8) -> String {
-    let product = NewProduct {
-        name: name.into(),
-        description: String::new(),
-        node_type,
-        data_format: 1,
-        senior: true,
-        category_key: None,
-        net_type: None,
-        protocol_type: None,
-        validate_type: 1,
-    };
+    let product = NewProduct { node_type, ..NewProduct::named(name) };
     registry.create_product(product, 0).await.expect("product").key.clone()
 }
 

@@ -22,17 +22,7 @@ async fn things_are_kept_in_postgres() {
 
 async fn things_are_kept(store: Store) {
     let registry = Registry::open(store.clone(), Limits::default()).await.expect("registry");
-    let product = NewProduct {
-        name: "product".into(),
-        description: String::new(),
-        node_type: 1,
-        data_format: 1,
-        senior: true,
-        category_key: None,
-        net_type: None,
-        protocol_type: None,
-        validate_type: 1,
-    };
+    let product = NewProduct { node_type: 1, ..NewProduct::named("product") };
     let pk = registry.create_product(product, 0).await.expect("product").key.clone();
     let (product_key, device_name) = (pk.clone(), Some("sub".to_owned()));
     let device = NewDevice { product_key, device_name, nickname: None };

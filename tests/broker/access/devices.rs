@@ -33,17 +33,7 @@ struct Site {
 }
 
 fn product(name: &str) -> NewProduct {
-    NewProduct {
-        name: name.to_owned(),
-        description: String::new(),
-        node_type: 0,
-        data_format: 1,
-        senior: true,
-        category_key: None,
-        net_type: None,
-        protocol_type: None,
-        validate_type: 1,
-    }
+    NewProduct::named(name)
 }
 
 /// One that may read everything and write below `/orders`; its password is `password`.
