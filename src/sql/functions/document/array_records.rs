@@ -107,7 +107,7 @@ pub(in crate::functions) const ARRAY_FILTER: Function = Function {
         }
         out.end_array()
     },
-    price: Price::new(1_000, 220),
+    price: Price::new(1_000, 400),
     ..ARRAYS
 };
 
@@ -161,6 +161,7 @@ pub(in crate::functions) const ARRAY_GROUP_BY: Function = Function {
         }
         out.end_object()
     },
+    price: Price::new(1_000, 400),
     ..ARRAYS
 };
 
